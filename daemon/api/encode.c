@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/encode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define NULL_IF(condition, name, value) SD_JSON_BUILD_PAIR_CONDITION(!(condition), name, value)
+#define UNSIGNED SD_JSON_BUILD_UNSIGNED
+#define PAIR_UNSIGNED SD_JSON_BUILD_PAIR_UNSIGNED
+
+typedef int (*encode_fn)(size_t i, void *context, sd_json_variant **ret);
+
+/* An array of @n values made by @fn. */
+static int encode_array(size_t n, encode_fn fn, void *context, sd_json_variant **ret)
+{
+	sd_json_variant **items = calloc(n + 1, sizeof(*items));
+	size_t done = 0;
+	int r = 0;
+
+	if (!items)
+		return -ENOMEM;
+	while (done < n && r >= 0) {
+		r = fn(done, context, &items[done]);
+		if (r >= 0)
+			done++;
+	}
+	if (r >= 0)
+		r = sd_json_variant_new_array(ret, items, n);
+	while (done > 0)
+		sd_json_variant_unref(items[--done]);
+	free(items);
+	return r;
+}
+
+/* ---- slot */
+
+struct node_bytes {
+	const uint64_t *bytes;
+	int nodes[NODES_MAX]; /* those that are not 0 */
+};
+
+static int encode_node_bytes(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct node_bytes *all = context;
+	int node = all->nodes[i];
+
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_INTEGER("node", node),
+			      PAIR_UNSIGNED("bytes", all->bytes[node]));
+}
+
+static int encode_nodes_bytes(const uint64_t *bytes, sd_json_variant **ret)
+{
+	struct node_bytes all = { .bytes = bytes };
+	size_t n = 0;
+
+	for (int node = 0; node < NODES_MAX; node++)
+		if (bytes[node] > 0)
+			all.nodes[n++] = node;
+	return encode_array(n, encode_node_bytes, &all, ret);
+}
+
+static int encode_pending(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct pending_view *pending = &((const struct slot_view *)context)->pending[i];
+
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("what", pending->what),
+			      PAIR_UNSIGNED("fromBytes", pending->from_bytes),
+			      PAIR_UNSIGNED("toBytes", pending->to_bytes),
+			      PAIR_UNSIGNED("nowBytes", pending->now_bytes),
+			      NULL_IF(pending->eta_ns == UINT64_MAX, "etaUsec",
+				      UNSIGNED(pending->eta_ns / 1000)),
+			      NULL_IF(pending->note[0] == '\0', "note",
+				      SD_JSON_BUILD_STRING(pending->note)));
+}
+
+static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
+{
+	const struct slot_policy *policy = &view->policy;
+
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("name", policy->name),
+		NULL_IF(policy->node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(policy->node)),
+		PAIR_UNSIGNED("owner", policy->owner), PAIR_UNSIGNED("weight", policy->weight),
+		PAIR_UNSIGNED("tier", policy->tier), PAIR_UNSIGNED("minBytes", policy->min_bytes),
+		NULL_IF(policy->max_bytes == BYTES_UNLIMITED, "maxBytes",
+			UNSIGNED(policy->max_bytes)),
+		PAIR_UNSIGNED("poolMinBytes", policy->pool_min_bytes),
+		PAIR_UNSIGNED("poolMaxBytes", policy->pool_max_bytes),
+		PAIR_UNSIGNED("shareBytes", view->share_bytes));
+}
+
+static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
+{
+	return sd_json_variant_merge_objectbo(
+		slot, PAIR_UNSIGNED("usageBytes", view->usage_bytes),
+		PAIR_UNSIGNED("swapBytes", view->swap_bytes),
+		PAIR_UNSIGNED("kernelMinBytes", view->kernel_min_bytes),
+		PAIR_UNSIGNED("kernelLowBytes", view->kernel_low_bytes),
+		NULL_IF(view->kernel_max_bytes == BYTES_UNLIMITED, "kernelMaxBytes",
+			UNSIGNED(view->kernel_max_bytes)),
+		NULL_IF(view->kernel_high_bytes == BYTES_UNLIMITED, "kernelHighBytes",
+			UNSIGNED(view->kernel_high_bytes)),
+		PAIR_UNSIGNED("processes", view->n_processes),
+		PAIR_UNSIGNED("oomKills", view->n_oom_kills),
+		PAIR_UNSIGNED("poolShareBytes", view->pool_share_bytes),
+		PAIR_UNSIGNED("poolGrantedBytes", view->pool_granted_bytes),
+		PAIR_UNSIGNED("poolOwedBytes", view->pool_owed_bytes),
+		PAIR_UNSIGNED("poolKernelBytes", view->pool_kernel_bytes),
+		PAIR_UNSIGNED("poolPageBytes", CHUNK_BYTES));
+}
+
+/* Takes @value in, whatever the outcome. */
+static int set_field(sd_json_variant **object, const char *name, sd_json_variant *value)
+{
+	int r = sd_json_variant_set_field(object, name, value);
+
+	sd_json_variant_unref(value);
+	return r;
+}
+
+int encode_slot(const struct slot_view *view, sd_json_variant **ret)
+{
+	sd_json_variant *slot = NULL, *part = NULL;
+	int r = encode_policy(view, &slot);
+
+	if (r >= 0)
+		r = merge_kernel(view, &slot);
+	if (r >= 0)
+		r = encode_nodes_bytes(view->pool_node_bytes, &part);
+	if (r >= 0)
+		r = set_field(&slot, "poolNodes", part);
+	if (r >= 0)
+		r = encode_nodes_bytes(view->memory_node_bytes, &part);
+	if (r >= 0)
+		r = set_field(&slot, "memoryNodes", part);
+	if (r >= 0)
+		r = sd_json_variant_set_field_string(&slot, "state",
+						     view->n_processes > 0 ? "running" : "empty");
+	if (r >= 0)
+		r = encode_array(view->n_pending, encode_pending, (void *)view, &part);
+	if (r >= 0)
+		r = set_field(&slot, "pending", part);
+	if (r < 0) {
+		sd_json_variant_unref(slot);
+		return r;
+	}
+	*ret = slot;
+	return 0;
+}
+
+static int encode_nth_slot(size_t i, void *context, sd_json_variant **ret)
+{
+	struct slot_view view;
+
+	manager_view_nth_slot(context, i, &view);
+	return encode_slot(&view, ret);
+}
+
+int encode_slots(struct manager *manager, sd_json_variant **ret)
+{
+	return encode_array(manager_slot_count(manager), encode_nth_slot, manager, ret);
+}
+
+/* ---- the others */
+
+static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
+{
+	struct node_view view;
+
+	manager_view_nth_node(context, i, &view);
+	return sd_json_buildo(
+		ret, NULL_IF(view.info.node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(view.info.node)),
+		PAIR_UNSIGNED("totalBytes", view.info.total_bytes),
+		PAIR_UNSIGNED("budgetBytes", view.info.budget_bytes),
+		PAIR_UNSIGNED("reserveBytes", view.info.reserve_bytes),
+		PAIR_UNSIGNED("guaranteedBytes", view.guaranteed_bytes),
+		PAIR_UNSIGNED("usageBytes", view.usage_bytes),
+		NULL_IF(view.group_max_bytes == BYTES_UNLIMITED, "groupMaxBytes",
+			UNSIGNED(view.group_max_bytes)),
+		PAIR_UNSIGNED("hugePages", view.info.hugepages),
+		PAIR_UNSIGNED("hugePagesFree", view.hugepages_free),
+		PAIR_UNSIGNED("hugePagesPromised", view.hugepages_promised),
+		PAIR_UNSIGNED("hugePagesGranted", view.hugepages_granted),
+		PAIR_UNSIGNED("slots", view.n_slots));
+}
+
+int encode_nodes(struct manager *manager, sd_json_variant **ret)
+{
+	return encode_array(manager_node_count(manager), encode_nth_node, manager, ret);
+}
+
+static int encode_nth_check(size_t i, void *context, sd_json_variant **ret)
+{
+	static const char *const status_names[] = {
+		[HOST_OK] = "ok",
+		[HOST_DEGRADED] = "degraded",
+		[HOST_MISSING] = "missing",
+	};
+	const struct host_check *check = &((const struct host_check *)context)[i];
+
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", check->name),
+			      SD_JSON_BUILD_PAIR_STRING("status", status_names[check->status]),
+			      SD_JSON_BUILD_PAIR_STRING("detail", check->detail),
+			      NULL_IF(check->remedy[0] == '\0', "remedy",
+				      SD_JSON_BUILD_STRING(check->remedy)));
+}
+
+int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret)
+{
+	return encode_array(n, encode_nth_check, (void *)checks, ret);
+}
+
+int encode_event(const struct event *event, sd_json_variant **ret)
+{
+	return sd_json_buildo(ret, PAIR_UNSIGNED("sequence", event->sequence),
+			      PAIR_UNSIGNED("realtimeUsec", event->realtime_usec),
+			      SD_JSON_BUILD_PAIR_STRING("event", event->name),
+			      NULL_IF(event->slot[0] == '\0', "slot",
+				      SD_JSON_BUILD_STRING(event->slot)),
+			      SD_JSON_BUILD_PAIR_STRING("message", event->message));
+}
+
+static int encode_nth_number(size_t i, void *context, sd_json_variant **ret)
+{
+	return sd_json_variant_new_unsigned(ret, ((const uint32_t *)context)[i]);
+}
+
+int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret)
+{
+	return encode_array(n, encode_nth_number, (void *)numbers, ret);
+}

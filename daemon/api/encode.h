@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Values to the JSON of the interface. Each returns 0 or -errno; *ret is the caller's. */
+
+#include <systemd/sd-json.h>
+
+#include "base/attr.h"
+#include "events.h"
+#include "manager.h"
+#include "view.h"
+
+MUST_USE int encode_slot(const struct slot_view *view, sd_json_variant **ret);
+MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret);
+MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
+MUST_USE int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/interface.h"
+
+/*
+ * Sizes are bytes, times microseconds. Numbers named kernel* are read from the kernel's own
+ * files when the call is answered; all others are what the daemon planned.
+ */
+
+#define COMMENT SD_VARLINK_FIELD_COMMENT
+#define FIELD SD_VARLINK_DEFINE_FIELD
+#define IN SD_VARLINK_DEFINE_INPUT
+#define OUT SD_VARLINK_DEFINE_OUTPUT
+#define OUT_TYPE SD_VARLINK_DEFINE_OUTPUT_BY_TYPE
+#define FIELD_TYPE SD_VARLINK_DEFINE_FIELD_BY_TYPE
+#define INT SD_VARLINK_INT
+#define STRING SD_VARLINK_STRING
+#define BOOL SD_VARLINK_BOOL
+#define NULLABLE SD_VARLINK_NULLABLE
+#define ARRAY SD_VARLINK_ARRAY
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Pending, COMMENT("max, share or pool"), FIELD(what, STRING, 0), FIELD(fromBytes, INT, 0),
+	FIELD(toBytes, INT, 0), FIELD(nowBytes, INT, 0),
+	COMMENT("Expected time to completion; null while it cannot be told"),
+	FIELD(etaUsec, INT, NULLABLE), COMMENT("Why it does not move, and what would help"),
+	FIELD(note, STRING, NULLABLE));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(NodeBytes, FIELD(node, INT, 0), FIELD(bytes, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Slot, FIELD(name, STRING, 0), COMMENT("NUMA node, null when the slot may use every node"),
+	FIELD(node, INT, NULLABLE), COMMENT("uid that may run tasks in the slot"),
+	FIELD(owner, INT, 0), COMMENT("Relative claim on contended memory, 1 to 10000"),
+	FIELD(weight, INT, 0), COMMENT("Priority class, 0 is served first"), FIELD(tier, INT, 0),
+	COMMENT("Guarantee"), FIELD(minBytes, INT, 0), COMMENT("Hard cap; null: the node's budget"),
+	FIELD(maxBytes, INT, NULLABLE), COMMENT("Guaranteed huge-page memory for buffer pools"),
+	FIELD(poolMinBytes, INT, 0), FIELD(poolMaxBytes, INT, 0),
+	COMMENT("Entitlement: what the slot gets when everyone is hungry"),
+	FIELD(shareBytes, INT, 0), COMMENT("memory.current"), FIELD(usageBytes, INT, 0),
+	COMMENT("memory.swap.current"), FIELD(swapBytes, INT, 0), COMMENT("memory.min"),
+	FIELD(kernelMinBytes, INT, 0), COMMENT("memory.low"), FIELD(kernelLowBytes, INT, 0),
+	COMMENT("memory.max, null when unlimited"), FIELD(kernelMaxBytes, INT, NULLABLE),
+	COMMENT("memory.high, null when unlimited"), FIELD(kernelHighBytes, INT, NULLABLE),
+	FIELD(processes, INT, 0), COMMENT("oom_kill of memory.events"), FIELD(oomKills, INT, 0),
+	COMMENT("What the slot's pools may hold now"), FIELD(poolShareBytes, INT, 0),
+	COMMENT("What its tasks hold"), FIELD(poolGrantedBytes, INT, 0),
+	COMMENT("Part of it above the share, asked back"), FIELD(poolOwedBytes, INT, 0),
+	COMMENT("hugetlb.2MB.current"), FIELD(poolKernelBytes, INT, 0),
+	COMMENT("Page size of the pools"), FIELD(poolPageBytes, INT, 0),
+	COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
+	FIELD_TYPE(poolNodes, NodeBytes, ARRAY),
+	COMMENT("memory.numa_stat, anonymous and file pages"),
+	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
+	FIELD(state, STRING, 0), COMMENT("Changes that are still under way"),
+	FIELD_TYPE(pending, Pending, ARRAY));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Node, COMMENT("null: the group of slots that are bound to no node"),
+	FIELD(node, INT, NULLABLE), FIELD(totalBytes, INT, 0),
+	COMMENT("What taskmem may hand out, huge pages not included"), FIELD(budgetBytes, INT, 0),
+	COMMENT("Part of the budget that is never promised"), FIELD(reserveBytes, INT, 0),
+	COMMENT("Sum of the slots' guarantees"), FIELD(guaranteedBytes, INT, 0),
+	COMMENT("memory.current of the node's group"), FIELD(usageBytes, INT, 0),
+	COMMENT("memory.max of the node's group"), FIELD(groupMaxBytes, INT, NULLABLE),
+	COMMENT("2 MiB pages of the node"), FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
+	COMMENT("Sum of the slots' guaranteed pages"), FIELD(hugePagesPromised, INT, 0),
+	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Check, FIELD(name, STRING, 0),
+				     COMMENT("ok, degraded or missing"), FIELD(status, STRING, 0),
+				     FIELD(detail, STRING, 0), COMMENT("How to get it"),
+				     FIELD(remedy, STRING, NULLABLE));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Event, FIELD(sequence, INT, 0), FIELD(realtimeUsec, INT, 0),
+				     FIELD(event, STRING, 0), FIELD(slot, STRING, NULLABLE),
+				     FIELD(message, STRING, 0));
+
+static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
+				COMMENT("false: cgroup limits are not enforced here (pools-only)"),
+				OUT(enforced, BOOL, 0), OUT(cgroupPath, STRING, 0),
+				OUT(uptimeUsec, INT, 0), OUT_TYPE(nodes, Node, ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(Diagnose, OUT_TYPE(checks, Check, ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(ListSlots, COMMENT("Only this slot"), IN(name, STRING, NULLABLE),
+				OUT_TYPE(slots, Slot, ARRAY), OUT_TYPE(nodes, Node, ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(
+	AddSlot, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"), IN(name, STRING, 0),
+	COMMENT("Default: the node with the most room"), IN(node, INT, NULLABLE),
+	COMMENT("true: bound to no node, pages interleaved"), IN(anyNode, BOOL, NULLABLE),
+	COMMENT("Default: the caller"), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
+	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
+	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
+
+static SD_VARLINK_DEFINE_METHOD(
+	SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
+	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
+	COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
+	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
+
+static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
+				COMMENT("true: kill the processes that run in it first"),
+				IN(kill, BOOL, NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(JoinSlot, IN(name, STRING, 0), OUT(slot, STRING, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(WatchEvents, SD_VARLINK_REQUIRES_MORE,
+				     COMMENT("true: the events kept so far come first"),
+				     IN(history, BOOL, NULLABLE), OUT_TYPE(event, Event, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	Attach, SD_VARLINK_REQUIRES_MORE, COMMENT("Fail unless so many chunks can be had; default 1"),
+	IN(minChunks, INT, NULLABLE), COMMENT("Default: all that the slot's share allows"),
+	IN(wantedChunks, INT, NULLABLE), COMMENT("Take up this grant again after a daemon restart"),
+	IN(resumeGrant, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
+	OUT(grant, INT, 0), COMMENT("Size of the memfd in 2 MiB chunks"), OUT(fileChunks, INT, 0),
+	COMMENT("Indexes of the chunks that have pages; never touch another"),
+	OUT(chunks, INT, ARRAY),
+	COMMENT("What the task should hold: less than it holds asks chunks back"),
+	OUT(targetChunks, INT, 0), COMMENT("Index of the memfd among the passed descriptors"),
+	OUT(fdIndex, INT, NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(Grow, IN(grant, INT, 0), IN(chunks, INT, 0),
+				OUT(chunks, INT, ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD(Return, IN(grant, INT, 0), IN(chunks, INT, ARRAY),
+				OUT(targetChunks, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD(Detach, IN(grant, INT, 0));
+
+static SD_VARLINK_DEFINE_ERROR(NoSuchSlot, FIELD(name, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(SlotExists, FIELD(name, STRING, 0), FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(SlotBusy, FIELD(name, STRING, 0), FIELD(processes, INT, 0));
+static SD_VARLINK_DEFINE_ERROR(Refused, FIELD(message, STRING, 0), FIELD(node, INT, NULLABLE),
+			       FIELD(neededBytes, INT, NULLABLE),
+			       FIELD(availableBytes, INT, NULLABLE));
+static SD_VARLINK_DEFINE_ERROR(BadValue, FIELD(field, STRING, 0), FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(NotInSlot, FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(NoSuchGrant, FIELD(grant, INT, 0));
+static SD_VARLINK_DEFINE_ERROR(NoHugePages, FIELD(node, INT, NULLABLE), FIELD(wantedChunks, INT, 0),
+			       FIELD(availableChunks, INT, 0), FIELD(message, STRING, 0));
+static SD_VARLINK_DEFINE_ERROR(Failed, FIELD(message, STRING, 0));
+
+#define DOC SD_VARLINK_SYMBOL_COMMENT
+
+SD_VARLINK_DEFINE_INTERFACE(
+	io_taskmem, API_NAME,
+	SD_VARLINK_INTERFACE_COMMENT("Slots of a machine's memory for stream-processing tasks"),
+	DOC("A change that is under way"), &vl_type_Pending, &vl_type_NodeBytes,
+	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
+	DOC("A NUMA node's budget and huge pages"), &vl_type_Node,
+	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
+	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
+	DOC("What this host offers, and how to get what is missing; open to everyone"),
+	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),
+	&vl_method_ListSlots,
+	DOC("Make a slot; administrators. The same slot twice is no error, so a lost answer may be "
+	    "asked again"),
+	&vl_method_AddSlot,
+	DOC("Change a running slot, fields left out stay. Administrators; the owner may change "
+	    "weight and maxBytes"),
+	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
+	DOC("Move the calling process into a slot; administrators and the slot's owner"),
+	&vl_method_JoinSlot, DOC("Events as they happen; open to everyone"), &vl_method_WatchEvents,
+	DOC("Get huge pages of the slot the caller runs in, as a memfd. Later replies are notices "
+	    "that targetChunks changed"),
+	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
+	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
+	DOC("Give a grant back as a whole"), &vl_method_Detach, &vl_error_NoSuchSlot,
+	&vl_error_SlotExists, DOC("Processes run in the slot"), &vl_error_SlotBusy,
+	DOC("The guarantees would not fit; the message names the number that failed"),
+	&vl_error_Refused, &vl_error_BadValue,
+	DOC("The calling process does not run in a slot, or not in that one"),
+	&vl_error_NotInSlot, &vl_error_NoSuchGrant, &vl_error_NoHugePages, &vl_error_Failed);

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/call.h"
+#include "api/encode.h"
+#include "base/fd.h"
+
+/*
+ * Pools: attach, grow, return, detach. A grant belongs to a process: every call looks at the
+ * caller's pid as the kernel tells it, a number of somebody else's grant is no grant.
+ *
+ * Filling pages takes time, so attach and grow are answered when the helper has reported; the
+ * link is kept by a reference until then.
+ */
+
+#define NOT_GIVEN UINT32_MAX
+
+struct grant_parameters {
+	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
+	sd_json_variant *list; /* borrowed from the call */
+};
+
+static const struct grant_parameters nothing_given = {
+	.grant = NOT_GIVEN,
+	.n_chunks = NOT_GIVEN,
+	.min_chunks = NOT_GIVEN,
+	.wanted_chunks = NOT_GIVEN,
+	.resume = NOT_GIVEN,
+};
+
+#define NUMBER(json, member, flags)                                                    \
+	{ json, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint32,                \
+	  offsetof(struct grant_parameters, member), flags }
+
+/* ---- replies about a grant */
+
+/* @with_file: pass the memfd. @chunks: NULL for none. */
+static int send_grant(sd_varlink *link, const struct grant *grant, const uint32_t *chunks, size_t n,
+		      bool with_file)
+{
+	sd_json_variant *list = NULL;
+	struct grant_view view;
+	int r, fd_index = -1;
+
+	manager_view_grant(grant, &view);
+	r = encode_numbers(chunks, n, &list);
+	if (r >= 0 && with_file)
+		r = fd_index = sd_varlink_push_dup_fd(link, view.file_fd);
+	if (r >= 0)
+		r = sd_varlink_notifybo(
+			link, SD_JSON_BUILD_PAIR_STRING("slot", view.slot_name),
+			SD_JSON_BUILD_PAIR_CONDITION(view.node != NODE_ANY, "node",
+						     SD_JSON_BUILD_INTEGER(view.node)),
+			SD_JSON_BUILD_PAIR_UNSIGNED("grant", view.id),
+			SD_JSON_BUILD_PAIR_UNSIGNED("fileChunks", view.n_file_chunks),
+			SD_JSON_BUILD_PAIR_VARIANT("chunks", list),
+			SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target),
+			SD_JSON_BUILD_PAIR_CONDITION(with_file, "fdIndex",
+						     SD_JSON_BUILD_INTEGER(fd_index)));
+	sd_json_variant_unref(list);
+	return r;
+}
+
+/* All the chunks it holds, as after a restart. */
+static int send_whole_grant(sd_varlink *link, const struct grant *grant, bool with_file)
+{
+	CLEANUP(freep) uint32_t *chunks = NULL;
+	struct grant_view view;
+
+	manager_view_grant(grant, &view);
+	chunks = calloc(view.n_held + 1, sizeof(*chunks));
+	if (!chunks)
+		return -ENOMEM;
+	return send_grant(link, grant, chunks, manager_list_chunks(grant, chunks), with_file);
+}
+
+void api_send_target(struct grant *grant, void *subscriber, void *userdata)
+{
+	(void)userdata;
+	(void)send_grant(subscriber, grant, NULL, 0, /* with_file= */ false);
+}
+
+void api_send_gone(struct grant *grant, void *subscriber, void *userdata)
+{
+	struct grant_view view;
+
+	(void)userdata;
+	manager_view_grant(grant, &view);
+	(void)sd_varlink_errorbo(subscriber, "io.taskmem.NoSuchGrant",
+				 SD_JSON_BUILD_PAIR_UNSIGNED("grant", view.id));
+}
+
+/* ---- attach */
+
+static void on_attached(struct grant *grant, enum fault_kind kind, const struct fault *fault,
+			const uint32_t *chunks, size_t n, void *userdata)
+{
+	sd_varlink *link = userdata;
+
+	if (kind != FAULT_NONE || !grant)
+		(void)call_fault(link, fault);
+	else if (send_grant(link, grant, chunks, n, /* with_file= */ true) < 0)
+		(void)sd_varlink_error_errno(link, -EIO);
+	sd_varlink_unref(link);
+}
+
+static int reply_not_in_slot(sd_varlink *link, const struct peer *peer)
+{
+	struct fault fault = { .node = NODE_ANY };
+
+	(void)fault_set(&fault, FAULT_NOT_IN_SLOT,
+			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
+			(int)peer->pid);
+	return call_fault(link, &fault);
+}
+
+static int resume_grant(sd_varlink *link, struct manager *manager, const struct peer *peer,
+			uint32_t id)
+{
+	struct fault fault = { .node = NODE_ANY };
+	struct grant *grant = manager_resume(manager, id, peer->pid, link, &fault);
+
+	if (!grant)
+		return call_fault(link, &fault);
+	return send_whole_grant(link, grant, /* with_file= */ false);
+}
+
+int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	       void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("minChunks", min_chunks, SD_JSON_NULLABLE),
+		NUMBER("wantedChunks", wanted_chunks, SD_JSON_NULLABLE),
+		NUMBER("resumeGrant", resume, SD_JSON_NULLABLE),
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	CLEANUP(fd_closep) int pidfd = -1;
+	struct manager *manager = userdata;
+	const struct slot_policy *policy;
+	struct attach_request request;
+	struct peer peer;
+	int r;
+
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	if (!(flags & SD_VARLINK_METHOD_MORE))
+		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
+	r = call_identify(link, manager, &peer, &pidfd);
+	if (r <= 0)
+		return r;
+	if (!peer.is_in_slot)
+		return reply_not_in_slot(link, &peer);
+	policy = manager_find_policy(manager, peer.slot_name);
+	if (!policy)
+		return call_no_such_slot(link, peer.slot_name);
+	if (!rights_may(&peer, RIGHT_ATTACH, policy))
+		return call_not_permitted(link);
+	if (p.resume != NOT_GIVEN)
+		return resume_grant(link, manager, &peer, p.resume);
+	request = (struct attach_request){
+		.slot_name = peer.slot_name,
+		.pid = peer.pid,
+		.pidfd = pidfd,
+		.min_chunks = p.min_chunks == NOT_GIVEN || p.min_chunks == 0 ? 1 : p.min_chunks,
+		.wanted_chunks = p.wanted_chunks,
+		.subscriber = link,
+	};
+	manager_attach(manager, &request, on_attached, sd_varlink_ref(link));
+	return 0;
+}
+
+/* ---- grow, return, detach */
+
+/* The caller's grant. Return: 1, or the result of having replied with an error. */
+static int find_grant(sd_varlink *link, struct manager *manager, uint32_t id,
+		      struct grant **ret_grant)
+{
+	struct fault fault = { .node = NODE_ANY, .needed = id };
+	struct peer peer;
+	int r = call_identify(link, manager, &peer, NULL);
+
+	if (r <= 0)
+		return r;
+	*ret_grant = manager_find_grant(manager, id, peer.pid);
+	if (*ret_grant)
+		return 1;
+	(void)fault_set(&fault, FAULT_NO_SUCH_GRANT, "no grant %u of process %d", id, (int)peer.pid);
+	return call_fault(link, &fault);
+}
+
+static void on_grown(struct grant *grant, enum fault_kind kind, const struct fault *fault,
+		     const uint32_t *chunks, size_t n, void *userdata)
+{
+	sd_varlink *link = userdata;
+	sd_json_variant *list = NULL;
+	int r;
+
+	if (kind != FAULT_NONE || !grant) {
+		(void)call_fault(link, fault);
+	} else {
+		r = encode_numbers(chunks, n, &list);
+		(void)call_reply_value(link, r, "chunks", list);
+	}
+	sd_varlink_unref(link);
+}
+
+int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	     void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("grant", grant, SD_JSON_MANDATORY),
+		NUMBER("chunks", n_chunks, SD_JSON_MANDATORY),
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct grant *grant;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	if (p.n_chunks == 0)
+		return sd_varlink_error_invalid_parameter_name(link, "chunks");
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	manager_grow(manager, grant, p.n_chunks, on_grown, sd_varlink_ref(link));
+	return 0;
+}
+
+/* The numbers of a JSON array, or NULL when it holds something else or memory is short. */
+static uint32_t *decode_numbers(sd_json_variant *list, size_t *ret_n)
+{
+	size_t n = sd_json_variant_elements(list);
+	uint32_t *numbers = calloc(n + 1, sizeof(*numbers));
+
+	for (size_t i = 0; numbers && i < n; i++) {
+		sd_json_variant *item = sd_json_variant_by_index(list, i);
+
+		if (!sd_json_variant_is_unsigned(item) ||
+		    sd_json_variant_unsigned(item) > UINT32_MAX) {
+			free(numbers);
+			return NULL;
+		}
+		numbers[i] = (uint32_t)sd_json_variant_unsigned(item);
+	}
+	*ret_n = n;
+	return numbers;
+}
+
+int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	       void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("grant", grant, SD_JSON_MANDATORY),
+		{ "chunks", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref,
+		  offsetof(struct grant_parameters, list), SD_JSON_MANDATORY },
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	CLEANUP(freep) uint32_t *chunks = NULL;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	struct grant_view view;
+	struct grant *grant;
+	size_t n;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	chunks = decode_numbers(p.list, &n);
+	if (!chunks)
+		return sd_varlink_error_invalid_parameter_name(link, "chunks");
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	if (manager_return(manager, grant, chunks, n, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	manager_view_grant(grant, &view);
+	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target));
+}
+
+int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	       void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("grant", grant, SD_JSON_MANDATORY),
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct grant *grant;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	manager_detach(manager, grant);
+	return sd_varlink_reply(link, NULL);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <unistd.h>
+
+#include "api/call.h"
+#include "api/encode.h"
+#include "base/fd.h"
+
+/* Slots: list, add, set, remove, join. A field that is not given has its NOT_GIVEN value. */
+
+#define NOT_GIVEN_BYTES UINT64_MAX
+#define NOT_GIVEN_NUMBER UINT32_MAX
+#define NOT_GIVEN_NODE INT32_MIN
+#define NOT_GIVEN_BOOL (-1)
+
+struct slot_parameters {
+	const char *name;
+	int32_t node;
+	int any_node, uncapped, kill; /* tristate */
+	uint32_t owner, weight, tier;
+	uint64_t min_bytes, max_bytes, pool_min_bytes, pool_max_bytes;
+};
+
+static const struct slot_parameters nothing_given = {
+	.node = NOT_GIVEN_NODE,
+	.any_node = NOT_GIVEN_BOOL,
+	.uncapped = NOT_GIVEN_BOOL,
+	.kill = NOT_GIVEN_BOOL,
+	.owner = NOT_GIVEN_NUMBER,
+	.weight = NOT_GIVEN_NUMBER,
+	.tier = NOT_GIVEN_NUMBER,
+	.min_bytes = NOT_GIVEN_BYTES,
+	.max_bytes = NOT_GIVEN_BYTES,
+	.pool_min_bytes = NOT_GIVEN_BYTES,
+	.pool_max_bytes = NOT_GIVEN_BYTES,
+};
+
+#define TEXT(json, member)                                                             \
+	{ json, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,                 \
+	  offsetof(struct slot_parameters, member), SD_JSON_MANDATORY }
+#define OPTION(json, member, kind, dispatch)                                           \
+	{ json, kind, dispatch, offsetof(struct slot_parameters, member), SD_JSON_NULLABLE }
+#define OPTION_BYTES(json, member) \
+	OPTION(json, member, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64)
+#define OPTION_NUMBER(json, member) \
+	OPTION(json, member, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint32)
+#define OPTION_BOOL(json, member) \
+	OPTION(json, member, SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_tristate)
+
+/* Both add and set; each method's own fields are beside these. */
+#define COMMON_FIELDS                                                                  \
+	TEXT("name", name), OPTION_NUMBER("owner", owner), OPTION_NUMBER("weight", weight),\
+		OPTION_NUMBER("tier", tier), OPTION_BYTES("minBytes", min_bytes),      \
+		OPTION_BYTES("maxBytes", max_bytes),                                   \
+		OPTION_BYTES("poolMinBytes", pool_min_bytes),                          \
+		OPTION_BYTES("poolMaxBytes", pool_max_bytes)
+
+static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
+{
+	if (p->owner != NOT_GIVEN_NUMBER)
+		policy->owner = p->owner;
+	if (p->weight != NOT_GIVEN_NUMBER)
+		policy->weight = p->weight;
+	if (p->tier != NOT_GIVEN_NUMBER)
+		policy->tier = p->tier;
+	if (p->min_bytes != NOT_GIVEN_BYTES)
+		policy->min_bytes = p->min_bytes;
+	if (p->max_bytes != NOT_GIVEN_BYTES)
+		policy->max_bytes = p->max_bytes;
+	if (p->uncapped > 0)
+		policy->max_bytes = BYTES_UNLIMITED;
+	if (p->pool_min_bytes != NOT_GIVEN_BYTES)
+		policy->pool_min_bytes = p->pool_min_bytes;
+	if (p->pool_max_bytes != NOT_GIVEN_BYTES)
+		policy->pool_max_bytes = p->pool_max_bytes;
+	else if (policy->pool_max_bytes < policy->pool_min_bytes)
+		policy->pool_max_bytes = policy->pool_min_bytes;
+}
+
+static int set_name(sd_varlink *link, const char *name, struct slot_policy *policy)
+{
+	struct fault fault = { .node = NODE_ANY, .field = "name" };
+
+	if (strlen(name) <= SLOT_NAME_MAX) {
+		(void)snprintf(policy->name, sizeof(policy->name), "%s", name);
+		return 1;
+	}
+	(void)fault_set(&fault, FAULT_BAD_VALUE, "a slot's name has at most %d characters",
+			SLOT_NAME_MAX);
+	return call_fault(link, &fault);
+}
+
+static int reply_slot(sd_varlink *link, struct manager *manager, const char *name)
+{
+	struct fault fault = { .node = NODE_ANY };
+	sd_json_variant *value = NULL;
+	struct slot_view view;
+	int r;
+
+	if (manager_view_slot(manager, name, &view, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	r = encode_slot(&view, &value);
+	return call_reply_value(link, r, "slot", value);
+}
+
+int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		 void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		COMMON_FIELDS,
+		OPTION("node", node, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_int32),
+		OPTION_BOOL("anyNode", any_node),
+		{}
+	};
+	struct slot_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	struct slot_policy policy;
+	struct peer peer;
+	bool choose_node;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = call_identify(link, manager, &peer, NULL);
+	if (r <= 0)
+		return r;
+	if (!rights_may(&peer, RIGHT_ADMINISTER, NULL))
+		return call_not_permitted(link);
+	slot_policy_default(&policy);
+	policy.owner = peer.uid;
+	apply_given(&p, &policy);
+	r = set_name(link, p.name, &policy);
+	if (r <= 0)
+		return r;
+	choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0;
+	if (p.node != NOT_GIVEN_NODE)
+		policy.node = p.node < 0 ? NODES_MAX : p.node; /* refused by name, not taken for any */
+	if (manager_add(manager, &policy, choose_node, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	return reply_slot(link, manager, policy.name);
+}
+
+/* What the owner may not touch is a right of administrators. */
+static enum right set_right(const struct slot_parameters *p)
+{
+	bool is_tuning = p->owner == NOT_GIVEN_NUMBER && p->tier == NOT_GIVEN_NUMBER &&
+			 p->min_bytes == NOT_GIVEN_BYTES && p->pool_min_bytes == NOT_GIVEN_BYTES &&
+			 p->pool_max_bytes == NOT_GIVEN_BYTES;
+
+	return is_tuning ? RIGHT_TUNE : RIGHT_ADMINISTER;
+}
+
+int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		 void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		COMMON_FIELDS,
+		OPTION_BOOL("uncapped", uncapped),
+		{}
+	};
+	struct slot_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	const struct slot_policy *old;
+	struct slot_policy policy;
+	struct peer peer;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = call_identify(link, manager, &peer, NULL);
+	if (r <= 0)
+		return r;
+	old = manager_find_policy(manager, p.name);
+	if (!old)
+		return call_no_such_slot(link, p.name);
+	if (!rights_may(&peer, set_right(&p), old))
+		return call_not_permitted(link);
+	policy = *old;
+	apply_given(&p, &policy);
+	if (manager_set(manager, &policy, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	return reply_slot(link, manager, policy.name);
+}
+
+static void on_removed(enum fault_kind kind, const struct fault *fault, void *userdata)
+{
+	sd_varlink *link = userdata;
+
+	if (kind == FAULT_NONE)
+		(void)sd_varlink_reply(link, NULL);
+	else
+		(void)call_fault(link, fault);
+	sd_varlink_unref(link);
+}
+
+int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		    void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		TEXT("name", name),
+		OPTION_BOOL("kill", kill),
+		{}
+	};
+	struct slot_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct peer peer;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = call_identify(link, manager, &peer, NULL);
+	if (r <= 0)
+		return r;
+	if (!rights_may(&peer, RIGHT_ADMINISTER, NULL))
+		return call_not_permitted(link);
+	manager_remove(manager, p.name, p.kill > 0, on_removed, sd_varlink_ref(link));
+	return 0;
+}
+
+int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		  void *userdata)
+{
+	static const sd_json_dispatch_field table[] = { TEXT("name", name), {} };
+	struct slot_parameters p = nothing_given;
+	CLEANUP(fd_closep) int pidfd = -1;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	const struct slot_policy *policy;
+	struct peer peer;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = call_identify(link, manager, &peer, &pidfd);
+	if (r <= 0)
+		return r;
+	policy = manager_find_policy(manager, p.name);
+	if (!policy)
+		return call_no_such_slot(link, p.name);
+	if (!rights_may(&peer, RIGHT_RUN, policy))
+		return call_not_permitted(link);
+	if (manager_join(manager, p.name, peer.pid, pidfd, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_STRING("slot", p.name));
+}
+
+static int encode_one_slot(struct manager *manager, const char *name, sd_json_variant **ret,
+			   struct fault *fault)
+{
+	sd_json_variant *slot = NULL;
+	struct slot_view view;
+	int r;
+
+	if (manager_view_slot(manager, name, &view, fault) != FAULT_NONE)
+		return 0;
+	r = encode_slot(&view, &slot);
+	if (r >= 0)
+		r = sd_json_variant_new_array(ret, &slot, 1);
+	sd_json_variant_unref(slot);
+	return r;
+}
+
+int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		   void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		OPTION("name", name, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string),
+		{}
+	};
+	struct slot_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	sd_json_variant *slots = NULL, *nodes = NULL;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = p.name ? encode_one_slot(manager, p.name, &slots, &fault)
+		   : encode_slots(manager, &slots);
+	if (fault.kind != FAULT_NONE)
+		return call_no_such_slot(link, p.name);
+	if (r >= 0)
+		r = encode_nodes(manager, &nodes);
+	if (r >= 0)
+		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("slots", slots),
+				       SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes));
+	sd_json_variant_unref(slots);
+	sd_json_variant_unref(nodes);
+	return r;
+}

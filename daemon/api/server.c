@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <systemd/sd-varlink.h>
+
+#include "api/call.h"
+#include "api/encode.h"
+#include "api/interface.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "version.h"
+
+/* A task holds two connections; a user with many tasks needs no more than this. */
+#define CONNECTIONS_MAX 32768
+#define CONNECTIONS_PER_UID_MAX 8192
+
+struct api {
+	struct manager *manager;
+	sd_varlink_server *server;
+	struct list watchers;
+	uint64_t started_ns;
+};
+
+/* A link that follows the events. */
+struct watcher {
+	struct list in_api;
+	sd_varlink *link;
+};
+
+/* ---- replies */
+
+static int fault_error(sd_varlink *link, const struct fault *fault)
+{
+	switch (fault->kind) {
+	case FAULT_NO_SUCH_SLOT:
+		return call_no_such_slot(link, fault->name);
+	case FAULT_SLOT_EXISTS:
+		return sd_varlink_errorbo(link, API_ERROR("SlotExists"),
+					  SD_JSON_BUILD_PAIR_STRING("name", fault->name),
+					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
+	case FAULT_SLOT_BUSY:
+		return sd_varlink_errorbo(link, API_ERROR("SlotBusy"),
+					  SD_JSON_BUILD_PAIR_STRING("name", fault->name),
+					  SD_JSON_BUILD_PAIR_UNSIGNED("processes", fault->needed));
+	case FAULT_REFUSED:
+		return sd_varlink_errorbo(
+			link, API_ERROR("Refused"),
+			SD_JSON_BUILD_PAIR_STRING("message", fault->message),
+			SD_JSON_BUILD_PAIR_CONDITION(fault->node != NODE_ANY, "node",
+						     SD_JSON_BUILD_INTEGER(fault->node)),
+			SD_JSON_BUILD_PAIR_UNSIGNED("neededBytes", fault->needed),
+			SD_JSON_BUILD_PAIR_UNSIGNED("availableBytes", fault->available));
+	case FAULT_BAD_VALUE:
+		return sd_varlink_errorbo(link, API_ERROR("BadValue"),
+					  SD_JSON_BUILD_PAIR_STRING("field", fault->field),
+					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
+	case FAULT_NOT_PERMITTED:
+		return call_not_permitted(link);
+	case FAULT_NOT_IN_SLOT:
+		return sd_varlink_errorbo(link, API_ERROR("NotInSlot"),
+					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
+	case FAULT_NO_SUCH_GRANT:
+		return sd_varlink_errorbo(link, API_ERROR("NoSuchGrant"),
+					  SD_JSON_BUILD_PAIR_UNSIGNED("grant", fault->needed));
+	case FAULT_NO_HUGEPAGES:
+		return sd_varlink_errorbo(
+			link, API_ERROR("NoHugePages"),
+			SD_JSON_BUILD_PAIR_CONDITION(fault->node != NODE_ANY, "node",
+						     SD_JSON_BUILD_INTEGER(fault->node)),
+			SD_JSON_BUILD_PAIR_UNSIGNED("wantedChunks", fault->needed),
+			SD_JSON_BUILD_PAIR_UNSIGNED("availableChunks", fault->available),
+			SD_JSON_BUILD_PAIR_STRING("message", fault->message));
+	case FAULT_NONE:
+	case FAULT_FAILED:
+		break;
+	}
+	return sd_varlink_errorbo(link, API_ERROR("Failed"),
+				  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
+}
+
+/* sd_varlink_error() returns the error it sent as a negative errno. A handler's result tells
+ * whether the call was answered, which it was. */
+int call_fault(sd_varlink *link, const struct fault *fault)
+{
+	(void)fault_error(link, fault);
+	return 0;
+}
+
+int call_no_such_slot(sd_varlink *link, const char *name)
+{
+	(void)sd_varlink_errorbo(link, API_ERROR("NoSuchSlot"),
+				 SD_JSON_BUILD_PAIR_STRING("name", name));
+	return 0;
+}
+
+int call_not_permitted(sd_varlink *link)
+{
+	(void)sd_varlink_error(link, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
+	return 0;
+}
+
+int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value)
+{
+	if (r >= 0)
+		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT(name, value));
+	sd_json_variant_unref(value);
+	return r;
+}
+
+int call_identify(sd_varlink *link, struct manager *manager, struct peer *ret_peer, int *ret_pidfd)
+{
+	int r = manager_identify(manager, sd_varlink_get_fd(link), ret_peer, ret_pidfd);
+
+	if (r >= 0)
+		return 1;
+	struct fault fault = { .node = NODE_ANY };
+
+	(void)fault_set(&fault, FAULT_FAILED, "the calling process cannot be identified: %s",
+			strerror(-r));
+	return call_fault(link, &fault);
+}
+
+/* ---- handlers that need nothing but the manager */
+
+static int api_get_info(sd_varlink *link, sd_json_variant *parameters,
+			sd_varlink_method_flags_t flags, void *userdata)
+{
+	struct api *api = userdata;
+	sd_json_variant *nodes = NULL;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, (const sd_json_dispatch_field[]){ {} }, NULL);
+	if (r != 0)
+		return r;
+	r = encode_nodes(api->manager, &nodes);
+	if (r < 0)
+		return r;
+	r = sd_varlink_replybo(
+		link, SD_JSON_BUILD_PAIR_STRING("version", TASKMEM_VERSION),
+		SD_JSON_BUILD_PAIR_BOOLEAN("enforced", manager_is_enforcing(api->manager)),
+		SD_JSON_BUILD_PAIR_STRING("cgroupPath", manager_tree_path(api->manager)),
+		SD_JSON_BUILD_PAIR_UNSIGNED("uptimeUsec",
+					    (mono_now_ns() - api->started_ns) / NS_PER_USEC),
+		SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes));
+	sd_json_variant_unref(nodes);
+	return r;
+}
+
+static int api_diagnose(sd_varlink *link, sd_json_variant *parameters,
+			sd_varlink_method_flags_t flags, void *userdata)
+{
+	struct host_check checks[HOST_CHECKS_MAX];
+	struct api *api = userdata;
+	sd_json_variant *value = NULL;
+	size_t n;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, (const sd_json_dispatch_field[]){ {} }, NULL);
+	if (r != 0)
+		return r;
+	manager_diagnose(api->manager, checks, &n);
+	r = encode_checks(checks, n, &value);
+	return call_reply_value(link, r, "checks", value);
+}
+
+static void send_event(const struct event *event, void *userdata)
+{
+	sd_json_variant *value = NULL;
+
+	if (encode_event(event, &value) >= 0)
+		(void)sd_varlink_notifybo(userdata, SD_JSON_BUILD_PAIR_VARIANT("event", value));
+	sd_json_variant_unref(value);
+}
+
+static int api_watch_events(sd_varlink *link, sd_json_variant *parameters,
+			    sd_varlink_method_flags_t flags, void *userdata)
+{
+	struct parameters {
+		int history;
+	} p = { .history = -1 };
+	static const sd_json_dispatch_field table[] = {
+		{ "history", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_tristate,
+		  offsetof(struct parameters, history), SD_JSON_NULLABLE },
+		{}
+	};
+	struct api *api = userdata;
+	struct watcher *watcher;
+	int r;
+
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	if (!(flags & SD_VARLINK_METHOD_MORE))
+		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
+	watcher = calloc(1, sizeof(*watcher));
+	if (!watcher)
+		return -ENOMEM;
+	watcher->link = sd_varlink_ref(link);
+	list_append(&api->watchers, &watcher->in_api);
+	if (p.history > 0)
+		events_foreach(manager_events(api->manager), send_event, link);
+	return 0;
+}
+
+/* ---- hooks of the manager */
+
+static void on_event(const struct event *event, void *userdata)
+{
+	struct api *api = userdata;
+	struct watcher *watcher;
+
+	LIST_FOREACH(&api->watchers, watcher, in_api)
+		send_event(event, watcher->link);
+}
+
+struct api *api_new(struct manager_hooks *ret_hooks)
+{
+	struct api *api = calloc(1, sizeof(*api));
+
+	if (!api)
+		return NULL;
+	list_init(&api->watchers);
+	api->started_ns = mono_now_ns();
+	*ret_hooks = (struct manager_hooks){
+		.event = on_event,
+		.target_changed = api_send_target,
+		.grant_gone = api_send_gone,
+		.userdata = api,
+	};
+	return api;
+}
+
+/* ---- connections */
+
+static int on_connect(sd_varlink_server *server, sd_varlink *link, void *userdata)
+{
+	(void)server;
+	(void)userdata;
+	return sd_varlink_set_allow_fd_passing_output(link, 1);
+}
+
+static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *userdata)
+{
+	struct api *api = userdata;
+	struct watcher *watcher;
+
+	(void)server;
+	manager_unsubscribe(api->manager, link);
+	LIST_FOREACH(&api->watchers, watcher, in_api) {
+		if (watcher->link != link)
+			continue;
+		list_remove(&watcher->in_api);
+		sd_varlink_unref(watcher->link);
+		free(watcher);
+	}
+}
+
+#define MANAGER_METHOD(name, function)                                       \
+	static int name(sd_varlink *link, sd_json_variant *parameters,       \
+			sd_varlink_method_flags_t flags, void *userdata)     \
+	{                                                                    \
+		return function(link, parameters, flags,                     \
+				((struct api *)userdata)->manager);          \
+	}
+MANAGER_METHOD(on_add_slot, api_add_slot)
+MANAGER_METHOD(on_set_slot, api_set_slot)
+MANAGER_METHOD(on_remove_slot, api_remove_slot)
+MANAGER_METHOD(on_join_slot, api_join_slot)
+MANAGER_METHOD(on_list_slots, api_list_slots)
+MANAGER_METHOD(on_attach, api_attach)
+MANAGER_METHOD(on_grow, api_grow)
+MANAGER_METHOD(on_return, api_return)
+MANAGER_METHOD(on_detach, api_detach)
+
+static int api_make_server(struct api *api)
+{
+	int r = sd_varlink_server_new(&api->server, SD_VARLINK_SERVER_ACCOUNT_UID |
+							    SD_VARLINK_SERVER_INHERIT_USERDATA);
+
+	if (r < 0)
+		return r;
+	(void)sd_varlink_server_set_userdata(api->server, api);
+	(void)sd_varlink_server_set_connections_max(api->server, CONNECTIONS_MAX);
+	(void)sd_varlink_server_set_connections_per_uid_max(api->server, CONNECTIONS_PER_UID_MAX);
+	r = sd_varlink_server_set_info(api->server, "taskmem", "taskmemd", TASKMEM_VERSION,
+				       NULL);
+	if (r >= 0)
+		r = sd_varlink_server_add_interface(api->server, &vl_interface_io_taskmem);
+	if (r >= 0)
+		r = sd_varlink_server_bind_method_many(
+			api->server, API_METHOD("GetInfo"), api_get_info, API_METHOD("Diagnose"),
+			api_diagnose, API_METHOD("ListSlots"), on_list_slots, API_METHOD("AddSlot"),
+			on_add_slot, API_METHOD("SetSlot"), on_set_slot, API_METHOD("RemoveSlot"),
+			on_remove_slot, API_METHOD("JoinSlot"), on_join_slot,
+			API_METHOD("WatchEvents"), api_watch_events, API_METHOD("Attach"),
+			on_attach, API_METHOD("Grow"), on_grow, API_METHOD("Return"), on_return,
+			API_METHOD("Detach"), on_detach);
+	if (r >= 0)
+		r = sd_varlink_server_bind_connect(api->server, on_connect);
+	if (r >= 0)
+		r = sd_varlink_server_bind_disconnect(api->server, on_disconnect);
+	return r;
+}
+
+int api_listen(struct api *api, struct manager *manager, sd_event *event, const char *path)
+{
+	int r;
+
+	api->manager = manager;
+	r = api_make_server(api);
+	if (r >= 0)
+		r = sd_varlink_server_listen_address(api->server, path, 0666);
+	if (r >= 0)
+		r = sd_varlink_server_attach_event(api->server, event, SD_EVENT_PRIORITY_NORMAL);
+	return r < 0 ? r : 0;
+}
+
+void api_free(struct api *api)
+{
+	struct watcher *watcher;
+
+	if (!api)
+		return;
+	/* The links' disconnect callbacks come first and empty the list. */
+	if (api->server)
+		(void)sd_varlink_server_shutdown(api->server);
+	sd_varlink_server_unref(api->server);
+	LIST_FOREACH(&api->watchers, watcher, in_api) {
+		sd_varlink_unref(watcher->link);
+		free(watcher);
+	}
+	free(api);
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Every file is opened once, on first use, and then read and written at offset 0: under
+ * emulation a value costs 3 µs this way, 39 µs with open and close, 350 µs through libcgroup.
+ *
+ * Three things look alike and are told apart here, once. A file that is missing in a living
+ * directory (ENOENT on open, cgroup.procs is there) is ABSENT: the controller or the kernel
+ * feature is missing. Everything else that is missing is GONE: open gives ENOENT below a
+ * removed directory, a kept fd gives ENODEV. EBUSY is the kernel's word for "in use".
+ */
+
+#include "kern/cgdir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+#define POLICY_XATTR "user.taskmem.policy"
+/* memory.stat is about 2 KiB; of memory.numa_stat the first two lines matter, with 64 nodes
+ * of 25 characters each they are 3.2 KiB. */
+#define TEXT_MAX 16384
+/* The policy is a few hundred bytes of JSON; the kernel allows 64 KiB an attribute. */
+#define POLICY_MAX 65536
+
+struct cgdir {
+	int dir_fd;
+	int fds[CG_FILES];
+};
+
+static const struct {
+	const char *name;
+	bool is_write_only;
+} files[CG_FILES] = {
+	[CG_MEMORY_CURRENT] = { .name = "memory.current" },
+	[CG_MEMORY_MIN] = { .name = "memory.min" },
+	[CG_MEMORY_LOW] = { .name = "memory.low" },
+	[CG_MEMORY_HIGH] = { .name = "memory.high" },
+	[CG_MEMORY_MAX] = { .name = "memory.max" },
+	[CG_MEMORY_SWAP_CURRENT] = { .name = "memory.swap.current" },
+	[CG_MEMORY_STAT] = { .name = "memory.stat" },
+	[CG_MEMORY_NUMA_STAT] = { .name = "memory.numa_stat" },
+	[CG_MEMORY_EVENTS] = { .name = "memory.events" },
+	[CG_MEMORY_PRESSURE] = { .name = "memory.pressure" },
+	[CG_MEMORY_RECLAIM] = { .name = "memory.reclaim", .is_write_only = true },
+	[CG_CGROUP_EVENTS] = { .name = "cgroup.events" },
+	[CG_CGROUP_PROCS] = { .name = "cgroup.procs" },
+	[CG_CGROUP_KILL] = { .name = "cgroup.kill", .is_write_only = true },
+	[CG_CGROUP_FREEZE] = { .name = "cgroup.freeze" },
+	[CG_CPUSET_MEMS] = { .name = "cpuset.mems" },
+	[CG_CPUSET_CPUS] = { .name = "cpuset.cpus" },
+	[CG_HUGETLB_MAX] = { .name = "hugetlb.2MB.max" },
+	[CG_HUGETLB_RSVD_MAX] = { .name = "hugetlb.2MB.rsvd.max" },
+	[CG_HUGETLB_CURRENT] = { .name = "hugetlb.2MB.current" },
+	[CG_HUGETLB_NUMA_STAT] = { .name = "hugetlb.2MB.numa_stat" },
+};
+
+int cgdir_open(int parent_fd, const char *name, struct cgdir **ret_cg)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+	};
+	CLEANUP(cgdir_closep) struct cgdir *cg = malloc(sizeof(*cg));
+
+	if (!cg)
+		return -ENOMEM;
+	for (size_t i = 0; i < CG_FILES; i++)
+		cg->fds[i] = -1;
+	cg->dir_fd = (int)syscall(SYS_openat2, parent_fd, name, &how, sizeof(how));
+	if (cg->dir_fd < 0)
+		return errno == ENOENT || errno == ENODEV ? CGDIR_GONE : -errno;
+	*ret_cg = TAKE(cg);
+	return CGDIR_OK;
+}
+
+void cgdir_close(struct cgdir *cg)
+{
+	if (!cg)
+		return;
+	for (size_t i = 0; i < CG_FILES; i++)
+		fd_closep(&cg->fds[i]);
+	fd_closep(&cg->dir_fd);
+	free(cg);
+}
+
+void cgdir_closep(struct cgdir **cg)
+{
+	cgdir_close(*cg);
+}
+
+int cgdir_dir_fd(const struct cgdir *cg)
+{
+	return cg->dir_fd;
+}
+
+int cgdir_file_fd(struct cgdir *cg, enum cgdir_file file)
+{
+	int *fd = &cg->fds[file];
+
+	if (*fd >= 0)
+		return *fd;
+	if (files[file].is_write_only) {
+		*fd = openat(cg->dir_fd, files[file].name, O_WRONLY | O_CLOEXEC);
+	} else {
+		*fd = openat(cg->dir_fd, files[file].name, O_RDWR | O_CLOEXEC);
+		/* *.current and *.stat are mode 0444; root passes, an unprivileged user not */
+		if (*fd < 0 && (errno == EACCES || errno == EPERM))
+			*fd = openat(cg->dir_fd, files[file].name, O_RDONLY | O_CLOEXEC);
+	}
+	return *fd < 0 ? -errno : *fd;
+}
+
+/* Turns an error of open, read or write into a condition where it is one. */
+static int to_cond(const struct cgdir *cg, int error)
+{
+	switch (error) {
+	case -ENODEV:
+		return CGDIR_GONE;
+	case -EBUSY:
+		return CGDIR_BUSY;
+	case -ENOENT:
+		return faccessat(cg->dir_fd, "cgroup.procs", F_OK, 0) < 0 ? CGDIR_GONE
+									  : CGDIR_ABSENT;
+	default:
+		return error;
+	}
+}
+
+/* Reads the first @size - 1 bytes as 0-terminated text; *@ret_full: there may be more. */
+static int read_text(struct cgdir *cg, enum cgdir_file file, char *buf, size_t size, bool *ret_full)
+{
+	size_t len = 0;
+	int fd = cgdir_file_fd(cg, file);
+
+	if (fd < 0)
+		return to_cond(cg, fd);
+	while (len < size - 1) {
+		ssize_t n = pread(fd, buf + len, size - 1 - len, (off_t)len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return to_cond(cg, -errno);
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	buf[len] = '\0';
+	*ret_full = len == size - 1;
+	return CGDIR_OK;
+}
+
+static int parse_value(const char *text, uint64_t *ret)
+{
+	if (strcmp(text, "max") == 0) {
+		*ret = BYTES_UNLIMITED;
+		return 0;
+	}
+	return parse_u64(text, UINT64_MAX, ret) < 0 ? -EBADMSG : 0;
+}
+
+int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret)
+{
+	char buf[64];
+	bool is_full;
+	int r = read_text(cg, file, buf, sizeof(buf), &is_full);
+
+	if (r != CGDIR_OK)
+		return r;
+	if (is_full)
+		return -EBADMSG;
+	buf[strcspn(buf, "\n")] = '\0';
+	return parse_value(buf, ret);
+}
+
+int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+	int fd = cgdir_file_fd(cg, file);
+
+	if (fd < 0)
+		return to_cond(cg, fd);
+	n = pwrite(fd, text, len, 0);
+	if (n < 0)
+		return to_cond(cg, -errno);
+	return (size_t)n == len ? CGDIR_OK : -EIO;
+}
+
+int cgdir_write_u64(struct cgdir *cg, enum cgdir_file file, uint64_t value)
+{
+	char buf[32];
+
+	if (value == BYTES_UNLIMITED)
+		return cgdir_write_text(cg, file, "max");
+	(void)snprintf(buf, sizeof(buf), "%" PRIu64, value); /* 20 digits fit */
+	return cgdir_write_text(cg, file, buf);
+}
+
+struct keyed {
+	const char *key;
+	uint64_t *value;
+};
+
+/* Takes the next whole line out of *@rest; NULL at the end. A last line without newline is
+ * one too, unless the text was cut there (@is_cut). */
+static char *next_line(char **rest, bool is_cut)
+{
+	char *line = *rest, *end;
+
+	if (!line || !*line)
+		return NULL;
+	end = strchr(line, '\n');
+	if (!end && is_cut)
+		return NULL;
+	*rest = end ? end + 1 : NULL;
+	if (end)
+		*end = '\0';
+	return line;
+}
+
+/* A flat keyed file ("anon 4096\nfile 0\n…"): sets the values of the keys that are there. */
+static int read_keyed(struct cgdir *cg, enum cgdir_file file, const struct keyed *keys, size_t n)
+{
+	char buf[TEXT_MAX], *rest = buf, *line;
+	bool is_cut, is_empty = true;
+	int r = read_text(cg, file, buf, sizeof(buf), &is_cut);
+
+	if (r != CGDIR_OK)
+		return r;
+	while ((line = next_line(&rest, is_cut))) {
+		char *value = strchr(line, ' ');
+
+		is_empty = false;
+		if (!value)
+			return -EBADMSG;
+		*value++ = '\0';
+		for (size_t i = 0; i < n; i++) {
+			if (strcmp(line, keys[i].key) != 0)
+				continue;
+			r = parse_value(value, keys[i].value);
+			if (r < 0)
+				return r;
+			break;
+		}
+	}
+	return is_empty ? -EBADMSG : CGDIR_OK;
+}
+
+int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
+{
+	struct cgdir_stat s = {};
+	const struct keyed keys[] = {
+		{ "anon", &s.anon },
+		{ "file", &s.file },
+		{ "kernel", &s.kernel },
+		{ "sock", &s.sock },
+		{ "shmem", &s.shmem },
+		{ "unevictable", &s.unevictable },
+		{ "slab_reclaimable", &s.slab_reclaimable },
+		{ "pgscan", &s.pgscan },
+		{ "pgsteal", &s.pgsteal },
+		{ "pgrefill", &s.pgrefill },
+		{ "workingset_refault_anon", &s.refault_anon },
+		{ "workingset_refault_file", &s.refault_file },
+		{ "workingset_restore_anon", &s.restore_anon },
+		{ "workingset_restore_file", &s.restore_file },
+	};
+	int r = read_keyed(cg, CG_MEMORY_STAT, keys, ARRAY_LEN(keys));
+
+	if (r == CGDIR_OK)
+		*ret = s;
+	return r;
+}
+
+int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
+{
+	struct cgdir_events e = {};
+	const struct keyed keys[] = {
+		{ "low", &e.low }, { "high", &e.high },		{ "max", &e.max },
+		{ "oom", &e.oom }, { "oom_kill", &e.oom_kill },
+	};
+	int r = read_keyed(cg, CG_MEMORY_EVENTS, keys, ARRAY_LEN(keys));
+
+	if (r == CGDIR_OK)
+		*ret = e;
+	return r;
+}
+
+int cgdir_is_populated(struct cgdir *cg, bool *ret)
+{
+	uint64_t populated = 0;
+	const struct keyed keys[] = { { "populated", &populated } };
+	int r = read_keyed(cg, CG_CGROUP_EVENTS, keys, ARRAY_LEN(keys));
+
+	if (r == CGDIR_OK)
+		*ret = populated != 0;
+	return r;
+}
+
+/* Adds the " N0=4096 N1=0" of one line to @bytes. */
+static int add_nodes(char *fields, uint64_t bytes[static NODES_MAX])
+{
+	char *field;
+
+	while ((field = strsep(&fields, " "))) {
+		uint64_t node, value;
+		char *equals;
+
+		if (field[0] != 'N') /* "total=…", empty */
+			continue;
+		equals = strchr(field, '=');
+		if (!equals)
+			return -EBADMSG;
+		*equals = '\0';
+		if (parse_u64(field + 1, UINT64_MAX, &node) < 0 ||
+		    parse_u64(equals + 1, UINT64_MAX, &value) < 0)
+			return -EBADMSG;
+		if (node < NODES_MAX)
+			bytes[node] += value;
+	}
+	return 0;
+}
+
+int cgdir_read_numa(struct cgdir *cg, enum cgdir_file file, uint64_t bytes[static NODES_MAX])
+{
+	uint64_t sum[NODES_MAX] = {};
+	char buf[TEXT_MAX], *rest = buf, *line;
+	bool is_cut, is_empty = true;
+	int r = read_text(cg, file, buf, sizeof(buf), &is_cut);
+
+	if (r != CGDIR_OK)
+		return r;
+	while ((line = next_line(&rest, is_cut))) {
+		is_empty = false;
+		/* memory: "anon N0=… N1=…"; hugetlb: "total=… N0=… N1=…" */
+		if (file == CG_MEMORY_NUMA_STAT && strncmp(line, "anon ", 5) != 0 &&
+		    strncmp(line, "file ", 5) != 0)
+			continue;
+		r = add_nodes(line, sum);
+		if (r < 0)
+			return r;
+	}
+	if (is_empty)
+		return -EBADMSG;
+	memcpy(bytes, sum, sizeof(sum));
+	return CGDIR_OK;
+}
+
+int cgdir_count_processes(struct cgdir *cg, uint32_t *ret)
+{
+	char buf[TEXT_MAX];
+	uint32_t count = 0;
+	off_t offset = 0;
+	int fd = cgdir_file_fd(cg, CG_CGROUP_PROCS);
+
+	if (fd < 0)
+		return to_cond(cg, fd);
+	for (;;) {
+		ssize_t n = pread(fd, buf, sizeof(buf), offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return to_cond(cg, -errno);
+		if (n == 0)
+			break;
+		for (ssize_t i = 0; i < n; i++)
+			count += buf[i] == '\n';
+		offset += n;
+	}
+	*ret = count;
+	return CGDIR_OK;
+}
+
+int cgdir_get_policy(struct cgdir *cg, char **ret_text)
+{
+	CLEANUP(freep) char *text = malloc(POLICY_MAX + 1);
+	ssize_t n;
+
+	if (!text)
+		return -ENOMEM;
+	n = fgetxattr(cg->dir_fd, POLICY_XATTR, text, POLICY_MAX);
+	if (n < 0 && errno == ENODATA)
+		return CGDIR_ABSENT;
+	if (n < 0)
+		return errno == ENODEV || errno == ENOENT ? CGDIR_GONE : -errno;
+	text[n] = '\0';
+	*ret_text = TAKE(text);
+	return CGDIR_OK;
+}
+
+int cgdir_set_policy(struct cgdir *cg, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > POLICY_MAX)
+		return -E2BIG;
+	if (fsetxattr(cg->dir_fd, POLICY_XATTR, text, len, 0) < 0)
+		return errno == ENODEV || errno == ENOENT ? CGDIR_GONE : -errno;
+	return CGDIR_OK;
+}

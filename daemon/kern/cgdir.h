@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One cgroup v2 directory: kept file descriptors, pread and pwrite at offset 0. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/attr.h"
+#include "model.h"
+
+enum cgdir_file {
+	CG_MEMORY_CURRENT,
+	CG_MEMORY_MIN,
+	CG_MEMORY_LOW,
+	CG_MEMORY_HIGH,
+	CG_MEMORY_MAX,
+	CG_MEMORY_SWAP_CURRENT,
+	CG_MEMORY_STAT,
+	CG_MEMORY_NUMA_STAT,
+	CG_MEMORY_EVENTS,
+	CG_MEMORY_PRESSURE,
+	CG_MEMORY_RECLAIM,
+	CG_CGROUP_EVENTS,
+	CG_CGROUP_PROCS,
+	CG_CGROUP_KILL,
+	CG_CGROUP_FREEZE,
+	CG_CPUSET_MEMS,
+	CG_CPUSET_CPUS,
+	CG_HUGETLB_MAX,      /* hugetlb.2MB.max */
+	CG_HUGETLB_RSVD_MAX, /* hugetlb.2MB.rsvd.max */
+	CG_HUGETLB_CURRENT,
+	CG_HUGETLB_NUMA_STAT,
+	CG_FILES
+};
+
+/* Expected outcomes that the direct caller handles. */
+enum cgdir_cond {
+	CGDIR_OK = 0,
+	CGDIR_GONE,   /* the directory was removed (ENOENT, ENODEV) */
+	CGDIR_ABSENT, /* this file does not exist: controller or kernel feature missing */
+	CGDIR_BUSY,   /* EBUSY: populated, or a limit below what is in use */
+};
+
+struct cgdir;
+
+/* @name is one path component or a relative path below @parent_fd. 0, CGDIR_GONE or -errno. */
+MUST_USE int cgdir_open(int parent_fd, const char *name, struct cgdir **ret_cg);
+/* NULL is fine. */
+void cgdir_close(struct cgdir *cg);
+void cgdir_closep(struct cgdir **cg);
+/* Directory fd (not O_PATH), borrowed; good for clone3(CLONE_INTO_CGROUP) and openat. */
+int cgdir_dir_fd(const struct cgdir *cg);
+/* The kept fd of @file for asynchronous writes or poll; borrowed. >= 0, or -ENOENT, -errno.
+ * Blocking on purpose: io_uring fails writes to O_NONBLOCK kernel files with -EAGAIN. */
+int cgdir_file_fd(struct cgdir *cg, enum cgdir_file file);
+
+/* Numbers; the kernel's "max" is BYTES_UNLIMITED. Return: enum cgdir_cond or -errno; -EBADMSG
+ * for text that is no number. This and the other read functions leave @ret alone on failure. */
+MUST_USE int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret);
+MUST_USE int cgdir_write_u64(struct cgdir *cg, enum cgdir_file file, uint64_t value);
+MUST_USE int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char *text);
+
+/* memory.stat in bytes, those of its keys that are used; keys the kernel lacks are 0. */
+struct cgdir_stat {
+	uint64_t anon, file, kernel, sock, shmem, unevictable, slab_reclaimable;
+	uint64_t pgscan, pgsteal, pgrefill;                      /* pages, since creation */
+	uint64_t refault_anon, refault_file, restore_anon, restore_file; /* pages */
+};
+MUST_USE int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret);
+
+/* memory.events: how often a task was killed (oom_kill), how often max was hit. */
+struct cgdir_events {
+	uint64_t low, high, max, oom, oom_kill;
+};
+MUST_USE int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret);
+
+/* Bytes per node: anon + file of memory.numa_stat, or hugetlb.2MB.numa_stat (@file).
+ * @bytes[node] is 0 for nodes that are not listed. */
+MUST_USE int cgdir_read_numa(struct cgdir *cg, enum cgdir_file file,
+			     uint64_t bytes[static NODES_MAX]);
+
+/* cgroup.events "populated". */
+MUST_USE int cgdir_is_populated(struct cgdir *cg, bool *ret);
+/* Number of processes in this very cgroup (cgroup.procs). */
+MUST_USE int cgdir_count_processes(struct cgdir *cg, uint32_t *ret);
+
+/* Extended attribute user.taskmem.policy. get: 0-terminated heap text; CGDIR_ABSENT if none. */
+MUST_USE int cgdir_get_policy(struct cgdir *cg, char **ret_text);
+MUST_USE int cgdir_set_policy(struct cgdir *cg, const char *text);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Huge pages: per-node counts, sealed memfds, filling them with charge and node right. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/attr.h"
+#include "kern/cgdir.h"
+
+struct hugetlb_counts {
+	uint64_t total, free, surplus; /* 2 MiB pages of the node */
+};
+/* Return: 0, or -ENOENT (no such node or no 2 MiB pages on this machine), -errno. */
+MUST_USE int hugetlb_read(int node, struct hugetlb_counts *ret);
+/**
+ * hugetlb_reserve() - bring the node's pool to at least @pages
+ *
+ * Never takes pages away. The kernel may grant fewer without an error; what it did is read
+ * back. Return: 0 or -errno; @ret_have is the pool's size now.
+ */
+MUST_USE int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have);
+
+/* Sparse 2 MiB-page memfd of @chunks pages, mode 0600, sealed against resizing. */
+MUST_USE int hugetlb_create(const char *name, uint64_t chunks, int *ret_fd);
+/* Frees the pages of @n chunks from @first on. Return: 0 or -errno. */
+MUST_USE int hugetlb_punch(int fd, uint32_t first, uint32_t n);
+/* Pages present in the file (st_blocks) and its size, in chunks. */
+MUST_USE int hugetlb_measure(int fd, uint64_t *ret_present, uint64_t *ret_size);
+
+struct populate;
+/* @result: number of chunks that are present now, taken from the front of the list; fewer
+ * than asked, down to 0, when huge pages or the slot's limit ran out. Or -errno: -ETIMEDOUT
+ * when the child got nowhere (a frozen slot), -ENOMEM when the slot's memory is used up; pages
+ * that it put in before may stay, hugetlb_measure() tells. */
+typedef void (*populate_done_fn)(int result, void *userdata);
+
+/**
+ * populate_start() - put pages into a memfd so that the slot pays and the node is right
+ * @slot: the helper is cloned into this cgroup
+ * @node: binding of the pages, or NODE_ANY (interleaved over the slot's nodes)
+ * @chunks: @n indexes, copied
+ *
+ * A short-lived child does set_mempolicy + fallocate and reports through a pipe; nothing
+ * blocks the loop. Chunks are all or nothing each; those already present count as put in.
+ * @done is called from the event loop, never from in here. Return: 0 or -errno.
+ */
+MUST_USE int populate_start(sd_event *event, struct cgdir *slot, int node, int fd,
+			    const uint32_t *chunks, size_t n, populate_done_fn done, void *userdata,
+			    struct populate **ret_populate);
+/* @done is not called any more; the child is killed and reaped, pages it added may stay. */
+void populate_cancel(struct populate *populate);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "limit.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mono.h"
+#include "kern/topology.h"
+
+/* More steps than any sequence of writes at one moment needs: a bound against a loop of ours. */
+#define STEPS_MAX 16
+
+static void limit_run(struct limit *limit);
+
+static void on_written(int result, void *userdata)
+{
+	struct limit *limit = userdata;
+
+	limit->op = NULL;
+	limit->has_ended = true;
+	limit->ended_result = result < 0 ? result : 0;
+	limit_run(limit);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	limit_run(userdata);
+	return 0;
+}
+
+static int limit_read(struct limit *limit, struct shrink_input *in)
+{
+	struct cgdir_stat stat;
+	int r;
+
+	*in = (struct shrink_input){ .now_ns = mono_now_ns() };
+	r = cgdir_read_stat(limit->cg, &stat);
+	if (r != CGDIR_OK)
+		return r;
+	r = cgdir_read_u64(limit->cg, CG_MEMORY_MAX, &in->kernel_max_bytes);
+	if (r != CGDIR_OK)
+		return r;
+	r = topology_swap_free(&in->swap_free_bytes);
+	if (r < 0)
+		return r;
+	in->floor_bytes = stat.unevictable + stat.sock + stat.kernel - MIN(stat.kernel, stat.slab_reclaimable);
+	in->anon_bytes = stat.anon + stat.shmem;
+	in->file_bytes = stat.file - MIN(stat.file, stat.shmem);
+	in->last_write_done = limit->has_ended;
+	in->last_write_result = limit->ended_result;
+	limit->has_ended = false;
+	/* Last, so that a limit written on it is as fresh as can be. */
+	return cgdir_read_u64(limit->cg, CG_MEMORY_CURRENT, &in->current_bytes);
+}
+
+/* Begins a write that reclaims inside the kernel. What cannot be begun has ended. */
+static void limit_start_write(struct limit *limit, enum cgdir_file file, uint64_t bytes)
+{
+	char text[32];
+	int r = cgdir_file_fd(limit->cg, file);
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	if (r >= 0)
+		r = writer_submit(limit->writer, r, text, on_written, limit, &limit->op);
+	if (r >= 0)
+		return;
+	limit->has_ended = true;
+	limit->ended_result = r;
+}
+
+static void limit_arm(struct limit *limit, uint64_t wake_ns)
+{
+	(void)sd_event_source_set_time(limit->timer, wake_ns / NS_PER_USEC);
+	(void)sd_event_source_set_enabled(limit->timer, SD_EVENT_ONESHOT);
+}
+
+static int limit_act(struct limit *limit, const struct shrink_action *action)
+{
+	switch (action->verb) {
+	case SHRINK_NOTHING:
+	case SHRINK_WAIT:
+		return 0;
+	case SHRINK_WRITE_MAX:
+		return cgdir_write_u64(limit->cg, CG_MEMORY_MAX, action->bytes);
+	case SHRINK_SET_BRAKE:
+		limit_start_write(limit, CG_MEMORY_HIGH, action->bytes);
+		return 0;
+	case SHRINK_CLEAR_BRAKE:
+		return cgdir_write_u64(limit->cg, CG_MEMORY_HIGH, BYTES_UNLIMITED);
+	case SHRINK_RECLAIM:
+		limit_start_write(limit, CG_MEMORY_RECLAIM, action->bytes);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static void limit_run(struct limit *limit)
+{
+	(void)sd_event_source_set_enabled(limit->timer, SD_EVENT_OFF);
+	for (int i = 0; i < STEPS_MAX; i++) {
+		struct shrink_action action;
+		struct shrink_input in;
+		int r;
+
+		r = limit_read(limit, &in);
+		if (r == CGDIR_GONE || r == CGDIR_ABSENT)
+			return; /* the slot was removed, or there is no memory controller */
+		if (r == 0) {
+			action = shrink_step(&limit->shrink, &in);
+			r = limit_act(limit, &action);
+		}
+		if (r != 0) {
+			log_debug("limit: %d, trying again", r);
+			limit_arm(limit, mono_now_ns() + NS_PER_SEC);
+			return;
+		}
+		if (action.verb == SHRINK_WAIT)
+			limit_arm(limit, action.wake_ns);
+		if (action.verb == SHRINK_WAIT || action.verb == SHRINK_NOTHING)
+			break;
+	}
+	if (limit->shrink.is_pending || !limit->is_delayed)
+		return;
+	limit->is_delayed = false;
+	if (limit->reached)
+		limit->reached(limit, limit->userdata);
+}
+
+int limit_init(struct limit *limit, sd_event *event, struct writer *writer, struct cgdir *cg)
+{
+	uint64_t high_bytes;
+	int r;
+
+	*limit = (struct limit){ .event = event, .writer = writer, .cg = cg };
+	shrink_init(&limit->shrink);
+	r = sd_event_add_time(event, &limit->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, limit);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_enabled(limit->timer, SD_EVENT_OFF);
+	if (cgdir_read_u64(cg, CG_MEMORY_HIGH, &high_bytes) == CGDIR_OK)
+		shrink_adopt_brake(&limit->shrink, high_bytes);
+	return 0;
+}
+
+void limit_deinit(struct limit *limit)
+{
+	if (limit->op)
+		writer_cancel(limit->writer, limit->op);
+	limit->timer = sd_event_source_disable_unref(limit->timer);
+	limit->op = NULL;
+}
+
+void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t now_ns)
+{
+	uint64_t usage_bytes = 0;
+
+	if (limit->shrink.target_bytes == target_bytes && limit->shrink.is_pending)
+		return;
+	if (cgdir_read_u64(limit->cg, CG_MEMORY_CURRENT, &usage_bytes) != CGDIR_OK)
+		return;
+	limit->is_delayed = false;
+	shrink_set(&limit->shrink, target_bytes, usage_bytes, now_ns);
+	limit_run(limit);
+	if (!limit->shrink.is_pending)
+		return;
+	limit->is_delayed = true;
+	if (limit->delayed)
+		limit->delayed(limit, limit->userdata);
+}

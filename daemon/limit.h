@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Brings one cgroup's memory.max to a target: policy/shrink.h decides, this reads and writes. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/attr.h"
+#include "kern/cgdir.h"
+#include "kern/writer.h"
+#include "policy/shrink.h"
+
+struct limit {
+	sd_event *event;
+	struct writer *writer;
+	struct cgdir *cg; /* borrowed */
+	struct shrink shrink;
+	struct write_op *op; /* memory.reclaim or memory.high in flight */
+	sd_event_source *timer;
+	bool has_ended; /* the write in flight has ended since the last step */
+	int ended_result;
+	/* Told when a target could not be had at once, and when such a one is reached at last. */
+	void (*delayed)(struct limit *limit, void *userdata);
+	void (*reached)(struct limit *limit, void *userdata);
+	void *userdata;
+	bool is_delayed;
+};
+
+/* @cg outlives the limit. A memory.high that an earlier daemon left as a brake is taken off. */
+MUST_USE int limit_init(struct limit *limit, sd_event *event, struct writer *writer,
+			struct cgdir *cg);
+/* Zero-initialised or initialised; a reclaim in flight ends by itself. */
+void limit_deinit(struct limit *limit);
+
+/* @target_bytes: BYTES_UNLIMITED for none. Replaces a target that is pending. */
+void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t now_ns);

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "kern/host.h"
+#include "kern/peer.h"
+#include "kern/topology.h"
+#include "message_ids.h"
+
+/*
+ * Everything is built in manager_new() in one order and let go in manager_free() in the
+ * opposite one. Between them every request ends in manager_replan(): entitlements are computed
+ * from scratch and what differs from what was last written is written. Writes to memory.min
+ * and memory.low reclaim nothing and return at once (6.12), so they are done on the loop;
+ * memory.max goes through struct limit.
+ */
+
+#define TICK_USEC 1000000
+#define TICK_ACCURACY_USEC 50000
+/* A slot's limits are read back every so many ticks: someone else may have written them. */
+#define VERIFY_TICKS 10
+
+/* The protection a slot gets is a little below its share: with all of the group's memory
+ * protected, reclaim would find nothing and fall back to ignoring protection altogether. The
+ * node's reserve is that room, so nothing is taken off here but the partial page. */
+static uint64_t page_floor(uint64_t bytes)
+{
+	return bytes == BYTES_UNLIMITED ? bytes : bytes & ~UINT64_C(4095);
+}
+
+struct slot *manager_find_slot(const struct manager *manager, const char *name)
+{
+	size_t low = 0, high = manager->n_slots;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = strcmp(name, manager->slots[middle]->policy.name);
+
+		if (order == 0)
+			return manager->slots[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+struct node_group *manager_group(struct manager *manager, int node)
+{
+	for (size_t i = 0; i <= manager->n_nodes; i++)
+		if (manager->groups[i].node == node)
+			return &manager->groups[i];
+	return NULL;
+}
+
+int manager_save(struct manager *manager)
+{
+	int r = state_save(manager->state_fd, manager->state);
+
+	if (r < 0)
+		events_add(manager->events, LOG_LEVEL_ERROR, "state-not-saved", NULL, NULL,
+			   "%s/%s: %s; slots made now are lost if the machine stops",
+			   manager->config->state_directory, STATE_FILE, strerror(-r));
+	return r;
+}
+
+/* ---- plan and write */
+
+static void write_protection(struct slot *slot, enum cgdir_file file, uint64_t bytes,
+			     uint64_t *written)
+{
+	uint64_t seen;
+	int r;
+
+	bytes = page_floor(bytes);
+	if (bytes == *written)
+		return;
+	r = cgdir_write_u64(slot->cg, file, bytes);
+	if (r == CGDIR_OK)
+		r = cgdir_read_u64(slot->cg, file, &seen);
+	if (r == CGDIR_ABSENT || r == CGDIR_GONE)
+		return;
+	if (r != CGDIR_OK || seen != bytes)
+		log_warning("slot %s: the kernel did not take %llu for its protection (%d)",
+			    slot->policy.name, (unsigned long long)bytes, r);
+	else
+		*written = bytes;
+}
+
+static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
+{
+	uint64_t max_bytes = page_floor(slot->policy.max_bytes);
+
+	write_protection(slot, CG_MEMORY_MIN, slot->guaranteed_bytes, &slot->min_written);
+	write_protection(slot, CG_MEMORY_LOW, slot->share_bytes, &slot->low_written);
+	if (slot->has_limit && slot->limit.shrink.target_bytes != max_bytes)
+		limit_set(&slot->limit, max_bytes, now_ns);
+	slot_divide_pool(slot);
+	if (!is_change)
+		slot->is_share_moving = false;
+}
+
+/* Shows where usage is going after the share changed, if there is usage that could move. */
+static void slot_start_progress(struct slot *slot, uint64_t old_share, uint64_t now_ns)
+{
+	uint64_t usage;
+
+	if (slot->share_bytes == old_share ||
+	    cgdir_read_u64(slot->cg, CG_MEMORY_CURRENT, &usage) != CGDIR_OK || usage == 0)
+		return;
+	/* Below its share before and after: nothing will be taken, and nothing was held back. */
+	if (usage < slot->share_bytes && usage < old_share - old_share / 16)
+		return;
+	progress_start(&slot->share_progress, usage, slot->share_bytes, now_ns);
+	slot->is_share_moving = true;
+}
+
+static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t max_bytes, uint64_t now_ns)
+{
+	if (!group->cg)
+		return;
+	min_bytes = page_floor(min_bytes);
+	if (group->min_written != min_bytes &&
+	    cgdir_write_u64(group->cg, CG_MEMORY_MIN, min_bytes) == CGDIR_OK)
+		group->min_written = min_bytes;
+	max_bytes = page_floor(max_bytes);
+	if (group->has_limit && group->max_target != max_bytes) {
+		group->max_target = max_bytes;
+		limit_set(&group->limit, max_bytes, now_ns);
+	}
+}
+
+/* Guarantees go up before anything of them is handed out, group limits before the slots'. */
+static void manager_write(struct manager *manager, bool is_change, const uint64_t *old_shares)
+{
+	uint64_t now_ns = mono_now_ns(), protect = manager->any_plan.guaranteed_bytes;
+
+	for (size_t i = 0; i < manager->n_nodes; i++) {
+		const struct entitle_node *plan = &manager->node_plans[i];
+
+		group_write(&manager->groups[i], plan->guaranteed_bytes, plan->group_max_bytes,
+			    now_ns);
+		protect += plan->guaranteed_bytes;
+	}
+	/* With a limit of 0 not even a slot's directory could be made in it. */
+	group_write(&manager->groups[manager->n_nodes], manager->any_plan.guaranteed_bytes,
+		    manager->any_plan.group_max_bytes ?: BYTES_UNLIMITED, now_ns);
+	if (protect != manager->protected_bytes && tree_protect(manager->tree, protect) == 0)
+		manager->protected_bytes = protect;
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		slot_write(manager->slots[i], is_change, now_ns);
+		if (is_change)
+			slot_start_progress(manager->slots[i], old_shares[i], now_ns);
+	}
+}
+
+void manager_replan(struct manager *manager, bool is_change)
+{
+	CLEANUP(freep) struct entitle_slot *plans = calloc(manager->n_slots + 1, sizeof(*plans));
+	CLEANUP(freep) uint64_t *old_shares = calloc(manager->n_slots + 1, sizeof(*old_shares));
+	int r;
+
+	if (!plans || !old_shares) {
+		log_error("no memory for a plan of %zu slots; the old one stays", manager->n_slots);
+		return;
+	}
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		plans[i].policy = &manager->slots[i]->policy;
+		old_shares[i] = manager->slots[i]->share_bytes;
+	}
+	r = entitle(manager->nodes, manager->n_nodes, plans, manager->n_slots, manager->node_plans,
+		    &manager->any_plan);
+	if (r < 0) {
+		log_error("no plan could be made: %s; the old one stays", strerror(-r));
+		return;
+	}
+	if (r == ENTITLE_OVERPROMISED)
+		log_warning("guarantees exceed the memory of a node and were cut in proportion");
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct slot *slot = manager->slots[i];
+
+		slot->share_bytes = plans[i].share_bytes;
+		slot->guaranteed_bytes = plans[i].guaranteed_bytes;
+		slot->pool_share_chunks = (uint32_t)plans[i].pool_share_chunks;
+		slot->pool_guaranteed_chunks = (uint32_t)plans[i].pool_guaranteed_chunks;
+	}
+	manager_write(manager, is_change, old_shares);
+}
+
+/* ---- once a second */
+
+static void verify_file(struct slot *slot, enum cgdir_file file, const char *name,
+			uint64_t *written)
+{
+	uint64_t seen;
+
+	if (*written == BYTES_UNLIMITED || cgdir_read_u64(slot->cg, file, &seen) != CGDIR_OK ||
+	    seen == *written)
+		return;
+	events_add(slot->manager->events, LOG_LEVEL_WARNING, "foreign-writer",
+		   MESSAGE_FOREIGN_WRITER, slot->policy.name,
+		   "somebody else set %s of slot %s to %llu; back to %llu", name, slot->policy.name,
+		   (unsigned long long)seen, (unsigned long long)*written);
+	if (cgdir_write_u64(slot->cg, file, *written) != CGDIR_OK)
+		log_debug("slot %s: %s could not be restored", slot->policy.name, name);
+}
+
+static void slot_sample(struct slot *slot, uint64_t now_ns)
+{
+	uint64_t usage;
+
+	if (!slot->is_share_moving ||
+	    cgdir_read_u64(slot->cg, CG_MEMORY_CURRENT, &usage) != CGDIR_OK)
+		return;
+	if (progress_sample(&slot->share_progress, now_ns, usage) != PROGRESS_MOVING)
+		slot->is_share_moving = false;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct manager *manager = userdata;
+	uint64_t now_ns = mono_now_ns();
+	size_t n_verify = (manager->n_slots + VERIFY_TICKS - 1) / VERIFY_TICKS;
+
+	for (size_t i = 0; i < manager->n_slots; i++)
+		slot_sample(manager->slots[i], now_ns);
+	for (size_t i = 0; i < n_verify; i++) {
+		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
+
+		verify_file(slot, CG_MEMORY_MIN, "memory.min", &slot->min_written);
+		verify_file(slot, CG_MEMORY_LOW, "memory.low", &slot->low_written);
+	}
+	(void)sd_event_source_set_time(source, usec + TICK_USEC);
+	return 0;
+}
+
+/* ---- build and teardown */
+
+static int manager_find_nodes(struct manager *manager, char error[static MANAGER_ERROR_MAX])
+{
+	int r = topology_read(manager->nodes, &manager->n_nodes);
+
+	if (r < 0) {
+		(void)snprintf(error, MANAGER_ERROR_MAX, "the NUMA nodes cannot be read: %s",
+			       strerror(-r));
+		return r;
+	}
+	for (size_t i = 0; i < manager->n_nodes; i++) {
+		struct node_info *node = &manager->nodes[i];
+		char why[CONFIG_ERROR_MAX];
+		uint64_t have;
+
+		r = config_node_budget(manager->config, node->node, node->total_bytes,
+				       node->hugepages, node, why);
+		if (r < 0) {
+			(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
+			return r;
+		}
+		r = hugetlb_reserve(node->node, node->hugepages_wanted, &have);
+		if (r < 0) {
+			have = 0;
+			if (node->hugepages_wanted > 0)
+				log_warning("node %d: huge pages cannot be reserved: %s",
+					    node->node, strerror(-r));
+		}
+		if (have < node->hugepages_wanted)
+			log_warning("node %d: the kernel granted %llu of %llu huge pages; memory is "
+				    "fragmented or full: reserve them at boot with hugepages=",
+				    node->node, (unsigned long long)have,
+				    (unsigned long long)node->hugepages_wanted);
+		node->hugepages = have;
+	}
+	return 0;
+}
+
+static int group_open(struct manager *manager, struct node_group *group, int node)
+{
+	int r;
+
+	group->node = node;
+	group->min_written = group->max_target = UINT64_MAX - 1;
+	r = tree_open_group(manager->tree, node, &group->cg);
+	if (r < 0)
+		return r;
+	if (!tree_get_controllers(manager->tree)->memory)
+		return 0;
+	r = limit_init(&group->limit, manager->event, manager->writer, group->cg);
+	group->has_limit = r == 0;
+	return r;
+}
+
+static int manager_open_tree(struct manager *manager, char error[static MANAGER_ERROR_MAX])
+{
+	struct tree_options options = {
+		.cgroup_root = manager->config->cgroup_root,
+		.pools_only = manager->config->enforce == CONFIG_ENFORCE_POOLS_ONLY,
+	};
+	char why[TREE_ERROR_MAX];
+	int r = tree_open(&options, &manager->tree, why);
+
+	if (r < 0) {
+		(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
+		return r;
+	}
+	r = tree_attach_event(manager->tree, manager->event);
+	if (r >= 0)
+		r = writer_new(manager->event, &manager->writer);
+	for (size_t i = 0; i <= manager->n_nodes && r >= 0; i++)
+		r = group_open(manager, &manager->groups[i],
+			       i < manager->n_nodes ? manager->nodes[i].node : NODE_ANY);
+	if (r < 0)
+		(void)snprintf(error, MANAGER_ERROR_MAX, "the inner cgroups below %s: %s",
+			       tree_path(manager->tree), strerror(-r));
+	return r;
+}
+
+static int manager_open_state(struct manager *manager, char error[static MANAGER_ERROR_MAX])
+{
+	const char *directory = manager->config->state_directory;
+
+	manager->state_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (manager->state_fd >= 0)
+		return 0;
+	(void)snprintf(error, MANAGER_ERROR_MAX, "the state directory %s: %s", directory,
+		       strerror(errno));
+	return -errno;
+}
+
+/* (gid_t)-1, which nobody has, when there is no such group: then only root administers. */
+static gid_t find_admin_group(const char *name)
+{
+	const struct group *entry = getgrnam(name);
+
+	if (entry)
+		return entry->gr_gid;
+	log_warning("there is no group \"%s\": only root may administer slots", name);
+	return (gid_t)-1;
+}
+
+int manager_new(const struct config *config, sd_event *event, const struct manager_hooks *hooks,
+		struct manager **ret_manager, char error[static MANAGER_ERROR_MAX])
+{
+	struct manager *manager = calloc(1, sizeof(*manager));
+	int r = -ENOMEM;
+
+	(void)snprintf(error, MANAGER_ERROR_MAX, "out of memory");
+	if (!manager)
+		return r;
+	manager->config = config;
+	manager->event = sd_event_ref(event);
+	manager->hooks = *hooks;
+	manager->state_fd = -1;
+	manager->protected_bytes = UINT64_MAX;
+	manager->admin_group = find_admin_group(config->group);
+	manager->events = events_new(hooks->event, hooks->userdata);
+	if (manager->events)
+		r = manager_find_nodes(manager, error);
+	if (r >= 0)
+		r = manager_open_tree(manager, error);
+	if (r >= 0)
+		r = manager_open_state(manager, error);
+	if (r >= 0)
+		r = manager_restore(manager, error);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &manager->tick, CLOCK_MONOTONIC, TICK_USEC,
+					       TICK_ACCURACY_USEC, on_tick, manager);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(manager->tick, SD_EVENT_ON);
+	if (r < 0) {
+		manager_free(manager);
+		return r;
+	}
+	manager_replan(manager, /* is_change= */ false);
+	*ret_manager = manager;
+	return 0;
+}
+
+void manager_free(struct manager *manager)
+{
+	if (!manager)
+		return;
+	sd_event_source_disable_unref(manager->tick);
+	while (manager->n_slots > 0)
+		slot_close(manager->slots[manager->n_slots - 1]);
+	free(manager->slots);
+	state_free(manager->state);
+	fd_closep(&manager->state_fd);
+	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		if (manager->groups[i].has_limit)
+			limit_deinit(&manager->groups[i].limit);
+		cgdir_close(manager->groups[i].cg);
+	}
+	writer_free(manager->writer);
+	tree_close(manager->tree);
+	events_free(manager->events);
+	sd_event_unref(manager->event);
+	free(manager);
+}
+
+bool manager_is_enforcing(const struct manager *manager)
+{
+	return manager->config->enforce == CONFIG_ENFORCE_LIMITS;
+}
+
+const char *manager_tree_path(const struct manager *manager)
+{
+	return tree_path(manager->tree);
+}
+
+int manager_identify(const struct manager *manager, int socket_fd, struct peer *ret_peer,
+		     int *ret_pidfd)
+{
+	return peer_read(socket_fd, manager->admin_group, tree_path(manager->tree), ret_peer,
+			 ret_pidfd);
+}
+
+void manager_diagnose(const struct manager *manager,
+		      struct host_check checks[static HOST_CHECKS_MAX], size_t *ret_n)
+{
+	(void)manager;
+	host_diagnose(checks, ret_n);
+}
+
+struct events *manager_events(struct manager *manager)
+{
+	return manager->events;
+}
+
+const char *manager_status(const struct manager *manager, char *buf, size_t size)
+{
+	uint64_t n_chunks = 0;
+
+	for (size_t i = 0; i < manager->n_slots; i++)
+		n_chunks += manager->slots[i]->n_granted;
+	(void)snprintf(buf, size, "%zu slots on %zu nodes, %llu MiB of buffer pools in use%s",
+		       manager->n_slots, manager->n_nodes, (unsigned long long)n_chunks * 2,
+		       manager_is_enforcing(manager) ? "" : "; limits are NOT enforced (pools-only)");
+	return buf;
+}

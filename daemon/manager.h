@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The one owner of everything that lives long: nodes, cgroup tree, slots, grants, state file.
+ * All functions run on the event loop's thread; none waits for the kernel to reclaim memory.
+ * Requests return 0 or the kind of fault they filled in.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/attr.h"
+#include "config.h"
+#include "events.h"
+#include "fault.h"
+#include "model.h"
+#include "view.h"
+
+struct grant;
+struct manager;
+
+#define MANAGER_ERROR_MAX 4608 /* a path and a sentence */
+
+/* What the interface wants to hear. All are called from the loop. */
+struct manager_hooks {
+	void (*event)(const struct event *event, void *userdata);
+	/* @subscriber as given to manager_attach(): the grant's target has changed */
+	void (*target_changed)(struct grant *grant, void *subscriber, void *userdata);
+	/* the grant is freed after this call */
+	void (*grant_gone)(struct grant *grant, void *subscriber, void *userdata);
+	void *userdata;
+};
+
+/**
+ * manager_new() - find what there is and take it over
+ * @config: borrowed until manager_free()
+ * @error:  a sentence on failure
+ *
+ * Reads the nodes, reserves huge pages, opens the cgroup tree, adopts slots from the state
+ * file and the kernel, grants from the fd store, and writes every limit once. May block for
+ * a second or two. Return: 0 or -errno (-EOPNOTSUPP: the host lacks something).
+ */
+MUST_USE int manager_new(const struct config *config, sd_event *event,
+			 const struct manager_hooks *hooks, struct manager **ret_manager,
+			 char error[static MANAGER_ERROR_MAX]);
+/* Lets go; slots, tasks, pages and limits stay as they are. NULL is fine. */
+void manager_free(struct manager *manager);
+
+bool manager_is_enforcing(const struct manager *manager);
+const char *manager_tree_path(const struct manager *manager);
+struct events *manager_events(struct manager *manager);
+/* Who is at the other end of @socket_fd; @ret_pidfd is the caller's. As peer_read(). */
+MUST_USE int manager_identify(const struct manager *manager, int socket_fd, struct peer *ret_peer,
+			      int *ret_pidfd);
+/* What this host offers. @ret_n <= HOST_CHECKS_MAX. */
+void manager_diagnose(const struct manager *manager,
+		      struct host_check checks[static HOST_CHECKS_MAX], size_t *ret_n);
+/* One line for systemctl status. Returns @buf. */
+const char *manager_status(const struct manager *manager, char *buf, size_t size);
+
+/* The policy of a slot, borrowed until the next request; NULL if there is none. */
+const struct slot_policy *manager_find_policy(const struct manager *manager, const char *name);
+
+/* Starting point of a new slot: all defaults; @policy->name is empty, node NODE_ANY. */
+void slot_policy_default(struct slot_policy *policy);
+
+/**
+ * manager_add() - make a slot
+ * @wants_any_node_choice: choose the node; policy->node is ignored
+ *
+ * The same slot again is no fault.
+ */
+MUST_USE enum fault_kind manager_add(struct manager *manager, const struct slot_policy *policy,
+				     bool choose_node, struct fault *ret_fault);
+/* Replaces the policy of the slot of that name; node must be the same. */
+MUST_USE enum fault_kind manager_set(struct manager *manager, const struct slot_policy *policy,
+				     struct fault *ret_fault);
+
+/* @kind FAULT_NONE when it is gone. Called once, perhaps before manager_remove() returns. */
+typedef void (*removed_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
+/* @kill: end its processes first (waits up to 10 s for them, without blocking). */
+void manager_remove(struct manager *manager, const char *name, bool kill, removed_fn done,
+		    void *userdata);
+
+/* Moves the process into the slot. */
+MUST_USE enum fault_kind manager_join(struct manager *manager, const char *name, pid_t pid,
+				      int pidfd, struct fault *ret_fault);
+
+/* @view: the moment's numbers. FAULT_NO_SUCH_SLOT if there is none. */
+MUST_USE enum fault_kind manager_view_slot(struct manager *manager, const char *name,
+					   struct slot_view *ret_view, struct fault *ret_fault);
+/* In order of names. */
+size_t manager_slot_count(const struct manager *manager);
+void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view);
+/* Nodes, then the group without a node. */
+size_t manager_node_count(const struct manager *manager);
+void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *ret_view);
+
+/* ---- pools */
+
+/* @grant is NULL on a fault. @chunks: the newly present indexes. */
+typedef void (*granted_fn)(struct grant *grant, enum fault_kind kind, const struct fault *fault,
+			   const uint32_t *chunks, size_t n, void *userdata);
+
+struct attach_request {
+	const char *slot_name;
+	pid_t pid;
+	int pidfd;             /* borrowed */
+	uint32_t min_chunks;   /* 1.. */
+	uint32_t wanted_chunks;/* UINT32_MAX: all the share */
+	void *subscriber;      /* not NULL; handed to target_changed() */
+};
+/* @done is called once, from the loop, perhaps before this returns. */
+void manager_attach(struct manager *manager, const struct attach_request *request,
+		    granted_fn done, void *userdata);
+/* Takes a grant up again for the process that holds it. NULL and a fault when there is none. */
+struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t pid,
+			     void *subscriber, struct fault *ret_fault);
+/* The grant of that id if @pid holds it, else NULL. */
+struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid_t pid);
+void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, granted_fn done,
+		  void *userdata);
+MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
+					const uint32_t *chunks, size_t n, struct fault *ret_fault);
+void manager_detach(struct manager *manager, struct grant *grant);
+/* The client's connection is gone; pages stay until the process ends. */
+void manager_unsubscribe(struct manager *manager, void *subscriber);
+
+/* What a client is told of its grant. */
+struct grant_view {
+	uint32_t id, n_file_chunks, n_held, target;
+	int file_fd; /* borrowed */
+	int node;
+	const char *slot_name;
+};
+void manager_view_grant(const struct grant *grant, struct grant_view *ret_view);
+/* Held chunk indexes into @chunks (room for n_held). Returns their number. */
+size_t manager_list_chunks(const struct grant *grant, uint32_t *chunks);

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "message_ids.h"
+#include "policy/maxmin.h"
+
+/*
+ * Huge pages are handed out only when they are physically there: what others hold, or are
+ * guaranteed and do not hold yet, is never lent. So a task that is slow to give back what it
+ * owes can delay the excess of others, not their guarantees.
+ */
+
+struct growth {
+	granted_fn done;
+	void *userdata;
+	uint32_t min_chunks; /* > 0: a new grant, released when it gets fewer */
+};
+
+/* ---- how much can be had */
+
+static size_t node_index(const struct manager *manager, int node)
+{
+	for (size_t i = 0; i < manager->n_nodes; i++)
+		if (manager->nodes[i].node == node)
+			return i;
+	return 0;
+}
+
+/* Chunks of the @i-th node that @other keeps away from everybody else. */
+static uint64_t chunks_claimed(const struct manager *manager, const struct slot *other, size_t i)
+{
+	uint64_t bytes[NODES_MAX];
+	uint64_t part;
+
+	if (other->policy.node != NODE_ANY)
+		return other->policy.node == manager->nodes[i].node
+			       ? MAX(other->n_granted, other->pool_guaranteed_chunks)
+			       : 0;
+	/* Interleaved: where its pages came to lie is the kernel's choice. */
+	part = entitle_part(other->policy.name, other->pool_guaranteed_chunks, i, manager->n_nodes);
+	if (cgdir_read_numa(other->cg, CG_HUGETLB_NUMA_STAT, bytes) != CGDIR_OK)
+		return part;
+	return MAX(part, bytes[manager->nodes[i].node] / CHUNK_BYTES);
+}
+
+static uint64_t node_chunks_free_for(const struct slot *slot, size_t i)
+{
+	const struct manager *manager = slot->manager;
+	uint64_t total = manager->nodes[i].hugepages, claimed = 0;
+	struct hugetlb_counts counts = { .free = 0 };
+
+	for (size_t k = 0; k < manager->n_slots; k++)
+		if (manager->slots[k] != slot)
+			claimed += chunks_claimed(manager, manager->slots[k], i);
+	if (slot->policy.node != NODE_ANY)
+		claimed += slot->n_granted;
+	if (claimed >= total || hugetlb_read(manager->nodes[i].node, &counts) < 0)
+		return 0;
+	return MIN(total - claimed, counts.free);
+}
+
+static uint32_t slot_chunks_available(const struct slot *slot)
+{
+	const struct manager *manager = slot->manager;
+	uint64_t free_chunks = 0;
+
+	if (slot->n_granted >= slot->pool_share_chunks)
+		return 0;
+	if (slot->policy.node != NODE_ANY)
+		free_chunks = node_chunks_free_for(slot, node_index(manager, slot->policy.node));
+	else
+		for (size_t i = 0; i < manager->n_nodes; i++)
+			free_chunks += node_chunks_free_for(slot, i);
+	return (uint32_t)MIN(free_chunks, (uint64_t)slot->pool_share_chunks - slot->n_granted);
+}
+
+static uint64_t slot_file_chunks(const struct slot *slot)
+{
+	const struct manager *manager = slot->manager;
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < manager->n_nodes; i++)
+		if (slot->policy.node == NODE_ANY || slot->policy.node == manager->nodes[i].node)
+			total += manager->nodes[i].hugepages;
+	return MIN(total, (uint64_t)GRANT_CHUNKS_MAX);
+}
+
+static enum fault_kind fault_no_hugepages(struct fault *fault, const struct slot *slot,
+					  uint32_t wanted, uint32_t available)
+{
+	char share[FORMAT_BYTES_MAX];
+
+	fault->node = slot->policy.node;
+	fault->needed = wanted;
+	fault->available = available;
+	if (slot->policy.pool_max_bytes == 0)
+		return fault_set(fault, FAULT_NO_HUGEPAGES,
+				 "slot %s has no pool; give it one: tmctl set %s pool=64M",
+				 slot->policy.name, slot->policy.name);
+	return fault_set(fault, FAULT_NO_HUGEPAGES,
+			 "%u huge pages wanted, %u can be had: slot %s may hold %s and holds %u",
+			 wanted, available, slot->policy.name,
+			 format_bytes(slot->pool_share_chunks * CHUNK_BYTES, share),
+			 slot->n_granted);
+}
+
+/* ---- books of a slot */
+
+static void slot_count_granted(struct slot *slot)
+{
+	struct grant *grant;
+
+	slot->n_granted = 0;
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		slot->n_granted += grant->n_held + grant->n_pending;
+}
+
+/* Also the kernel refuses what the plan does not allow. Pages above the share stay allowed
+ * until they are given back: a limit below what is in use is EBUSY. */
+static void slot_write_hugetlb(struct slot *slot)
+{
+	uint64_t bytes = MAX(slot->pool_share_chunks, slot->n_granted) * CHUNK_BYTES;
+
+	if (bytes == slot->hugetlb_written)
+		return;
+	if (cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes) == CGDIR_OK &&
+	    cgdir_write_u64(slot->cg, CG_HUGETLB_RSVD_MAX, bytes) == CGDIR_OK)
+		slot->hugetlb_written = bytes;
+}
+
+static void grant_set_target(struct grant *grant, uint32_t target)
+{
+	struct slot *slot = grant->slot;
+	struct manager_hooks *hooks = &slot->manager->hooks;
+
+	if (grant->target == target)
+		return;
+	grant->target = target;
+	if (grant->subscriber)
+		hooks->target_changed(grant, grant->subscriber, hooks->userdata);
+}
+
+void slot_divide_pool(struct slot *slot)
+{
+	CLEANUP(freep) struct claim *claims = NULL;
+	CLEANUP(freep) char(*names)[16] = NULL;
+	struct grant *grant;
+	size_t n = 0;
+
+	slot_count_granted(slot);
+	slot_write_hugetlb(slot);
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		n++;
+	if (n == 0)
+		return;
+	claims = calloc(n, sizeof(*claims));
+	names = calloc(n, sizeof(*names));
+	if (!claims || !names)
+		return;
+	n = 0;
+	LIST_FOREACH(&slot->grants, grant, in_slot) {
+		(void)snprintf(names[n], sizeof(names[n]), "%010u", grant->id);
+		claims[n] = (struct claim){
+			.name = names[n],
+			.weight = 1,
+			.max = MIN(grant->wanted, grant->n_file_chunks),
+		};
+		n++;
+	}
+	if (maxmin_divide(claims, n, slot->pool_share_chunks) < 0)
+		return;
+	n = 0;
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		grant_set_target(grant, (uint32_t)claims[n++].share);
+}
+
+/* ---- life of a grant */
+
+static void growth_end(struct growth *growth, struct grant *grant, enum fault_kind kind,
+		       const struct fault *fault, const uint32_t *chunks, size_t n)
+{
+	granted_fn done = growth->done;
+	void *userdata = growth->userdata;
+
+	free(growth);
+	done(grant, kind, fault, chunks, n, userdata);
+}
+
+static void grant_end(struct grant *grant, const char *why)
+{
+	struct slot *slot = grant->slot;
+	struct manager *manager = slot->manager;
+	struct growth *growth = grant->populate ? grant->grown_userdata : NULL;
+	uint32_t n_held = grant->n_held;
+	pid_t pid = grant->pid;
+
+	if (grant->subscriber)
+		manager->hooks.grant_gone(grant, grant->subscriber, manager->hooks.userdata);
+	grant_release(grant);
+	slot_divide_pool(slot);
+	events_add(manager->events, LOG_LEVEL_INFO, "task-detached", MESSAGE_TASK_DETACHED,
+		   slot->policy.name, "process %d of slot %s %s: %u huge pages are free again",
+		   (int)pid, slot->policy.name, why, n_held);
+	if (growth) {
+		struct fault fault = { .node = NODE_ANY };
+
+		growth_end(growth, NULL, fault_set(&fault, FAULT_FAILED, "process %d %s", (int)pid, why),
+			   &fault, NULL, 0);
+	}
+}
+
+static int on_process_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	(void)source;
+	(void)fd;
+	(void)revents;
+	grant_end(userdata, "has ended");
+	return 0;
+}
+
+int slot_take_grant(struct slot *slot, struct grant *grant)
+{
+	int r = sd_event_add_io(slot->manager->event, &grant->exit_source, grant->pidfd, EPOLLIN,
+				on_process_exit, grant);
+
+	if (r < 0)
+		return r;
+	grant->slot = slot;
+	list_append(&slot->grants, &grant->in_slot);
+	slot->manager->last_grant_id = MAX(slot->manager->last_grant_id, grant->id);
+	return 0;
+}
+
+void slot_release_grants(struct slot *slot)
+{
+	while (!list_is_empty(&slot->grants))
+		grant_end(list_entry(slot->grants.next, struct grant, in_slot),
+			  "is cut off with its slot");
+}
+
+static void on_grown(struct grant *grant, int result, const uint32_t *chunks, size_t n,
+		     void *userdata)
+{
+	struct growth *growth = userdata;
+	struct slot *slot = grant->slot;
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind = FAULT_NONE;
+
+	if (result < 0 && result != -ENOSPC)
+		kind = fault_set(&fault, FAULT_FAILED, "huge pages could not be put in: %s",
+				 strerror(-result));
+	else if (result < 0 || grant->n_held < growth->min_chunks)
+		kind = fault_no_hugepages(&fault, slot, growth->min_chunks, (uint32_t)n);
+	if (kind != FAULT_NONE && growth->min_chunks > 0) {
+		grant_end(grant, "got too few pages");
+		grant = NULL;
+	} else {
+		slot_divide_pool(slot);
+		events_add(slot->manager->events, LOG_LEVEL_INFO, "pool-granted",
+			   MESSAGE_GRANT_GIVEN, slot->policy.name,
+			   "process %d of slot %s got %zu huge pages, holds %u", (int)grant->pid,
+			   slot->policy.name, n, grant->n_held);
+	}
+	growth_end(growth, grant, kind, &fault, chunks, n);
+}
+
+static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *growth)
+{
+	struct slot *slot = grant->slot;
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind;
+	int r;
+
+	slot_write_hugetlb(slot);
+	r = grant_grow(grant, slot->manager->event, slot->cg, slot->policy.node, n, on_grown,
+		       growth);
+	slot_count_granted(slot);
+	if (r == 0)
+		return;
+	kind = r == -ENOSPC ? fault_no_hugepages(&fault, slot, n, 0)
+			    : fault_set(&fault, FAULT_FAILED, "%s",
+					r == -EBUSY ? "it is growing already" : strerror(-r));
+	if (growth->min_chunks > 0) {
+		grant_end(grant, "could not get pages");
+		grant = NULL;
+	}
+	growth_end(growth, grant, kind, &fault, NULL, 0);
+}
+
+/* A process that lost its answer asks again: what it never knew of is freed first. */
+static enum fault_kind slot_drop_stale_grant(struct slot *slot, pid_t pid, struct fault *fault)
+{
+	struct grant *grant;
+
+	LIST_FOREACH(&slot->grants, grant, in_slot) {
+		if (grant->pid != pid)
+			continue;
+		if (grant->subscriber)
+			return fault_set(fault, FAULT_REFUSED, "process %d is attached already",
+					 (int)pid);
+		grant_end(grant, "attaches anew");
+		return FAULT_NONE;
+	}
+	return FAULT_NONE;
+}
+
+static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_request *request,
+				      struct grant **ret_grant, uint32_t *ret_n,
+				      struct fault *fault)
+{
+	struct manager *manager = slot->manager;
+	struct grant *grant;
+	enum fault_kind kind = slot_drop_stale_grant(slot, request->pid, fault);
+	uint32_t available = slot_chunks_available(slot);
+	int r;
+
+	if (kind != FAULT_NONE)
+		return kind;
+	if (available < request->min_chunks || available == 0)
+		return fault_no_hugepages(fault, slot, request->min_chunks, available);
+	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
+		      (uint32_t)slot_file_chunks(slot), &grant);
+	if (r < 0)
+		return fault_set(fault, FAULT_FAILED, "the memfd could not be made: %s",
+				 strerror(-r));
+	r = slot_take_grant(slot, grant);
+	if (r < 0) {
+		grant_release(grant);
+		return fault_set(fault, FAULT_FAILED, "its process cannot be watched: %s",
+				 strerror(-r));
+	}
+	grant->wanted = request->wanted_chunks;
+	grant->subscriber = request->subscriber;
+	*ret_n = MIN(available, request->wanted_chunks);
+	*ret_grant = grant;
+	return FAULT_NONE;
+}
+
+void manager_attach(struct manager *manager, const struct attach_request *request,
+		    granted_fn done, void *userdata)
+{
+	struct slot *slot = manager_find_slot(manager, request->slot_name);
+	struct growth *growth = calloc(1, sizeof(*growth));
+	struct fault fault = { .node = NODE_ANY };
+	struct grant *grant = NULL;
+	enum fault_kind kind;
+	uint32_t n = 0;
+
+	if (!growth)
+		kind = fault_set(&fault, FAULT_FAILED, "out of memory");
+	else if (!slot)
+		kind = fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", request->slot_name);
+	else
+		kind = slot_new_grant(slot, request, &grant, &n, &fault);
+	if (kind != FAULT_NONE) {
+		free(growth);
+		done(NULL, kind, &fault, NULL, 0, userdata);
+		return;
+	}
+	*growth = (struct growth){ .done = done, .userdata = userdata,
+				   .min_chunks = MAX(request->min_chunks, 1u) };
+	events_add(manager->events, LOG_LEVEL_INFO, "task-attached", MESSAGE_TASK_ATTACHED,
+		   slot->policy.name, "process %d of slot %s attached", (int)request->pid,
+		   slot->policy.name);
+	grant_start_growth(grant, n, growth);
+}
+
+struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid_t pid)
+{
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct grant *grant;
+
+		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot)
+			if (grant->id == grant_id)
+				return grant->pid == pid ? grant : NULL;
+	}
+	return NULL;
+}
+
+struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t pid,
+			     void *subscriber, struct fault *fault)
+{
+	struct grant *grant = manager_find_grant(manager, grant_id, pid);
+
+	if (!grant || grant->subscriber) {
+		fault->needed = grant_id;
+		(void)fault_set(fault, FAULT_NO_SUCH_GRANT, "no grant %u of process %d", grant_id,
+				(int)pid);
+		return NULL;
+	}
+	grant->subscriber = subscriber;
+	return grant;
+}
+
+void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, granted_fn done,
+		  void *userdata)
+{
+	struct slot *slot = grant->slot;
+	struct growth *growth = calloc(1, sizeof(*growth));
+	struct fault fault = { .node = NODE_ANY };
+	uint32_t available;
+
+	(void)manager;
+	if (!growth) {
+		done(grant, fault_set(&fault, FAULT_FAILED, "out of memory"), &fault, NULL, 0,
+		     userdata);
+		return;
+	}
+	*growth = (struct growth){ .done = done, .userdata = userdata };
+	/* Asking for more raises what it is due beside the slot's other tasks. */
+	if (grant->wanted < UINT32_MAX - n)
+		grant->wanted = MAX(grant->wanted, grant->n_held + n);
+	slot_divide_pool(slot);
+	available = slot_chunks_available(slot);
+	if (grant->n_held >= grant->target)
+		available = 0;
+	else
+		available = MIN(available, grant->target - grant->n_held);
+	if (available == 0) {
+		enum fault_kind kind = fault_no_hugepages(&fault, slot, n, 0);
+
+		growth_end(growth, grant, kind, &fault, NULL, 0);
+		return;
+	}
+	grant_start_growth(grant, MIN(n, available), growth);
+}
+
+enum fault_kind manager_return(struct manager *manager, struct grant *grant,
+			       const uint32_t *chunks, size_t n, struct fault *fault)
+{
+	struct slot *slot = grant->slot;
+
+	if (grant_return(grant, chunks, n) < 0) {
+		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
+		return fault_set(fault, FAULT_BAD_VALUE, "lists a chunk that the grant does not hold");
+	}
+	slot_divide_pool(slot);
+	events_add(manager->events, LOG_LEVEL_INFO, "pool-returned", MESSAGE_GRANT_RETURNED,
+		   slot->policy.name, "process %d of slot %s gave %zu huge pages back, holds %u",
+		   (int)grant->pid, slot->policy.name, n, grant->n_held);
+	return FAULT_NONE;
+}
+
+void manager_detach(struct manager *manager, struct grant *grant)
+{
+	(void)manager;
+	grant_end(grant, "detached");
+}
+
+void manager_unsubscribe(struct manager *manager, void *subscriber)
+{
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct grant *grant;
+
+		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot)
+			if (grant->subscriber == subscriber)
+				grant->subscriber = NULL;
+	}
+}
+
+void manager_view_grant(const struct grant *grant, struct grant_view *ret_view)
+{
+	const struct slot *slot = grant->slot;
+
+	*ret_view = (struct grant_view){
+		.id = grant->id,
+		.n_file_chunks = grant->n_file_chunks,
+		.n_held = grant->n_held,
+		.target = grant->target,
+		.file_fd = grant->file_fd,
+		.node = slot->policy.node,
+		.slot_name = slot->policy.name,
+	};
+}
+
+size_t manager_list_chunks(const struct grant *grant, uint32_t *chunks)
+{
+	return grant_list_chunks(grant, chunks);
+}

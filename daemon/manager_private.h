@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the manager's files share. Nobody else includes this. */
+
+#include "base/list.h"
+#include "kern/cgdir.h"
+#include "kern/hugetlb.h"
+#include "kern/tree.h"
+#include "kern/writer.h"
+#include "limit.h"
+#include "manager.h"
+#include "policy/entitle.h"
+#include "policy/progress.h"
+#include "pool/grant.h"
+#include "state.h"
+
+struct slot {
+	struct manager *manager;
+	struct slot_policy policy;
+	struct cgdir *cg;
+	/* plan */
+	uint64_t share_bytes, guaranteed_bytes;
+	uint32_t pool_share_chunks, pool_guaranteed_chunks;
+	/* what was last written, page-rounded; BYTES_UNLIMITED: not yet */
+	uint64_t min_written, low_written, hugetlb_written;
+	struct limit limit;
+	bool has_limit;
+	struct progress share_progress;
+	bool is_share_moving;
+	struct list grants;
+	uint32_t n_granted; /* chunks held and being filled, all grants */
+	struct removal *removal; /* being killed and removed */
+};
+
+/* The inner group of a node, or of the slots without one. */
+struct node_group {
+	int node;
+	struct cgdir *cg;
+	struct limit limit;
+	bool has_limit;
+	uint64_t min_written, max_target;
+};
+
+struct manager {
+	const struct config *config;
+	sd_event *event;
+	struct manager_hooks hooks;
+	struct events *events;
+	struct tree *tree;
+	struct writer *writer;
+	sd_event_source *tick;
+	gid_t admin_group;
+	int state_fd; /* the state directory */
+	struct state *state;
+	struct node_info nodes[NODES_MAX];
+	struct entitle_node node_plans[NODES_MAX];
+	struct entitle_any any_plan;
+	size_t n_nodes;
+	struct node_group groups[NODES_MAX + 1]; /* as nodes, then the one without */
+	struct slot **slots;                /* sorted by name */
+	size_t n_slots;
+	size_t next_verified; /* slot whose limits are read back in the next tick */
+	uint64_t protected_bytes;
+	uint32_t last_grant_id;
+};
+
+/* ---- manager.c */
+struct slot *manager_find_slot(const struct manager *manager, const char *name);
+/* Recomputes who gets what and writes what changed. @is_change: by a request, show progress */
+void manager_replan(struct manager *manager, bool is_change);
+struct node_group *manager_group(struct manager *manager, int node);
+MUST_USE int manager_save(struct manager *manager);
+
+/* ---- manager_slots.c */
+/* Makes the object and its cgroup (or opens it) and inserts it; on failure nothing is left. */
+MUST_USE int slot_open(struct manager *manager, const struct slot_policy *policy,
+		       struct slot **ret_slot);
+/* Forgets the object; the cgroup stays. */
+void slot_close(struct slot *slot);
+/* xattr on its directory, from which a lost state file is rebuilt */
+void slot_note_policy(struct slot *slot);
+
+/* ---- manager_pools.c */
+/* Takes @grant into the slot and watches its process. Return: 0 or -errno. */
+MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
+/* Divides the slot's chunks among its grants, tells those whose target changed, writes
+ * hugetlb.2MB.max. */
+void slot_divide_pool(struct slot *slot);
+void slot_release_grants(struct slot *slot);
+
+/* ---- manager_restore.c */
+MUST_USE int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX]);

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "message_ids.h"
+#include "policy/admit.h"
+
+/*
+ * The order of writes makes a kill at any instruction harmless: the state file says what is
+ * wanted and is written first, the kernel follows. Restoring does what is missing (see
+ * manager_restore.c), and every request may simply be made again.
+ */
+
+/* How long RemoveSlot(kill) waits for processes in uninterruptible sleep, and how often it
+ * looks: exit after SIGKILL takes milliseconds, more when much memory is to be freed. */
+#define REMOVAL_TIMEOUT_NS (10 * NS_PER_SEC)
+#define REMOVAL_POLL_USEC 20000
+
+struct removal {
+	struct slot *slot;
+	removed_fn done;
+	void *userdata;
+	sd_event_source *timer;
+	uint64_t deadline_ns;
+};
+
+void slot_policy_default(struct slot_policy *policy)
+{
+	*policy = (struct slot_policy){
+		.node = NODE_ANY,
+		.weight = WEIGHT_DEFAULT,
+		.tier = TIER_DEFAULT,
+		.max_bytes = BYTES_UNLIMITED,
+	};
+}
+
+const struct slot_policy *manager_find_policy(const struct manager *manager, const char *name)
+{
+	const struct slot *slot = manager_find_slot(manager, name);
+
+	return slot ? &slot->policy : NULL;
+}
+
+/* ---- the object */
+
+static int slots_insert(struct manager *manager, struct slot *slot)
+{
+	struct slot **slots = reallocarray(manager->slots, manager->n_slots + 1, sizeof(*slots));
+	size_t i;
+
+	if (!slots)
+		return -ENOMEM;
+	manager->slots = slots;
+	for (i = manager->n_slots; i > 0; i--) {
+		if (strcmp(slots[i - 1]->policy.name, slot->policy.name) < 0)
+			break;
+		slots[i] = slots[i - 1];
+	}
+	slots[i] = slot;
+	manager->n_slots++;
+	return 0;
+}
+
+static void slots_delete(struct manager *manager, const struct slot *slot)
+{
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		if (manager->slots[i] != slot)
+			continue;
+		memmove(&manager->slots[i], &manager->slots[i + 1],
+			(manager->n_slots - i - 1) * sizeof(*manager->slots));
+		manager->n_slots--;
+		return;
+	}
+}
+
+static void removal_free(struct removal *removal)
+{
+	if (!removal)
+		return;
+	removal->slot->removal = NULL;
+	sd_event_source_disable_unref(removal->timer);
+	free(removal);
+}
+
+static void slot_free(struct slot *slot)
+{
+	struct grant *grant;
+
+	if (!slot)
+		return;
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		grant_leave(grant);
+	removal_free(slot->removal);
+	if (slot->has_limit)
+		limit_deinit(&slot->limit);
+	cgdir_close(slot->cg);
+	free(slot);
+}
+
+static void slot_freep(struct slot **slot)
+{
+	slot_free(*slot);
+}
+
+void slot_close(struct slot *slot)
+{
+	slots_delete(slot->manager, slot);
+	slot_free(slot);
+}
+
+static void on_limit_reached(struct limit *limit, void *userdata)
+{
+	struct slot *slot = userdata;
+	char max[FORMAT_BYTES_MAX];
+
+	events_add(slot->manager->events, LOG_LEVEL_INFO, "max-reached", MESSAGE_LIMIT_REACHED,
+		   slot->policy.name, "slot %s: memory.max is %s now", slot->policy.name,
+		   format_bytes(limit->shrink.target_bytes, max));
+}
+
+static void on_limit_delayed(struct limit *limit, void *userdata)
+{
+	struct slot *slot = userdata;
+	char max[FORMAT_BYTES_MAX], usage[FORMAT_BYTES_MAX];
+
+	events_add(slot->manager->events, LOG_LEVEL_INFO, "max-pending", MESSAGE_LIMIT_PENDING,
+		   slot->policy.name, "slot %s uses %s: memory.max becomes %s when that is reclaimed",
+		   slot->policy.name, format_bytes(limit->shrink.progress.now_bytes, usage),
+		   format_bytes(limit->shrink.target_bytes, max));
+}
+
+int slot_open(struct manager *manager, const struct slot_policy *policy, struct slot **ret_slot)
+{
+	CLEANUP(slot_freep) struct slot *slot = calloc(1, sizeof(*slot));
+	int r;
+
+	if (!slot)
+		return -ENOMEM;
+	slot->manager = manager;
+	slot->policy = *policy;
+	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
+	list_init(&slot->grants);
+	r = tree_create_slot(manager->tree, policy, &slot->cg);
+	if (r < 0)
+		return r;
+	if (tree_get_controllers(manager->tree)->memory) {
+		r = limit_init(&slot->limit, manager->event, manager->writer, slot->cg);
+		if (r < 0)
+			return r;
+		slot->has_limit = true;
+		slot->limit.delayed = on_limit_delayed;
+		slot->limit.reached = on_limit_reached;
+		slot->limit.userdata = slot;
+	}
+	r = slots_insert(manager, slot);
+	if (r < 0)
+		return r;
+	*ret_slot = TAKE(slot);
+	return 0;
+}
+
+void slot_note_policy(struct slot *slot)
+{
+	CLEANUP(freep) char *text = NULL;
+
+	if (slot_policy_to_json(&slot->policy, &text) < 0 ||
+	    cgdir_set_policy(slot->cg, text) != CGDIR_OK)
+		log_debug("slot %s: its policy could not be noted on its cgroup", slot->policy.name);
+}
+
+/* ---- add and set */
+
+static bool policy_is_equal(const struct slot_policy *a, const struct slot_policy *b)
+{
+	return strcmp(a->name, b->name) == 0 && a->owner == b->owner && a->node == b->node &&
+	       a->weight == b->weight && a->tier == b->tier && a->min_bytes == b->min_bytes &&
+	       a->max_bytes == b->max_bytes && a->pool_min_bytes == b->pool_min_bytes &&
+	       a->pool_max_bytes == b->pool_max_bytes;
+}
+
+static enum fault_kind fault_from_refusal(struct fault *fault, int cond,
+					  const struct refusal *refusal)
+{
+	fault->node = refusal->node;
+	fault->needed = refusal->needed;
+	fault->available = refusal->available;
+	(void)snprintf(fault->field, sizeof(fault->field), "%s", refusal->field);
+	return fault_set(fault, cond == ADMIT_REFUSED ? FAULT_REFUSED : FAULT_BAD_VALUE, "%s",
+			 refusal->message);
+}
+
+/* The policies of all slots, for admit(). NULL without memory. */
+static struct slot_policy *copy_policies(const struct manager *manager)
+{
+	struct slot_policy *policies = calloc(manager->n_slots + 1, sizeof(*policies));
+
+	for (size_t i = 0; policies && i < manager->n_slots; i++)
+		policies[i] = manager->slots[i]->policy;
+	return policies;
+}
+
+static enum fault_kind manager_admit(struct manager *manager, struct slot_policy *policy,
+				     bool choose_node, struct fault *fault)
+{
+	CLEANUP(freep) struct slot_policy *policies = copy_policies(manager);
+	struct refusal refusal = { .field = "" };
+	int cond;
+
+	if (!policies)
+		return fault_set(fault, FAULT_FAILED, "out of memory");
+	cond = choose_node ? admit_choose_node(manager->nodes, manager->n_nodes, policies,
+					       manager->n_slots, policy, &policy->node, &refusal)
+			   : admit(manager->nodes, manager->n_nodes, policies, manager->n_slots,
+				   policy, &refusal);
+	if (cond == ADMIT_OK)
+		return FAULT_NONE;
+	if (cond == ADMIT_REFUSED)
+		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
+			   policy->name, "slot %s refused: %s", policy->name, refusal.message);
+	return fault_from_refusal(fault, cond, &refusal);
+}
+
+/* Puts the policy into the state file; the old one comes back if that fails. */
+static enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
+				      const struct slot_policy *old, struct fault *fault)
+{
+	int r = state_put(manager->state, policy);
+
+	if (r >= 0)
+		r = manager_save(manager);
+	if (r >= 0)
+		return FAULT_NONE;
+	if (!old)
+		state_remove(manager->state, policy->name);
+	else if (state_put(manager->state, old) < 0)
+		log_error("slot %s: the old policy could not be put back", policy->name);
+	return fault_set(fault, FAULT_FAILED, "the state file in %s could not be written: %s",
+			 manager->config->state_directory, strerror(-r));
+}
+
+enum fault_kind manager_add(struct manager *manager, const struct slot_policy *wanted,
+			    bool choose_node, struct fault *fault)
+{
+	const struct slot *existing = manager_find_slot(manager, wanted->name);
+	struct slot_policy policy = *wanted;
+	struct slot *slot = NULL;
+	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX];
+	enum fault_kind kind;
+	int r;
+
+	if (existing) {
+		if (choose_node)
+			policy.node = existing->policy.node;
+		if (policy_is_equal(&policy, &existing->policy) && !existing->removal)
+			return FAULT_NONE;
+		(void)snprintf(fault->name, sizeof(fault->name), "%s", policy.name);
+		return fault_set(fault, FAULT_SLOT_EXISTS,
+				 "slot %s exists with other settings; change them with set",
+				 policy.name);
+	}
+	kind = manager_admit(manager, &policy, choose_node, fault);
+	if (kind == FAULT_NONE)
+		kind = manager_record(manager, &policy, NULL, fault);
+	if (kind != FAULT_NONE)
+		return kind;
+	r = slot_open(manager, &policy, &slot);
+	if (r < 0) {
+		state_remove(manager->state, policy.name);
+		(void)manager_save(manager); /* logged; an empty slot too many is found at restart */
+		return fault_set(fault, FAULT_FAILED, "its cgroup could not be made: %s",
+				 strerror(-r));
+	}
+	slot_note_policy(slot);
+	manager_replan(manager, /* is_change= */ true);
+	slot->is_share_moving = false;
+	events_add(manager->events, LOG_LEVEL_INFO, "slot-added", MESSAGE_SLOT_ADDED, policy.name,
+		   "slot %s added: node %d, weight %u, tier %u, min %s, max %s", policy.name,
+		   policy.node, policy.weight, policy.tier, format_bytes(policy.min_bytes, min),
+		   format_bytes(policy.max_bytes, max));
+	return FAULT_NONE;
+}
+
+enum fault_kind manager_set(struct manager *manager, const struct slot_policy *wanted,
+			    struct fault *fault)
+{
+	struct slot *slot = manager_find_slot(manager, wanted->name);
+	struct slot_policy policy = *wanted;
+	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
+	enum fault_kind kind;
+
+	if (!slot)
+		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", wanted->name);
+	if (policy_is_equal(&policy, &slot->policy))
+		return FAULT_NONE;
+	kind = manager_admit(manager, &policy, /* choose_node= */ false, fault);
+	if (kind == FAULT_NONE)
+		kind = manager_record(manager, &policy, &slot->policy, fault);
+	if (kind != FAULT_NONE)
+		return kind;
+	slot->policy = policy;
+	slot_note_policy(slot);
+	manager_replan(manager, /* is_change= */ true);
+	events_add(manager->events, LOG_LEVEL_INFO, "slot-changed", MESSAGE_SLOT_CHANGED,
+		   policy.name, "slot %s changed: weight %u, tier %u, min %s, max %s, share %s now",
+		   policy.name, policy.weight, policy.tier, format_bytes(policy.min_bytes, min),
+		   format_bytes(policy.max_bytes, max), format_bytes(slot->share_bytes, share));
+	return FAULT_NONE;
+}
+
+/* ---- remove */
+
+static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
+{
+	struct manager *manager = slot->manager;
+	char name[SLOT_NAME_MAX + 1];
+	int r;
+
+	memcpy(name, slot->policy.name, sizeof(name));
+	state_remove(manager->state, name);
+	r = manager_save(manager);
+	if (r >= 0) {
+		slot_release_grants(slot);
+		r = tree_remove_slot(manager->tree, slot->policy.node, name);
+	}
+	if (r != CGDIR_OK) {
+		/* Somebody came in, or the disk is full: it stays a slot. */
+		if (state_put(manager->state, &slot->policy) < 0 || manager_save(manager) < 0)
+			log_error("slot %s could not be put back into the state file", name);
+		if (r == CGDIR_BUSY) {
+			fault->needed = 1;
+			return fault_set(fault, FAULT_SLOT_BUSY, "processes run in slot %s", name);
+		}
+		return fault_set(fault, FAULT_FAILED, "slot %s could not be removed: %s", name,
+				 r < 0 ? strerror(-r) : "its cgroup is in the way");
+	}
+	slot_close(slot);
+	manager_replan(manager, /* is_change= */ true);
+	events_add(manager->events, LOG_LEVEL_INFO, "slot-removed", MESSAGE_SLOT_REMOVED, name,
+		   "slot %s removed", name);
+	return FAULT_NONE;
+}
+
+static void removal_finish(struct removal *removal, enum fault_kind kind, const struct fault *fault)
+{
+	removed_fn done = removal->done;
+	void *userdata = removal->userdata;
+
+	removal_free(removal);
+	done(kind, fault, userdata);
+}
+
+static int on_removal_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct removal *removal = userdata;
+	struct slot *slot = removal->slot;
+	struct fault fault = { .node = NODE_ANY };
+	bool is_populated = false;
+	enum fault_kind kind;
+
+	(void)snprintf(fault.name, sizeof(fault.name), "%s", slot->policy.name);
+	if (cgdir_is_populated(slot->cg, &is_populated) == CGDIR_OK && is_populated) {
+		uint32_t n = 0;
+
+		if (mono_now_ns() < removal->deadline_ns)
+			goto again;
+		if (cgdir_count_processes(slot->cg, &n) == CGDIR_OK)
+			fault.needed = n;
+		kind = fault_set(&fault, FAULT_SLOT_BUSY, "processes of slot %s do not end",
+				 slot->policy.name);
+		removal_finish(removal, kind, &fault);
+		return 0;
+	}
+	/* slot_close() would free the removal: take what is needed out of it first. */
+	removed_fn done = removal->done;
+	void *done_userdata = removal->userdata;
+	uint64_t deadline_ns = removal->deadline_ns;
+
+	kind = slot_remove_now(slot, &fault);
+	if (kind == FAULT_SLOT_BUSY && mono_now_ns() < deadline_ns)
+		goto again; /* the kernel is still letting the last process go */
+	if (kind != FAULT_NONE)
+		removal_free(removal);
+	done(kind, &fault, done_userdata);
+	return 0;
+again:
+	(void)sd_event_source_set_time(source, usec + REMOVAL_POLL_USEC);
+	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int removal_start(struct slot *slot, removed_fn done, void *userdata)
+{
+	struct removal *removal = calloc(1, sizeof(*removal));
+	int r;
+
+	if (!removal)
+		return -ENOMEM;
+	removal->slot = slot;
+	removal->done = done;
+	removal->userdata = userdata;
+	removal->deadline_ns = mono_now_ns() + REMOVAL_TIMEOUT_NS;
+	r = cgdir_write_u64(slot->cg, CG_CGROUP_KILL, 1);
+	if (r == CGDIR_OK)
+		r = sd_event_add_time_relative(slot->manager->event, &removal->timer,
+					       CLOCK_MONOTONIC, 0, 1000, on_removal_timer, removal);
+	if (r != 0) {
+		free(removal);
+		return r < 0 ? r : -EIO;
+	}
+	slot->removal = removal;
+	return 0;
+}
+
+void manager_remove(struct manager *manager, const char *name, bool kill, removed_fn done,
+		    void *userdata)
+{
+	struct slot *slot = manager_find_slot(manager, name);
+	struct fault fault = { .node = NODE_ANY };
+	bool is_populated = false;
+	enum fault_kind kind;
+	uint32_t n = 0;
+	int r;
+
+	(void)snprintf(fault.name, sizeof(fault.name), "%s", name);
+	if (!slot) {
+		done(fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", name), &fault, userdata);
+		return;
+	}
+	r = cgdir_is_populated(slot->cg, &is_populated);
+	if (slot->removal || (r == CGDIR_OK && is_populated && !kill)) {
+		if (cgdir_count_processes(slot->cg, &n) == CGDIR_OK)
+			fault.needed = n;
+		done(fault_set(&fault, FAULT_SLOT_BUSY, "processes run in slot %s", name), &fault,
+		     userdata);
+		return;
+	}
+	if (r == CGDIR_OK && is_populated) {
+		r = removal_start(slot, done, userdata);
+		if (r < 0)
+			done(fault_set(&fault, FAULT_FAILED, "its processes could not be killed: %s",
+				       strerror(-r)),
+			     &fault, userdata);
+		return;
+	}
+	kind = slot_remove_now(slot, &fault);
+	done(kind, &fault, userdata);
+}
+
+enum fault_kind manager_join(struct manager *manager, const char *name, pid_t pid, int pidfd,
+			     struct fault *fault)
+{
+	struct slot *slot = manager_find_slot(manager, name);
+	int r;
+
+	if (!slot)
+		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", name);
+	if (slot->removal)
+		return fault_set(fault, FAULT_FAILED, "slot %s is being removed", name);
+	r = tree_attach(manager->tree, slot->policy.node, name, pid, pidfd);
+	if (r < 0)
+		return fault_set(fault, FAULT_FAILED, "process %d could not be moved: %s", (int)pid,
+				 strerror(-r));
+	events_add(manager->events, LOG_LEVEL_INFO, "task-joined", MESSAGE_TASK_JOINED, name,
+		   "process %d joined slot %s", (int)pid, name);
+	return FAULT_NONE;
+}

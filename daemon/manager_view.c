@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager_private.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mono.h"
+
+/* What clients see: the plan, and the kernel's own files read at this moment. A file that cannot
+ * be read (a controller is missing, the slot is going) shows as 0. */
+
+static uint64_t read_or(struct cgdir *cg, enum cgdir_file file, uint64_t otherwise)
+{
+	uint64_t value;
+
+	return cgdir_read_u64(cg, file, &value) == CGDIR_OK ? value : otherwise;
+}
+
+static struct pending_view *view_add_pending(struct slot_view *view, const char *what)
+{
+	struct pending_view *pending = &view->pending[view->n_pending++];
+
+	*pending = (struct pending_view){ .what = what, .eta_ns = UINT64_MAX };
+	return pending;
+}
+
+static void pending_from_progress(struct pending_view *pending, const struct progress *progress,
+				  const char *note)
+{
+	struct progress_report report = progress_report(progress);
+
+	pending->from_bytes = report.from_bytes;
+	pending->to_bytes = report.to_bytes;
+	pending->now_bytes = report.now_bytes;
+	pending->eta_ns = report.eta_ns;
+	(void)snprintf(pending->note, sizeof(pending->note), "%s", note);
+}
+
+static void view_pending(const struct slot *slot, struct slot_view *view)
+{
+	if (slot->has_limit && slot->limit.shrink.is_pending) {
+		struct pending_view *pending = view_add_pending(view, "max");
+
+		pending_from_progress(pending, &slot->limit.shrink.progress,
+				      slot->limit.shrink.note);
+		pending->to_bytes = slot->limit.shrink.target_bytes;
+		pending->now_bytes = view->usage_bytes;
+	}
+	if (slot->is_share_moving)
+		pending_from_progress(view_add_pending(view, "share"), &slot->share_progress,
+				      progress_note(&slot->share_progress));
+	if (view->pool_owed_bytes > 0) {
+		struct pending_view *pending = view_add_pending(view, "pool");
+
+		pending->from_bytes = pending->now_bytes = view->pool_granted_bytes;
+		pending->to_bytes = view->pool_share_bytes;
+		(void)snprintf(pending->note, sizeof(pending->note),
+			       "its tasks were asked to give buffers back and still use them");
+	}
+}
+
+static void slot_view(const struct slot *slot, struct slot_view *view)
+{
+	struct cgdir_events events;
+
+	*view = (struct slot_view){
+		.policy = slot->policy,
+		.share_bytes = slot->share_bytes,
+		.usage_bytes = read_or(slot->cg, CG_MEMORY_CURRENT, 0),
+		.swap_bytes = read_or(slot->cg, CG_MEMORY_SWAP_CURRENT, 0),
+		.kernel_min_bytes = read_or(slot->cg, CG_MEMORY_MIN, 0),
+		.kernel_low_bytes = read_or(slot->cg, CG_MEMORY_LOW, 0),
+		.kernel_high_bytes = read_or(slot->cg, CG_MEMORY_HIGH, BYTES_UNLIMITED),
+		.kernel_max_bytes = read_or(slot->cg, CG_MEMORY_MAX, BYTES_UNLIMITED),
+		.pool_share_bytes = slot->pool_share_chunks * CHUNK_BYTES,
+		.pool_granted_bytes = slot->n_granted * CHUNK_BYTES,
+		.pool_kernel_bytes = read_or(slot->cg, CG_HUGETLB_CURRENT, 0),
+	};
+	if (view->pool_granted_bytes > view->pool_share_bytes)
+		view->pool_owed_bytes = view->pool_granted_bytes - view->pool_share_bytes;
+	if (cgdir_count_processes(slot->cg, &view->n_processes) != CGDIR_OK)
+		view->n_processes = 0;
+	if (cgdir_read_events(slot->cg, &events) == CGDIR_OK)
+		view->n_oom_kills = events.oom_kill;
+	if (cgdir_read_numa(slot->cg, CG_HUGETLB_NUMA_STAT, view->pool_node_bytes) != CGDIR_OK)
+		memset(view->pool_node_bytes, 0, sizeof(view->pool_node_bytes));
+	if (cgdir_read_numa(slot->cg, CG_MEMORY_NUMA_STAT, view->memory_node_bytes) != CGDIR_OK)
+		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
+	view_pending(slot, view);
+}
+
+enum fault_kind manager_view_slot(struct manager *manager, const char *name,
+				  struct slot_view *ret_view, struct fault *ret_fault)
+{
+	const struct slot *slot = manager_find_slot(manager, name);
+
+	if (!slot)
+		return fault_set(ret_fault, FAULT_NO_SUCH_SLOT, "no slot %s", name);
+	slot_view(slot, ret_view);
+	return FAULT_NONE;
+}
+
+size_t manager_slot_count(const struct manager *manager)
+{
+	return manager->n_slots;
+}
+
+void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view)
+{
+	slot_view(manager->slots[i], ret_view);
+}
+
+size_t manager_node_count(const struct manager *manager)
+{
+	return manager->n_nodes + 1;
+}
+
+void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *ret_view)
+{
+	const struct node_group *group = &manager->groups[i];
+	bool is_any = i == manager->n_nodes;
+	struct hugetlb_counts counts;
+
+	*ret_view = (struct node_view){ .info = { .node = NODE_ANY }, .group_max_bytes = BYTES_UNLIMITED };
+	if (is_any) {
+		ret_view->guaranteed_bytes = manager->any_plan.guaranteed_bytes;
+	} else {
+		ret_view->info = manager->nodes[i];
+		ret_view->guaranteed_bytes = manager->node_plans[i].guaranteed_bytes;
+		ret_view->hugepages_promised = manager->node_plans[i].guaranteed_chunks;
+		if (hugetlb_read(group->node, &counts) == 0)
+			ret_view->hugepages_free = counts.free;
+	}
+	ret_view->usage_bytes = read_or(group->cg, CG_MEMORY_CURRENT, 0);
+	ret_view->group_max_bytes = read_or(group->cg, CG_MEMORY_MAX, BYTES_UNLIMITED);
+	for (size_t k = 0; k < manager->n_slots; k++) {
+		if (manager->slots[k]->policy.node != group->node)
+			continue;
+		ret_view->n_slots++;
+		ret_view->hugepages_granted += manager->slots[k]->n_granted;
+	}
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Plain values that cross the daemon's layers. No behaviour, no system types. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/parse.h" /* BYTES_UNLIMITED */
+
+#define SLOT_NAME_MAX 63 /* a cgroup directory and a journal field: [a-z0-9][a-z0-9._-]* */
+#define NODES_MAX 64
+#define NODE_ANY (-1) /* the slot may use every node, pages interleaved */
+#define TIERS 4       /* 0 is served first */
+#define TIER_DEFAULT 1
+#define WEIGHT_MIN 1
+#define WEIGHT_MAX 10000
+#define WEIGHT_DEFAULT 100
+#define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
+#define SLOTS_MAX 10000
+
+/* What the administrator asked of a slot. Survives restarts in the state file. */
+struct slot_policy {
+	char name[SLOT_NAME_MAX + 1];
+	uid_t owner;
+	int node; /* 0 .. NODES_MAX-1 or NODE_ANY */
+	uint32_t weight;
+	uint32_t tier;
+	uint64_t min_bytes;
+	uint64_t max_bytes;      /* BYTES_UNLIMITED: no cap but the node's budget */
+	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
+	uint64_t pool_max_bytes;
+};
+
+/* One NUMA node as configured and as found. */
+struct node_info {
+	int node;
+	uint64_t total_bytes;       /* MemTotal of the node */
+	uint64_t budget_bytes;      /* what taskmem may hand out, huge pages not included */
+	uint64_t reserve_bytes;     /* part of the budget that is never promised */
+	uint64_t hugepages_wanted;  /* from the configuration, 2 MiB pages */
+	uint64_t hugepages;         /* what the kernel granted */
+};
+
+/* The process at the other end of a client's connection, as the kernel tells it. */
+struct peer {
+	uid_t uid;
+	pid_t pid;
+	bool is_admin; /* root, or in the administrators' group (primary or supplementary) */
+	bool is_in_slot;
+	int slot_node; /* of the slot its process is in, if is_in_slot */
+	char slot_name[SLOT_NAME_MAX + 1];
+};
+
+/* One feature of this host. */
+enum host_status { HOST_OK, HOST_DEGRADED, HOST_MISSING };
+
+struct host_check {
+	const char *name; /* "cgroup v2", "memory controller", "huge pages on node 0", … */
+	enum host_status status;
+	char detail[192];
+	char remedy[256]; /* empty when nothing is to be done */
+};
+
+#define HOST_CHECKS_MAX 64

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Only promises can be broken, so only they are refused: on each node the mins must fit into
+ * budget - reserve and the pools' mins into the huge pages that are there. Weights, caps and
+ * pool maxima beyond the node are fine; they just never come true. What an `any` slot promises
+ * is counted on every node as entitle() will divide it, by the same entitle_part().
+ */
+
+#include "policy/admit.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "policy/entitle.h"
+
+typedef unsigned __int128 u128;
+
+#define MIB (UINT64_C(1) << 20)
+#define KIB (UINT64_C(1) << 10)
+
+/* A size for a message that promises no more than there is: whole MiB (KiB when small), down. */
+struct text {
+	char s[FORMAT_BYTES_MAX];
+};
+
+static struct text size_down(uint64_t bytes)
+{
+	struct text t;
+	uint64_t unit = bytes >= MIB ? MIB : KIB;
+
+	if (bytes != BYTES_UNLIMITED && bytes >= KIB)
+		bytes -= bytes % unit;
+	(void)format_bytes_exact(bytes, t.s);
+	return t;
+}
+
+/* What is asked for, by the same rule, up. */
+static struct text size_up(uint64_t bytes)
+{
+	return size_down(bytes + (bytes >= MIB ? MIB : KIB) - 1);
+}
+
+static struct text size_exact(uint64_t bytes)
+{
+	struct text t;
+
+	(void)format_bytes_exact(bytes, t.s);
+	return t;
+}
+
+PRINTF_LIKE(5, 6)
+static int refuse(struct refusal *ret, int cond, const char *field, int node, const char *format,
+		  ...)
+{
+	struct refusal refusal = { .field = field, .node = node };
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(refusal.message, sizeof(refusal.message), format, args);
+	va_end(args);
+	*ret = refusal;
+	return cond;
+}
+
+static bool is_name_start(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool admit_name_is_valid(const char *name)
+{
+	size_t len = strnlen(name, SLOT_NAME_MAX + 1);
+
+	if (len == 0 || len > SLOT_NAME_MAX || !is_name_start(name[0]))
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (!is_name_start(name[i]) && name[i] != '.' && name[i] != '_' && name[i] != '-')
+			return false;
+	return true;
+}
+
+static int check_sizes(const struct slot_policy *p, struct refusal *ret)
+{
+	if (p->min_bytes > ADMIT_BYTES_MAX)
+		return refuse(ret, ADMIT_BAD_VALUE, "min", NODE_ANY,
+			      "min=%s: a guarantee cannot be unlimited nor above %s",
+			      size_exact(p->min_bytes).s, size_exact(ADMIT_BYTES_MAX).s);
+	if (p->max_bytes > ADMIT_BYTES_MAX && p->max_bytes != BYTES_UNLIMITED)
+		return refuse(ret, ADMIT_BAD_VALUE, "max", NODE_ANY,
+			      "max=%s: use max=max for no cap", size_exact(p->max_bytes).s);
+	if (p->min_bytes > p->max_bytes)
+		return refuse(ret, ADMIT_BAD_VALUE, "min", NODE_ANY,
+			      "min=%s is above max=%s: raise max or lower min",
+			      size_exact(p->min_bytes).s, size_exact(p->max_bytes).s);
+	if (p->pool_min_bytes > ADMIT_BYTES_MAX || p->pool_min_bytes % CHUNK_BYTES)
+		return refuse(ret, ADMIT_BAD_VALUE, "pool", NODE_ANY,
+			      "pool=%s is not a multiple of 2M, the size of a huge page",
+			      size_exact(p->pool_min_bytes).s);
+	if (p->pool_max_bytes > ADMIT_BYTES_MAX || p->pool_max_bytes % CHUNK_BYTES)
+		return refuse(ret, ADMIT_BAD_VALUE, "pool-max", NODE_ANY,
+			      "pool-max=%s is not a multiple of 2M, the size of a huge page",
+			      size_exact(p->pool_max_bytes).s);
+	if (p->pool_min_bytes > p->pool_max_bytes)
+		return refuse(ret, ADMIT_BAD_VALUE, "pool", NODE_ANY,
+			      "pool=%s is above pool-max=%s: raise pool-max or lower pool",
+			      size_exact(p->pool_min_bytes).s, size_exact(p->pool_max_bytes).s);
+	return ADMIT_OK;
+}
+
+int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
+{
+	if (!admit_name_is_valid(p->name))
+		return refuse(ret, ADMIT_BAD_VALUE, "name", NODE_ANY,
+			      "a slot's name has 1 to %d of the characters a-z 0-9 . _ - and begins "
+			      "with a letter or digit",
+			      SLOT_NAME_MAX);
+	if (p->node != NODE_ANY && (p->node < 0 || p->node >= NODES_MAX))
+		return refuse(ret, ADMIT_BAD_VALUE, "node", NODE_ANY,
+			      "node=%d: nodes are 0 to %d, or any", p->node, NODES_MAX - 1);
+	if (p->weight < WEIGHT_MIN || p->weight > WEIGHT_MAX)
+		return refuse(ret, ADMIT_BAD_VALUE, "weight", NODE_ANY,
+			      "weight=%u: weights are %d to %d", p->weight, WEIGHT_MIN, WEIGHT_MAX);
+	if (p->tier >= TIERS)
+		return refuse(ret, ADMIT_BAD_VALUE, "tier", NODE_ANY,
+			      "tier=%u: tiers are 0, served first, to %d", p->tier, TIERS - 1);
+	return check_sizes(p, ret);
+}
+
+/* What falls on one node: memory in bytes, pools in chunks. */
+struct load {
+	u128 bytes;
+	u128 chunks;
+};
+
+static uint64_t distributable(const struct node_info *node)
+{
+	return node->budget_bytes - node->reserve_bytes;
+}
+
+/* The part of an `any` slot's @amount on nodes[k]; it falls on the nodes that have something. */
+static uint64_t part_on(const struct node_info *nodes, size_t n_nodes, size_t k, const char *name,
+			uint64_t amount, uint64_t (*has)(const struct node_info *))
+{
+	size_t n = 0, index = 0;
+
+	for (size_t i = 0; i < n_nodes; i++)
+		if (has(&nodes[i]) > 0) {
+			index += i < k;
+			n++;
+		}
+	if (n == 0)
+		return entitle_part(name, amount, k, n_nodes);
+	return has(&nodes[k]) > 0 ? entitle_part(name, amount, index, n) : 0;
+}
+
+static uint64_t hugepages(const struct node_info *node)
+{
+	return node->hugepages;
+}
+
+static struct load slot_load(const struct node_info *nodes, size_t n_nodes, size_t k,
+			     const struct slot_policy *p)
+{
+	uint64_t chunks = p->pool_min_bytes / CHUNK_BYTES;
+
+	if (p->node == nodes[k].node)
+		return (struct load){ p->min_bytes, chunks };
+	if (p->node != NODE_ANY)
+		return (struct load){};
+	return (struct load){
+		part_on(nodes, n_nodes, k, p->name, p->min_bytes, distributable),
+		part_on(nodes, n_nodes, k, p->name, chunks, hugepages),
+	};
+}
+
+static struct load total_load(const struct node_info *nodes, size_t n_nodes, size_t k,
+			      const struct slot_policy *slots, size_t n_slots, const char *without)
+{
+	struct load sum = {};
+
+	for (size_t i = 0; i < n_slots; i++) {
+		struct load one;
+
+		if (without && strcmp(slots[i].name, without) == 0)
+			continue;
+		one = slot_load(nodes, n_nodes, k, &slots[i]);
+		sum.bytes += one.bytes;
+		sum.chunks += one.chunks;
+	}
+	return sum;
+}
+
+static uint64_t clip(u128 value)
+{
+	return value > ADMIT_BYTES_MAX ? ADMIT_BYTES_MAX : (uint64_t)value;
+}
+
+/* The sentence for a sum that does not fit. All in bytes. */
+static int refuse_sum(struct refusal *ret, const char *field, const struct slot_policy *candidate,
+		      int node, u128 others, u128 wanted, uint64_t available)
+{
+	bool is_pool = strcmp(field, "pool") == 0;
+	uint64_t asked = is_pool ? candidate->pool_min_bytes : candidate->min_bytes;
+	uint64_t free_bytes = others < available ? available - (uint64_t)others : 0;
+
+	(void)refuse(ret, ADMIT_REFUSED, field, node,
+		     "%s=%s on node %d%s: guarantees would sum to %s of %s%s; %s is still free",
+		     field, size_exact(asked).s, node,
+		     candidate->node == NODE_ANY ? " (its part of a slot on any node)" : "",
+		     size_up(clip(others + wanted)).s, size_down(available).s,
+		     is_pool ? " of huge pages" : "", size_down(free_bytes).s);
+	ret->needed = clip(others + wanted);
+	ret->available = available;
+	return ADMIT_REFUSED;
+}
+
+static int admit_on_node(const struct node_info *nodes, size_t n_nodes, size_t k,
+			 const struct slot_policy *slots, size_t n_slots,
+			 const struct slot_policy *candidate, struct refusal *ret)
+{
+	struct load before = total_load(nodes, n_nodes, k, slots, n_slots, NULL);
+	struct load others = total_load(nodes, n_nodes, k, slots, n_slots, candidate->name);
+	struct load wanted = slot_load(nodes, n_nodes, k, candidate);
+	u128 bytes = others.bytes + wanted.bytes, chunks = others.chunks + wanted.chunks;
+
+	if (bytes > distributable(&nodes[k]) && bytes > before.bytes)
+		return refuse_sum(ret, "min", candidate, nodes[k].node, others.bytes, wanted.bytes,
+				  distributable(&nodes[k]));
+	if (chunks > nodes[k].hugepages && chunks > before.chunks)
+		return refuse_sum(ret, "pool", candidate, nodes[k].node,
+				  others.chunks * CHUNK_BYTES, wanted.chunks * CHUNK_BYTES,
+				  nodes[k].hugepages * CHUNK_BYTES);
+	return ADMIT_OK;
+}
+
+static bool has_name(const struct slot_policy *slots, size_t n_slots, const char *name)
+{
+	for (size_t i = 0; i < n_slots; i++)
+		if (strcmp(slots[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int refuse_node(const struct node_info *nodes, size_t n_nodes, int node,
+		       struct refusal *ret)
+{
+	if (n_nodes == 0)
+		return refuse(ret, ADMIT_REFUSED, "node", node,
+			      "no node of this machine has a budget");
+	if (n_nodes == 1)
+		return refuse(ret, ADMIT_REFUSED, "node", node,
+			      "node=%d: this machine has node %d only", node, nodes[0].node);
+	return refuse(ret, ADMIT_REFUSED, "node", node,
+		      "node=%d: this machine has %zu nodes, %d to %d", node, n_nodes,
+		      nodes[0].node, nodes[n_nodes - 1].node);
+}
+
+int admit(const struct node_info *nodes, size_t n_nodes, const struct slot_policy *slots,
+	  size_t n_slots, const struct slot_policy *candidate, struct refusal *ret)
+{
+	bool is_node_known = candidate->node == NODE_ANY && n_nodes > 0;
+	int r;
+
+	r = admit_check_policy(candidate, ret);
+	if (r != ADMIT_OK)
+		return r;
+	for (size_t k = 0; k < n_nodes; k++)
+		is_node_known |= nodes[k].node == candidate->node;
+	if (!is_node_known)
+		return refuse_node(nodes, n_nodes, candidate->node, ret);
+	if (n_slots >= SLOTS_MAX && !has_name(slots, n_slots, candidate->name))
+		return refuse(ret, ADMIT_REFUSED, "name", NODE_ANY,
+			      "there are %d slots already, the most there can be", SLOTS_MAX);
+	for (size_t k = 0; k < n_nodes; k++) {
+		r = admit_on_node(nodes, n_nodes, k, slots, n_slots, candidate, ret);
+		if (r != ADMIT_OK)
+			return r;
+	}
+	return ADMIT_OK;
+}
+
+int admit_choose_node(const struct node_info *nodes, size_t n_nodes,
+		      const struct slot_policy *slots, size_t n_slots,
+		      const struct slot_policy *candidate, int *ret_node, struct refusal *ret)
+{
+	struct refusal refusal, best_refusal = {};
+	uint64_t best_free = 0;
+	int best = -1, best_r = -1;
+
+	if (n_nodes == 0) {
+		int r = admit_check_policy(candidate, ret);
+
+		return r != ADMIT_OK ? r : refuse_node(nodes, n_nodes, NODE_ANY, ret);
+	}
+	for (size_t k = 0; k < n_nodes; k++) {
+		struct slot_policy there = *candidate;
+		uint64_t free_bytes = 0;
+		struct load others;
+		int r;
+
+		there.node = nodes[k].node;
+		r = admit(nodes, n_nodes, slots, n_slots, &there, &refusal);
+		others = total_load(nodes, n_nodes, k, slots, n_slots, candidate->name);
+		if (others.bytes < distributable(&nodes[k]))
+			free_bytes = distributable(&nodes[k]) - (uint64_t)others.bytes;
+
+		/* one that fits beats one that does not, then room, then the lower number */
+		if (best < 0 || (r == ADMIT_OK && best_r != ADMIT_OK) ||
+		    ((r == ADMIT_OK) == (best_r == ADMIT_OK) && free_bytes > best_free)) {
+			best = nodes[k].node;
+			best_r = r;
+			best_free = free_bytes;
+			if (r != ADMIT_OK)
+				best_refusal = refusal;
+		}
+	}
+	if (best_r == ADMIT_OK)
+		*ret_node = best;
+	else
+		*ret = best_refusal;
+	return best_r;
+}

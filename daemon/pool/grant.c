@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pool/grant.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "base/fd.h"
+#include "kern/hugetlb.h"
+
+/*
+ * Which chunks of a hugetlb file have pages cannot be asked of the kernel: SEEK_DATA reports
+ * no holes and mincore() shows page tables (6.12). So the daemon keeps a bitmap, in a small
+ * memfd that outlives it in the fd store, and checks it against st_blocks when it adopts.
+ *
+ * Bits are set in `filling` before the helper starts and move to `present` when it reports:
+ * a daemon killed in between frees what it finds in `filling`.
+ */
+
+#define LEDGER_MAGIC "tmgrant"
+#define LEDGER_VERSION 1
+
+struct ledger {
+	char magic[8];
+	uint32_t version;
+	uint32_t id;
+	int32_t pid;
+	uint32_t n_file_chunks;
+	uint32_t wanted;
+	char slot[SLOT_NAME_MAX + 1];
+	uint64_t bits[]; /* present words, then filling words */
+};
+
+static size_t ledger_words(uint32_t n_file_chunks)
+{
+	return (n_file_chunks + 63) / 64;
+}
+
+static size_t ledger_bytes(uint32_t n_file_chunks)
+{
+	return sizeof(struct ledger) + 2 * ledger_words(n_file_chunks) * sizeof(uint64_t);
+}
+
+static uint64_t *present_bits(const struct grant *grant)
+{
+	return grant->ledger->bits;
+}
+
+static uint64_t *filling_bits(const struct grant *grant)
+{
+	return grant->ledger->bits + ledger_words(grant->n_file_chunks);
+}
+
+static bool bit_get(const uint64_t *bits, uint32_t i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+static void bit_set(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static void bit_clear(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+}
+
+const char *grant_store_name(uint32_t id, char buf[static 32])
+{
+	(void)snprintf(buf, 32, "grant-%u", id);
+	return buf;
+}
+
+void grant_forget_stored(const char *store_name)
+{
+	(void)sd_notifyf(/* unset_environment= */ 0, "FDSTOREREMOVE=1\nFDNAME=%s", store_name);
+}
+
+static int grant_store(const struct grant *grant)
+{
+	char name[32], message[96];
+	int fds[GRANT_FDS] = { grant->file_fd, grant->ledger_fd, grant->pidfd };
+	int r;
+
+	/* FDPOLL=0: a pidfd whose process ended must stay until the daemon has seen it. */
+	(void)snprintf(message, sizeof(message), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0",
+		       grant_store_name(grant->id, name));
+	r = sd_pid_notify_with_fds(0, /* unset_environment= */ 0, message, fds, GRANT_FDS);
+	return r < 0 ? r : 0;
+}
+
+static struct grant *grant_alloc(void)
+{
+	struct grant *grant = calloc(1, sizeof(*grant));
+
+	if (!grant)
+		return NULL;
+	list_init(&grant->in_slot);
+	grant->pidfd = grant->file_fd = grant->ledger_fd = -1;
+	return grant;
+}
+
+void grant_leave(struct grant *grant)
+{
+	if (!grant)
+		return;
+	list_remove(&grant->in_slot);
+	if (grant->populate)
+		populate_cancel(grant->populate);
+	sd_event_source_disable_unref(grant->exit_source);
+	if (grant->ledger)
+		munmap(grant->ledger, ledger_bytes(grant->n_file_chunks));
+	fd_closep(&grant->pidfd);
+	fd_closep(&grant->file_fd);
+	fd_closep(&grant->ledger_fd);
+	free(grant->growing);
+	free(grant);
+}
+
+static void grant_leavep(struct grant **grant)
+{
+	grant_leave(*grant);
+}
+
+void grant_release(struct grant *grant)
+{
+	char name[32];
+
+	if (!grant)
+		return;
+	if (grant->populate) {
+		populate_cancel(grant->populate);
+		grant->populate = NULL;
+	}
+	/* The task may have left the descriptor to a child: closing ours would free nothing. */
+	(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
+	grant_forget_stored(grant_store_name(grant->id, name));
+	grant_leave(grant);
+}
+
+static int grant_map_ledger(struct grant *grant)
+{
+	void *map = mmap(NULL, ledger_bytes(grant->n_file_chunks), PROT_READ | PROT_WRITE,
+			 MAP_SHARED, grant->ledger_fd, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	grant->ledger = map;
+	return 0;
+}
+
+static int grant_make_ledger(struct grant *grant, const char *slot_name)
+{
+	int r;
+
+	grant->ledger_fd = memfd_create("taskmem-ledger", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (grant->ledger_fd < 0)
+		return -errno;
+	if (ftruncate(grant->ledger_fd, (off_t)ledger_bytes(grant->n_file_chunks)) < 0)
+		return -errno;
+	r = grant_map_ledger(grant);
+	if (r < 0)
+		return r;
+	grant->ledger->version = LEDGER_VERSION;
+	grant->ledger->id = grant->id;
+	grant->ledger->pid = grant->pid;
+	grant->ledger->n_file_chunks = grant->n_file_chunks;
+	(void)snprintf(grant->ledger->slot, sizeof(grant->ledger->slot), "%s", slot_name);
+	memcpy(grant->ledger->magic, LEDGER_MAGIC, sizeof(LEDGER_MAGIC));
+	return 0;
+}
+
+int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, uint32_t n_file_chunks,
+	      struct grant **ret_grant)
+{
+	CLEANUP(grant_leavep) struct grant *grant = NULL;
+	char name[32];
+	int r;
+
+	if (n_file_chunks == 0 || n_file_chunks > GRANT_CHUNKS_MAX)
+		return -EINVAL;
+	grant = grant_alloc();
+	if (!grant)
+		return -ENOMEM;
+	grant->id = id;
+	grant->pid = pid;
+	grant->n_file_chunks = n_file_chunks;
+	grant->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+	if (grant->pidfd < 0)
+		return -errno;
+	r = hugetlb_create(grant_store_name(id, name), n_file_chunks, &grant->file_fd);
+	if (r < 0)
+		return r;
+	r = grant_make_ledger(grant, slot_name);
+	if (r < 0)
+		return r;
+	r = grant_store(grant);
+	if (r < 0)
+		return r;
+	*ret_grant = TAKE(grant);
+	return 0;
+}
+
+enum stored_kind { STORED_PIDFD, STORED_LEDGER, STORED_FILE };
+
+/* A pidfd is no memfd; of the two memfds only the ledger is a plain one with our magic. */
+static int stored_classify(int fd, enum stored_kind *ret_kind)
+{
+	char target[64], link[64];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/dev/fd/%d", fd);
+	n = readlink(link, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	if (strncmp(target, "/memfd:", 7) != 0) {
+		*ret_kind = STORED_PIDFD;
+		return 0;
+	}
+	*ret_kind = strncmp(target, "/memfd:taskmem-ledger", 21) == 0 ? STORED_LEDGER : STORED_FILE;
+	return 0;
+}
+
+static int adopt_ledger(struct grant *grant, int ledger_fd)
+{
+	struct ledger head;
+	struct stat st;
+	int r;
+
+	if (pread(ledger_fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+	    fstat(ledger_fd, &st) < 0)
+		return -EBADMSG;
+	if (memcmp(head.magic, LEDGER_MAGIC, sizeof(LEDGER_MAGIC)) != 0 ||
+	    head.version != LEDGER_VERSION || head.n_file_chunks == 0 ||
+	    head.n_file_chunks > GRANT_CHUNKS_MAX ||
+	    (size_t)st.st_size != ledger_bytes(head.n_file_chunks))
+		return -EBADMSG;
+	grant->id = head.id;
+	grant->pid = head.pid;
+	grant->wanted = head.wanted;
+	grant->n_file_chunks = head.n_file_chunks;
+	grant->ledger_fd = fcntl(ledger_fd, F_DUPFD_CLOEXEC, 3);
+	if (grant->ledger_fd < 0)
+		return -errno;
+	r = grant_map_ledger(grant);
+	if (r < 0)
+		return r;
+	grant->ledger->slot[SLOT_NAME_MAX] = '\0';
+	return 0;
+}
+
+/* Frees every page that no task was told of: half-filled, or half-returned. */
+static void adopt_chunks(struct grant *grant)
+{
+	uint32_t n = grant->n_file_chunks, hole = 0;
+
+	memset(filling_bits(grant), 0, ledger_words(n) * sizeof(uint64_t));
+	for (uint32_t i = 0; i <= n; i++) {
+		if (i < n && !bit_get(present_bits(grant), i))
+			continue;
+		if (i > hole)
+			(void)hugetlb_punch(grant->file_fd, hole, i - hole);
+		hole = i + 1;
+		if (i < n)
+			grant->n_held++;
+	}
+}
+
+bool grant_is_orphaned(const struct grant *grant)
+{
+	struct pollfd pfd = { .fd = grant->pidfd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) > 0;
+}
+
+int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **ret_grant,
+		char ret_slot_name[static SLOT_NAME_MAX + 1])
+{
+	CLEANUP(grant_leavep) struct grant *grant = NULL;
+	int found[GRANT_FDS] = { -1, -1, -1 };
+	int r;
+
+	if (n_fds != GRANT_FDS)
+		return -EBADMSG;
+	for (size_t i = 0; i < n_fds; i++) {
+		enum stored_kind kind = STORED_PIDFD;
+
+		r = stored_classify(fds[i], &kind);
+		if (r < 0)
+			return r;
+		if (found[kind] >= 0)
+			return -EBADMSG;
+		found[kind] = fds[i];
+	}
+	grant = grant_alloc();
+	if (!grant)
+		return -ENOMEM;
+	r = adopt_ledger(grant, found[STORED_LEDGER]);
+	if (r < 0)
+		return r;
+	grant->file_fd = fcntl(found[STORED_FILE], F_DUPFD_CLOEXEC, 3);
+	grant->pidfd = fcntl(found[STORED_PIDFD], F_DUPFD_CLOEXEC, 3);
+	if (grant->file_fd < 0 || grant->pidfd < 0)
+		return -errno;
+	if (grant_is_orphaned(grant)) {
+		(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
+		return -ESRCH;
+	}
+	adopt_chunks(grant);
+	memcpy(ret_slot_name, grant->ledger->slot, SLOT_NAME_MAX + 1);
+	for (size_t i = 0; i < n_fds; i++)
+		(void)close(fds[i]);
+	*ret_grant = TAKE(grant);
+	return 0;
+}
+
+/* The helper fills from the front of the list: the first @result chunks are there. */
+static void on_populated(int result, void *userdata)
+{
+	struct grant *grant = userdata;
+	uint32_t n = grant->n_pending;
+	uint32_t n_present = result > 0 ? MIN((uint32_t)result, n) : 0;
+	CLEANUP(freep) uint32_t *chunks = TAKE(grant->growing);
+
+	grant->populate = NULL;
+	grant->n_pending = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (i < n_present)
+			bit_set(present_bits(grant), chunks[i]);
+		else
+			(void)hugetlb_punch(grant->file_fd, chunks[i], 1);
+		bit_clear(filling_bits(grant), chunks[i]);
+	}
+	grant->n_held += n_present;
+	if (n_present == 0 && result >= 0)
+		result = -ENOSPC;
+	grant->grown(grant, result, chunks, n_present, grant->grown_userdata);
+}
+
+int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int node, uint32_t n,
+	       void (*grown)(struct grant *, int, const uint32_t *, size_t, void *), void *userdata)
+{
+	uint32_t found = 0;
+	int r;
+
+	if (grant->populate)
+		return -EBUSY;
+	n = MIN(n, grant->n_file_chunks - grant->n_held);
+	if (n == 0)
+		return -ENOSPC;
+	grant->growing = calloc(n, sizeof(*grant->growing));
+	if (!grant->growing)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < grant->n_file_chunks && found < n; i++) {
+		if (bit_get(present_bits(grant), i))
+			continue;
+		bit_set(filling_bits(grant), i);
+		grant->growing[found++] = i;
+	}
+	grant->n_pending = n;
+	grant->grown = grown;
+	grant->grown_userdata = userdata;
+	grant->ledger->wanted = grant->wanted;
+	r = populate_start(event, slot, node, grant->file_fd, grant->growing, n, on_populated,
+			   grant, &grant->populate);
+	if (r < 0) {
+		for (uint32_t i = 0; i < n; i++)
+			bit_clear(filling_bits(grant), grant->growing[i]);
+		grant->n_pending = 0;
+		free(TAKE(grant->growing));
+	}
+	return r;
+}
+
+int grant_return(struct grant *grant, const uint32_t *chunks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (chunks[i] >= grant->n_file_chunks || !bit_get(present_bits(grant), chunks[i]))
+			return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		if (!bit_get(present_bits(grant), chunks[i]))
+			continue; /* listed twice */
+		/* In this order: a page that no bit covers is freed by the next adoption. */
+		bit_clear(present_bits(grant), chunks[i]);
+		(void)hugetlb_punch(grant->file_fd, chunks[i], 1);
+		grant->n_held--;
+	}
+	return 0;
+}
+
+size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < grant->n_file_chunks; i++)
+		if (bit_get(present_bits(grant), i))
+			chunks[n++] = i;
+	return n;
+}

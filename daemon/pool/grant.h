@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Huge pages that one process holds: a sealed memfd, the process, and a ledger of which
+ * chunks have pages. The three descriptors live in systemd's fd store too, so a killed daemon
+ * finds them again with every page where it was.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "kern/cgdir.h"
+#include "model.h"
+
+#define GRANT_CHUNKS_MAX 1048576 /* 2 TiB; bounds the ledger */
+#define GRANT_FDS 3
+
+struct ledger;
+struct populate;
+
+struct grant {
+	struct list in_slot; /* membership in the slot's list */
+	uint32_t id;         /* unique while the slots' scope lives */
+	pid_t pid;
+	int pidfd, file_fd, ledger_fd;
+	struct ledger *ledger; /* shared mapping of ledger_fd */
+	uint32_t n_file_chunks;
+	uint32_t n_held;    /* chunks with pages, known to the task */
+	uint32_t n_pending; /* chunks being filled */
+	uint32_t wanted;    /* what the task asked for in all; bounds the target */
+	uint32_t target;    /* what it should hold now */
+	void *subscriber;   /* the client's connection; NULL while it is away */
+	struct populate *populate;
+	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
+		      void *userdata);
+	void *grown_userdata;
+	uint32_t *growing;          /* n_pending indexes */
+	sd_event_source *exit_source; /* watches pidfd; owned by the manager */
+	void *slot;                   /* struct slot of the manager */
+};
+
+/**
+ * grant_new() - an empty grant for a process
+ * @pidfd: duplicated
+ *
+ * Creates memfd and ledger and puts them in the fd store (nothing is stored when the daemon
+ * does not run under systemd). Return: 0 or -errno.
+ */
+MUST_USE int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd,
+		       uint32_t n_file_chunks, struct grant **ret_grant);
+
+/**
+ * grant_adopt() - take up a grant from the fd store
+ * @fds: its descriptors in any order; owned by the grant on success only
+ * @ret_slot_name: the slot it belongs to
+ *
+ * Chunks that were being filled when the daemon died are freed: no task knows of them.
+ * Return: 0, -EBADMSG (not a whole grant), -ESRCH (its process has ended; nothing adopted),
+ * or -errno.
+ */
+MUST_USE int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **ret_grant,
+			 char ret_slot_name[static SLOT_NAME_MAX + 1]);
+
+/* Name in the fd store. Returns @buf. */
+const char *grant_store_name(uint32_t id, char buf[static 32]);
+/* Removes leftover descriptors of this name from the fd store. */
+void grant_forget_stored(const char *store_name);
+
+/**
+ * grant_grow() - fill @n more chunks, lowest indexes first
+ * @grown: called once from the loop; @result > 0 chunks (then @chunks lists them), or -errno:
+ *         -ENOSPC when not a single one could be had
+ *
+ * Return: 0, -EBUSY (it is growing), -ENOSPC (the file has no room for one), -errno.
+ */
+MUST_USE int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int node,
+			uint32_t n,
+			void (*grown)(struct grant *, int, const uint32_t *, size_t, void *),
+			void *userdata);
+
+/* Frees the listed chunks. Return: 0, or -EINVAL when one is not held: nothing is freed. */
+MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n);
+
+/* Indexes of the held chunks into @chunks (room for n_held). Returns their number. */
+size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks);
+
+/* True if its process has ended. */
+bool grant_is_orphaned(const struct grant *grant);
+
+/* Frees every page and forgets the grant, in the fd store too. NULL is fine. */
+void grant_release(struct grant *grant);
+/* Drops the daemon's handles; pages, process and fd store stay as they are. NULL is fine. */
+void grant_leave(struct grant *grant);

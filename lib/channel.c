@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A channel: one socket and its credit.
+ *
+ * Credit is counted in buffers the task has not released. At the limit the channel is parked:
+ * nothing receives, the socket's buffer fills and the peer's window closes, which is all the
+ * flow control there is. A channel whose data found the pool empty waits in the engine's queue,
+ * first come, first served; one that lost the race for a buffer again goes back to the head.
+ *
+ * The object lives as long as the engine, a held buffer or the mailbox refers to it, so a
+ * buffer can be released after its channel, and even its engine, has gone.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "engine.h"
+#include "info.h"
+
+bool channel_has_credit(const struct tm_channel *channel)
+{
+	return atomic_load(&channel->held) < channel->engine->credit_buffers;
+}
+
+static void on_released(struct buffer_owner *owner)
+{
+	struct tm_channel *channel = container_of(owner, struct tm_channel, owner);
+
+	atomic_fetch_sub(&channel->held, 1);
+	/* channel_go_on() sets it and then looks at held: one of the two sees the other */
+	if (atomic_load(&channel->is_parked))
+		mailbox_credit(channel->mailbox, channel);
+	channel_unref(channel);
+}
+
+struct tm_channel *channel_new(struct tm_engine *engine, int fd)
+{
+	struct tm_channel *channel = calloc(1, sizeof(*channel));
+
+	if (!channel)
+		return NULL;
+	atomic_init(&channel->refs, 1);
+	channel->owner.released = on_released;
+	channel->mailbox = mailbox_ref(engine->mailbox);
+	channel->engine = engine;
+	channel->fd = fd;
+	channel->state = CHANNEL_CONNECTING;
+	list_init(&channel->mail);
+	list_init(&channel->queue);
+	list_append(&engine->channels, &channel->node);
+	engine->n_channels++;
+	return channel;
+}
+
+void channel_unref(struct tm_channel *channel)
+{
+	if (atomic_fetch_sub(&channel->refs, 1) > 1)
+		return;
+	mailbox_unref(channel->mailbox);
+	free(channel->addresses);
+	free(channel);
+}
+
+static void read_peer(struct tm_channel *channel)
+{
+	struct sockaddr_storage storage = {};
+	socklen_t length = sizeof(storage);
+
+	if (getpeername(channel->fd, (struct sockaddr *)&storage, &length) == 0)
+		address_format((struct sockaddr *)&storage, length, channel->peer);
+}
+
+void channel_open(struct tm_channel *channel)
+{
+	struct tm_engine *engine = channel->engine;
+	int r = 0;
+
+	read_peer(channel);
+	channel->state = CHANNEL_ARMED;
+	engine->n_events++;
+	if (engine->handlers.open)
+		r = engine->handlers.open(channel, engine->userdata);
+	if (r < 0)
+		channel_close(channel, r);
+	else if (channel->state != CHANNEL_CLOSING)
+		channel_go_on(channel);
+}
+
+static int open_socket(struct tm_channel *channel, const struct address *address)
+{
+	const struct sockaddr *sockaddr = (const struct sockaddr *)&address->storage;
+	int r = 0;
+
+	channel->fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			     0);
+	if (channel->fd < 0)
+		return -errno;
+	if (address->storage.ss_family != AF_UNIX)
+		listener_set_window(channel->engine, channel->fd);
+	if (connect(channel->fd, sockaddr, address->length) < 0 && errno != EINPROGRESS)
+		r = -errno;
+	else
+		r = channel->engine->backend->arm_connect(channel->engine, channel);
+	if (r < 0)
+		fd_closep(&channel->fd);
+	return r;
+}
+
+void channel_connect(struct tm_channel *channel)
+{
+	int r = -ENXIO;
+
+	while (channel->next_address < channel->n_addresses) {
+		r = open_socket(channel, &channel->addresses[channel->next_address++]);
+		if (r >= 0)
+			return;
+	}
+	channel_close(channel, r);
+}
+
+void channel_on_writable(struct tm_channel *channel)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (channel->state != CHANNEL_CONNECTING)
+		return;
+	if (getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		error = errno;
+	if (error == 0) {
+		channel_open(channel);
+	} else if (channel->next_address < channel->n_addresses) {
+		fd_closep(&channel->fd);
+		channel_connect(channel);
+	} else {
+		channel_close(channel, -error);
+	}
+}
+
+void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t length)
+{
+	struct tm_engine *engine = channel->engine;
+
+	channel->bytes += length;
+	channel->buffers++;
+	atomic_fetch_add(&channel->refs, 1);
+	atomic_fetch_add(&channel->held, 1);
+	buffer->owner = &channel->owner;
+	engine->n_events++;
+	engine->handlers.data(channel, &buffer->public, 0, length, engine->userdata);
+}
+
+static void enqueue(struct tm_channel *channel, bool at_head)
+{
+	struct list *starved = &channel->engine->starved;
+
+	channel->state = CHANNEL_STARVED;
+	list_append(at_head ? starved->next : starved, &channel->queue);
+}
+
+void channel_starve(struct tm_channel *channel)
+{
+	int r = channel->engine->backend->park(channel->engine, channel);
+
+	enqueue(channel, channel->was_starved);
+	if (r < 0)
+		channel_close(channel, r);
+}
+
+static int park(struct tm_channel *channel)
+{
+	channel->state = CHANNEL_PARKED;
+	channel->parked_total++;
+	return channel->engine->backend->park(channel->engine, channel);
+}
+
+void channel_go_on(struct tm_channel *channel)
+{
+	struct tm_engine *engine = channel->engine;
+	int r;
+
+	channel->was_starved = false;
+	if (!channel_has_credit(channel)) {
+		atomic_store(&channel->is_parked, true);
+		if (!channel_has_credit(channel)) {
+			r = park(channel);
+			if (r < 0)
+				channel_close(channel, r);
+			return;
+		}
+	}
+	atomic_store(&channel->is_parked, false);
+	if (channel->has_more && !list_is_empty(&engine->starved)) {
+		channel_starve(channel); /* others were here first */
+		return;
+	}
+	channel->state = CHANNEL_ARMED;
+	r = engine->backend->arm_receive(engine, channel);
+	if (r < 0)
+		channel_close(channel, r);
+}
+
+void channel_close(struct tm_channel *channel, int error)
+{
+	struct tm_engine *engine = channel->engine;
+
+	if (channel->state == CHANNEL_CLOSING)
+		return;
+	list_remove(&channel->queue);
+	channel->state = CHANNEL_CLOSING;
+	channel->error = error;
+	list_append(&engine->closing, &channel->queue);
+	if (channel->fd >= 0)
+		engine->backend->stop(engine, channel);
+}
+
+static void finish(struct tm_engine *engine, struct tm_channel *channel)
+{
+	list_remove(&channel->queue);
+	list_remove(&channel->node);
+	fd_closep(&channel->fd);
+	engine->n_channels--;
+	engine->n_events++;
+	if (engine->handlers.close)
+		engine->handlers.close(channel, channel->error, engine->userdata);
+	channel_unref(channel);
+}
+
+void channel_reap(struct tm_engine *engine)
+{
+	struct list *item = engine->closing.next;
+	struct tm_channel *channel;
+
+	while (item != &engine->closing) {
+		channel = list_entry(item, struct tm_channel, queue);
+		if (channel->n_ops > 0) {
+			item = item->next;
+			continue;
+		}
+		finish(engine, channel);
+		/* its handler may have closed others */
+		item = engine->closing.next;
+	}
+}
+
+/* ------------------------------------------------------------------ public */
+
+TM_PUBLIC void tm_channel_close(struct tm_channel *channel)
+{
+	if (channel)
+		channel_close(channel, -ECANCELED);
+}
+
+TM_PUBLIC void tm_channel_set_userdata(struct tm_channel *channel, void *userdata)
+{
+	channel->userdata = userdata;
+}
+
+TM_PUBLIC void *tm_channel_get_userdata(const struct tm_channel *channel)
+{
+	return channel->userdata;
+}
+
+TM_PUBLIC const char *tm_channel_peer(const struct tm_channel *channel)
+{
+	return channel->peer;
+}
+
+TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel,
+				   struct tm_channel_stats *stats)
+{
+	struct tm_channel_stats now = {
+		.bytes = channel->bytes,
+		.buffers = channel->buffers,
+		.parked_total = channel->parked_total,
+		.held = atomic_load(&channel->held),
+	};
+
+	return info_write(stats, stats->size, &now, sizeof(now));
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The chunks of a slot: which 2 MiB pages of the daemon's memfd this process holds.
+ *
+ * The file is sparse and mapped once; only pages the daemon put in are ever touched, because a
+ * touch of any other index would make the kernel fault a page in behind the daemon's back, or
+ * kill the task by SIGBUS when none is left. A grant is mapped with MADV_POPULATE_WRITE, which
+ * reports such a failure as an error. What is given back is unmapped first (MADV_DONTNEED), so
+ * that the daemon's hole punch finds no mapper.
+ *
+ * A notice of a lower target makes pages owed. Free chunks go at once; then pools above their
+ * minimum give up their emptiest chunks, which drain until the last buffer is released.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/mono.h"
+#include "pool.h"
+#include "slot.h"
+
+#define ASK_PAUSE_NS NS_PER_SEC /* between two requests after the daemon had no page */
+#define RETRY_MS 1000           /* a failed Return */
+
+static uint8_t *chunk_address(struct tm_slot *slot, uint32_t chunk)
+{
+	return slot->base + (size_t)chunk * TM_CHUNK_BYTES;
+}
+
+int chunk_map(struct tm_slot *slot, int fd)
+{
+	size_t bytes = (size_t)slot->file_chunks * TM_CHUNK_BYTES;
+	struct stat st;
+	uint8_t *base;
+	int seals;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	seals = fcntl(fd, F_GET_SEALS);
+	/* a file that could shrink would be a SIGBUS in waiting */
+	if (slot->file_chunks == 0 || (size_t)st.st_size < bytes || seals < 0 ||
+	    !(seals & F_SEAL_SHRINK))
+		return -EBADMSG;
+
+	slot->chunks = calloc(slot->file_chunks, sizeof(*slot->chunks));
+	if (!slot->chunks)
+		return -ENOMEM;
+	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (base == MAP_FAILED)
+		return -errno;
+	slot->base = base;
+	/* a child must not keep pages that are given back; a core file must not hold gigabytes */
+	if (madvise(base, bytes, MADV_DONTFORK) < 0 || madvise(base, bytes, MADV_DONTDUMP) < 0)
+		return -errno;
+	return 0;
+}
+
+void chunk_unmap(struct tm_slot *slot)
+{
+	if (slot->base)
+		(void)munmap(slot->base, (size_t)slot->file_chunks * TM_CHUNK_BYTES);
+	slot->base = NULL;
+	free(slot->chunks);
+	slot->chunks = NULL;
+}
+
+/* The index at position @i of a message, or CHUNK_NONE if it is no index of the file. */
+static uint32_t index_at(struct tm_slot *slot, sd_json_variant *indexes, size_t i)
+{
+	sd_json_variant *v = sd_json_variant_by_index(indexes, i);
+
+	if (!v || !sd_json_variant_is_unsigned(v) ||
+	    sd_json_variant_unsigned(v) >= slot->file_chunks)
+		return CHUNK_NONE;
+	return (uint32_t)sd_json_variant_unsigned(v);
+}
+
+static void set_free(struct tm_slot *slot, uint32_t chunk)
+{
+	slot->chunks[chunk] = CHUNK_FREE;
+	atomic_fetch_add(&slot->n_free, 1);
+}
+
+/* Maps one granted chunk. Only an ABSENT one is anybody's to grant. */
+static int adopt_one(struct tm_slot *slot, uint32_t chunk)
+{
+	int r = 0;
+
+	if (chunk == CHUNK_NONE)
+		return -EBADMSG;
+	pthread_mutex_lock(&slot->lock);
+	if (slot->chunks[chunk] != CHUNK_ABSENT) {
+		r = -EBADMSG;
+	} else if (madvise(chunk_address(slot, chunk), TM_CHUNK_BYTES, MADV_POPULATE_WRITE) < 0) {
+		r = errno == EFAULT ? -ENOMEM : -errno;
+	} else {
+		set_free(slot, chunk);
+		slot->n_held++;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+int chunk_adopt(struct tm_slot *slot, sd_json_variant *indexes)
+{
+	size_t n = sd_json_variant_elements(indexes);
+	int n_adopted = 0, error = 0, r;
+
+	for (size_t i = 0; i < n; i++) {
+		r = adopt_one(slot, index_at(slot, indexes, i));
+		if (r < 0)
+			error = r;
+		else
+			n_adopted++;
+	}
+	return n_adopted > 0 || !error ? n_adopted : error;
+}
+
+void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes)
+{
+	size_t n = sd_json_variant_elements(indexes);
+	bool *is_present = calloc(slot->file_chunks, sizeof(*is_present));
+	uint32_t chunk;
+
+	if (!is_present)
+		return; /* our own view is right unless a call was cut off in the middle */
+	for (size_t i = 0; i < n; i++) {
+		chunk = index_at(slot, indexes, i);
+		if (chunk != CHUNK_NONE)
+			is_present[chunk] = true;
+	}
+	pthread_mutex_lock(&slot->lock);
+	for (chunk = 0; chunk < slot->file_chunks; chunk++) {
+		if (is_present[chunk] || slot->chunks[chunk] != CHUNK_FREE)
+			continue;
+		slot->chunks[chunk] = CHUNK_ABSENT; /* a Return whose reply was lost */
+		atomic_fetch_sub(&slot->n_free, 1);
+		slot->n_held--;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	/* and a Grow whose reply was lost; everything else is not ABSENT */
+	for (chunk = 0; chunk < slot->file_chunks; chunk++)
+		if (is_present[chunk])
+			(void)adopt_one(slot, chunk);
+	free(is_present);
+}
+
+uint32_t chunk_count_takable(struct tm_slot *slot)
+{
+	uint32_t kept = slot->n_held - slot->n_leaving, n_free = atomic_load(&slot->n_free), owed;
+
+	/* a daemon that is away cannot want anything back */
+	owed = slot->is_connected && kept > slot->target ? kept - slot->target : 0;
+	return n_free > owed ? n_free - owed : 0;
+}
+
+uint32_t chunk_take(struct tm_slot *slot)
+{
+	if (chunk_count_takable(slot) == 0)
+		return CHUNK_NONE;
+	for (uint32_t chunk = 0; chunk < slot->file_chunks; chunk++) {
+		if (slot->chunks[chunk] != CHUNK_FREE)
+			continue;
+		slot->chunks[chunk] = CHUNK_POOL;
+		atomic_fetch_sub(&slot->n_free, 1);
+		return chunk;
+	}
+	return CHUNK_NONE;
+}
+
+void chunk_put(struct tm_slot *slot, uint32_t chunk)
+{
+	if (slot->chunks[chunk] == CHUNK_DRAINING)
+		slot->n_leaving--;
+	set_free(slot, chunk);
+}
+
+bool chunk_may_ask(struct tm_slot *slot)
+{
+	bool may;
+
+	pthread_mutex_lock(&slot->lock);
+	may = slot->is_connected && slot->target > slot->n_held &&
+	      mono_now_ns() >= slot->ask_after_ns;
+	pthread_mutex_unlock(&slot->lock);
+	return may;
+}
+
+/* What could not be mapped is of no use; the daemon is told so, as far as it listens. */
+static void return_unusable(struct tm_slot *slot, sd_json_variant *indexes)
+{
+	sd_json_variant *parameters = NULL, *reply, *unusable = NULL;
+	size_t n = sd_json_variant_elements(indexes);
+	uint32_t chunk;
+	bool is_absent;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		chunk = index_at(slot, indexes, i);
+		if (chunk == CHUNK_NONE)
+			continue;
+		pthread_mutex_lock(&slot->lock);
+		is_absent = slot->chunks[chunk] == CHUNK_ABSENT;
+		pthread_mutex_unlock(&slot->lock);
+		if (is_absent)
+			r = sd_json_variant_append_arrayb(&unusable, SD_JSON_BUILD_UNSIGNED(chunk));
+	}
+	if (unusable && r >= 0)
+		r = sd_json_buildo(&parameters,
+				   SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+				   SD_JSON_BUILD_PAIR_VARIANT("chunks", unusable));
+	if (parameters && r >= 0)
+		(void)!link_call(slot, "io.taskmem.Return", parameters, &reply);
+	sd_json_variant_unref(parameters);
+	sd_json_variant_unref(unusable);
+}
+
+static int grow_locked(struct tm_slot *slot, uint32_t n)
+{
+	sd_json_variant *parameters = NULL, *reply = NULL, *indexes;
+	int r;
+
+	r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("chunks", n));
+	if (r < 0)
+		return r;
+	r = link_call(slot, "io.taskmem.Grow", parameters, &reply);
+	sd_json_variant_unref(parameters);
+	if (r < 0)
+		return r;
+	indexes = sd_json_variant_by_key(reply, "chunks");
+	if (!indexes || !sd_json_variant_is_array(indexes))
+		return -EBADMSG;
+	indexes = sd_json_variant_ref(indexes);
+	r = chunk_adopt(slot, indexes);
+	if (r < (int)sd_json_variant_elements(indexes))
+		return_unusable(slot, indexes);
+	sd_json_variant_unref(indexes);
+	return r == 0 ? -ENOBUFS : r;
+}
+
+int chunk_grow(struct tm_slot *slot, uint32_t n)
+{
+	uint32_t n_targets;
+	int r;
+
+	pthread_mutex_lock(&slot->call_lock);
+	pthread_mutex_lock(&slot->lock);
+	if (slot->max_chunks && slot->n_held + n > slot->max_chunks)
+		n = slot->max_chunks > slot->n_held ? slot->max_chunks - slot->n_held : 0;
+	n_targets = slot->n_targets;
+	pthread_mutex_unlock(&slot->lock);
+
+	r = n > 0 ? grow_locked(slot, n) : -ENOBUFS;
+
+	pthread_mutex_lock(&slot->lock);
+	/* what the daemon gives is not owed, even if the notice that says so is still unread */
+	if (r > 0 && n_targets == slot->n_targets)
+		slot->target = MAX(slot->target, slot->n_held - slot->n_leaving);
+	slot->ask_after_ns = r < 0 ? mono_now_ns() + ASK_PAUSE_NS : 0;
+	pthread_mutex_unlock(&slot->lock);
+	pthread_mutex_unlock(&slot->call_lock);
+	return r;
+}
+
+/* Drains the emptiest chunk that some pool can spare; false: there is none. */
+static bool drain_one(struct tm_slot *slot)
+{
+	struct place *place, *best = NULL;
+	struct tm_pool *pool, *best_pool = NULL;
+	int emptiness, most = -1;
+
+	LIST_FOREACH(&slot->pools, pool, node) {
+		emptiness = pool_find_spare(pool, &place);
+		if (emptiness <= most)
+			continue;
+		most = emptiness;
+		best = place;
+		best_pool = pool;
+	}
+	if (!best)
+		return false;
+	slot->chunks[best->chunk] = CHUNK_DRAINING;
+	slot->n_leaving++;
+	pool_drain(best_pool, best);
+	return true;
+}
+
+/* The target rose again: takes one drain back. */
+static bool undrain_one(struct tm_slot *slot)
+{
+	struct tm_pool *pool;
+
+	LIST_FOREACH(&slot->pools, pool, node) {
+		for (uint32_t i = 0; i < pool->n_places; i++) {
+			if (!atomic_load(&pool->places[i].is_draining))
+				continue;
+			if (!pool_undrain(pool, &pool->places[i]))
+				continue;
+			slot->chunks[pool->places[i].chunk] = CHUNK_POOL;
+			slot->n_leaving--;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Marks RETURNING what is owed and not in use. The result is an array of their indexes. */
+static sd_json_variant *collect(struct tm_slot *slot)
+{
+	sd_json_variant *indexes = NULL;
+	uint32_t n_owed = 0, kept = slot->n_held - slot->n_leaving, chunk;
+	struct tm_pool *pool;
+
+	if (kept > slot->target)
+		n_owed = kept - slot->target;
+	for (chunk = slot->file_chunks; n_owed > 0 && chunk-- > 0;) {
+		if (slot->chunks[chunk] != CHUNK_FREE)
+			continue;
+		slot->chunks[chunk] = CHUNK_RETURNING;
+		atomic_fetch_sub(&slot->n_free, 1);
+		slot->n_leaving++;
+		n_owed--;
+	}
+	while (n_owed > 0 && drain_one(slot))
+		n_owed--;
+	for (; kept < slot->target && undrain_one(slot); kept++)
+		;
+	LIST_FOREACH(&slot->pools, pool, node) {
+		for (uint32_t i = 0; i < pool->n_places; i++) {
+			chunk = pool_collect(pool, &pool->places[i]);
+			if (chunk != CHUNK_NONE)
+				slot->chunks[chunk] = CHUNK_RETURNING;
+		}
+	}
+	for (chunk = 0; chunk < slot->file_chunks; chunk++)
+		if (slot->chunks[chunk] == CHUNK_RETURNING &&
+		    sd_json_variant_append_arrayb(&indexes, SD_JSON_BUILD_UNSIGNED(chunk)) < 0)
+			break; /* the rest goes next time */
+	return indexes;
+}
+
+static int give_back(struct tm_slot *slot, sd_json_variant *indexes)
+{
+	sd_json_variant *parameters = NULL, *reply = NULL;
+	size_t n = sd_json_variant_elements(indexes);
+	int r;
+
+	r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+			   SD_JSON_BUILD_PAIR_VARIANT("chunks", indexes));
+	if (r < 0)
+		return r;
+	/* on failure the page is still in the file, and the next touch maps it again */
+	for (size_t i = 0; i < n; i++)
+		(void)madvise(chunk_address(slot, index_at(slot, indexes, i)), TM_CHUNK_BYTES,
+			      MADV_DONTNEED);
+	pthread_mutex_lock(&slot->call_lock);
+	/* its targetChunks may be older than a notice: notices alone are believed */
+	r = link_call(slot, "io.taskmem.Return", parameters, &reply);
+	pthread_mutex_unlock(&slot->call_lock);
+	sd_json_variant_unref(parameters);
+	return r;
+}
+
+void chunk_settle(struct tm_slot *slot)
+{
+	sd_json_variant *indexes = NULL;
+	size_t n;
+	uint32_t chunk;
+	int r;
+
+	pthread_mutex_lock(&slot->lock);
+	if (slot->is_connected)
+		indexes = collect(slot);
+	pthread_mutex_unlock(&slot->lock);
+	if (!indexes)
+		return;
+
+	r = give_back(slot, indexes);
+	n = sd_json_variant_elements(indexes);
+	pthread_mutex_lock(&slot->lock);
+	for (size_t i = 0; i < n; i++) {
+		chunk = index_at(slot, indexes, i);
+		slot->n_leaving--;
+		if (r < 0) {
+			set_free(slot, chunk);
+			continue;
+		}
+		slot->chunks[chunk] = CHUNK_ABSENT;
+		slot->n_held--;
+	}
+	pthread_mutex_unlock(&slot->lock);
+	sd_json_variant_unref(indexes);
+	if (r < 0)
+		link_set_timer(slot, RETRY_MS);
+}

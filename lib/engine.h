@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Inside of an engine. engine.c, listener.c and channel.c hold what both back ends share: who
+ * may receive, who waits, who is told. A back end (engine_uring.c, engine_epoll.c) only arms
+ * descriptors and reports what happened.
+ *
+ * All of it belongs to the thread that runs the engine, but for the mailbox.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "address.h"
+#include "base/list.h"
+#include "pool.h"
+#include "taskmem.h"
+
+/* What other threads tell an engine. It outlives the engine while channels refer to it. */
+struct mailbox {
+	atomic_uint refs;
+	pthread_mutex_t lock;
+	int event_fd;
+	bool is_open;          /* false once the engine is gone */
+	bool is_asleep;        /* the engine waits, or is about to: write event_fd */
+	bool should_withdraw;  /* posted buffers are owed */
+	bool should_return;    /* tm_engine_wakeup() */
+	struct list credited;  /* channels that may go on, each with a reference */
+	struct buffer *given;  /* what engine->waiter waited for */
+};
+
+enum channel_state {
+	CHANNEL_CONNECTING, /* waits until the socket is writable */
+	CHANNEL_ARMED,      /* receives as soon as there is data */
+	CHANNEL_PARKED,     /* out of credit: nothing armed, the peer's window closes */
+	CHANNEL_STARVED,    /* has data, but the pool had no buffer; in engine->starved */
+	CHANNEL_CLOSING,    /* waits for the back end to let go of it; in engine->closing */
+};
+
+struct tm_channel {
+	struct buffer_owner owner; /* of the buffers the task holds */
+	atomic_uint refs;          /* the engine, each held buffer, a place in the mailbox */
+	atomic_uint held;
+	atomic_bool is_parked;     /* releasers look at it */
+	bool is_mailed;            /* in mailbox->credited; mailbox->lock */
+	struct list mail;
+	struct mailbox *mailbox;
+
+	struct tm_engine *engine;
+	struct list node;  /* engine->channels */
+	struct list queue; /* engine->starved, engine->closing or engine->pending */
+	enum channel_state state;
+	int fd;
+	int error;           /* for the close handler */
+	bool has_more;       /* the last receive left data behind */
+	bool was_starved;    /* served from the queue: goes back to its head */
+	bool is_polled;      /* back end: a poll for errors is armed */
+	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
+	void *userdata;
+	uint64_t bytes, buffers, parked_total;
+	char peer[ADDRESS_TEXT_MAX];
+
+	struct address *addresses; /* still to be tried, while connecting */
+	uint32_t n_addresses, next_address;
+};
+
+struct listener {
+	struct list node;
+	int fd;
+	bool is_armed;
+	uint64_t retry_at_ns; /* accepting failed for want of descriptors; 0: it did not */
+	struct sockaddr_storage storage;
+	char *unlink_path;
+};
+
+struct engine_backend {
+	enum tm_engine_kind kind;
+	/* Sets up without reference to a thread. -errno: not to be had here. */
+	int (*init)(struct tm_engine *engine);
+	/* First run: from now on one thread. */
+	int (*start)(struct tm_engine *engine);
+	/* Nothing is armed any more afterwards; posted buffers are back in the pool. */
+	void (*deinit)(struct tm_engine *engine);
+	int (*arm_listener)(struct tm_engine *engine, struct listener *listener);
+	int (*arm_connect)(struct tm_engine *engine, struct tm_channel *channel);
+	int (*arm_receive)(struct tm_engine *engine, struct tm_channel *channel);
+	/* Disarms receiving; a reset by the peer is still noticed. */
+	int (*park)(struct tm_engine *engine, struct tm_channel *channel);
+	/* Begins to let go of the channel; done when n_ops is 0. */
+	void (*stop)(struct tm_engine *engine, struct tm_channel *channel);
+	/* Gives buffers to the starved, oldest first. */
+	void (*feed)(struct tm_engine *engine);
+	/* Takes back posted buffers of draining chunks. */
+	void (*withdraw)(struct tm_engine *engine);
+	/* Waits and reports. -1: no time-out. 0 or -errno. */
+	int (*wait)(struct tm_engine *engine, int timeout_ms);
+};
+
+struct tm_engine {
+	struct tm_pool *pool;
+	const struct engine_backend *backend;
+	void *backend_data;
+	struct tm_handlers handlers;
+	void *userdata;
+	uint32_t posted_buffers, credit_buffers, max_channels;
+	struct mailbox *mailbox;
+	struct pool_user user;
+	struct pool_waiter waiter;
+	bool is_waiting;        /* the waiter is queued, or its buffer is on its way */
+	struct buffer *spare;   /* what the waiter got */
+	bool is_started;
+	pthread_t thread;       /* once started */
+	uint32_t n_channels;
+	uint32_t n_events;      /* handlers called in this run */
+	struct list channels, listeners, starved, closing, pending;
+};
+
+extern const struct engine_backend engine_uring_backend, engine_epoll_backend;
+
+/* ---- engine.c */
+/* Takes one buffer for receiving: the spare one, or from the pool. NULL: empty. */
+struct buffer *engine_take_buffer(struct tm_engine *engine);
+/* The starved remain: wake the engine as soon as the pool has a buffer. */
+void engine_want_buffer(struct tm_engine *engine);
+/* The back end's poll of the slot's or the mailbox's descriptor fired. */
+void engine_on_slot(struct tm_engine *engine);
+void engine_on_mail(struct tm_engine *engine);
+
+/* ---- listener.c */
+void listener_on_accept(struct tm_engine *engine, struct listener *listener, int fd);
+/* Accepting ended by itself; @error 0: no reason given. */
+void listener_on_stop(struct tm_engine *engine, struct listener *listener, int error);
+void listener_free(struct listener *listener);
+/* Arms what can be armed; *@timeout_ms is shortened for a listener that pauses. */
+void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
+/* SO_RCVBUF for a channel's credit window. */
+void listener_set_window(const struct tm_engine *engine, int fd);
+
+/* ---- channel.c */
+struct tm_channel *channel_new(struct tm_engine *engine, int fd);
+void channel_unref(struct tm_channel *channel);
+/* The socket is connected: open handler, then receiving. */
+void channel_open(struct tm_channel *channel);
+/* Begins to connect to the next address. */
+void channel_connect(struct tm_channel *channel);
+void channel_on_writable(struct tm_channel *channel);
+/* @length bytes arrived in @buffer (held), which is given to the task. */
+void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t length);
+/* Decides what comes after a receive: armed, parked or queued. */
+void channel_go_on(struct tm_channel *channel);
+/* A receive found no buffer. */
+void channel_starve(struct tm_channel *channel);
+/* End of stream (0) or an error; also what tm_channel_close() does (-ECANCELED). */
+void channel_close(struct tm_channel *channel, int error);
+/* Calls the close handler and forgets every channel that nothing refers to in the kernel. */
+void channel_reap(struct tm_engine *engine);
+bool channel_has_credit(const struct tm_channel *channel);
+
+/* ---- mailbox.c */
+struct mailbox *mailbox_new(void);
+struct mailbox *mailbox_ref(struct mailbox *mailbox);
+void mailbox_unref(struct mailbox *mailbox);
+/* Any thread: @channel may have credit again. */
+void mailbox_credit(struct mailbox *mailbox, struct tm_channel *channel);
+void mailbox_give(struct mailbox *mailbox, struct buffer *buffer);
+void mailbox_withdraw(struct mailbox *mailbox);
+int mailbox_wake(struct mailbox *mailbox);
+
+struct mail {
+	struct buffer *given;
+	bool should_withdraw, should_return;
+};
+
+/* Moves everything out but the channels. */
+struct mail mailbox_take(struct mailbox *mailbox);
+/* Moves one channel out, with its reference. NULL: none is left. */
+struct tm_channel *mailbox_pop(struct mailbox *mailbox);
+/* True if there is no mail: the next one writes event_fd. */
+bool mailbox_try_sleep(struct mailbox *mailbox);
+void mailbox_awake(struct mailbox *mailbox);
+/* No channel is taken from now on. Returns the rest, as mailbox_take(). */
+struct mail mailbox_close(struct mailbox *mailbox);

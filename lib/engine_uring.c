@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The io_uring back end.
+ *
+ * One ring (SINGLE_ISSUER|DEFER_TASKRUN: everything happens in this thread's io_uring_enter)
+ * and one ring of provided buffers whose entries are pool buffers. The kernel takes one only
+ * when data is there, so an idle connection holds none. Each channel has at most one one-shot
+ * receive armed: a multishot receive could run past the channel's credit (a limit for it exists
+ * only from 6.17 on), and missed the end of stream on AF_UNIX in kernels up to 2026.
+ *
+ * What the code relies on, tried on 6.12 and 6.18: the kernel takes entries in ring order and
+ * returns the id stored there; -ENOBUFS loses nothing, but hides the end of the stream until
+ * a receive is armed with a buffer posted; after io_uring_unregister_buf_ring() no entry is taken any
+ * more, and whatever was taken before has its completion in the queue.
+ *
+ * tm_engine_new() may run in another thread than tm_engine_run(), hence IORING_SETUP_R_DISABLED.
+ */
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+#define SQ_ENTRIES 256
+#define GROUP 0
+
+enum op { OP_CANCEL, OP_ACCEPT, OP_WRITABLE, OP_RECEIVE, OP_ERROR_POLL, OP_MAIL, OP_SLOT };
+
+#define OP_MASK ((uintptr_t)7) /* lives in the low bits of the pointer in user_data */
+
+struct uring {
+	struct io_uring ring;
+	struct io_uring_buf_ring *entries; /* page aligned, n_entries of them */
+	struct buffer **posted;            /* by buffer id; NULL: the id is free */
+	uint16_t *free_ids;
+	uint32_t n_entries, n_free_ids;    /* posted: the rest */
+	uint32_t n_inflight;               /* requests whose last completion is to come */
+	bool is_registered;                /* entries, with the kernel */
+	bool is_mail_armed, is_slot_armed;
+};
+
+static uint32_t n_posted(const struct uring *u)
+{
+	return u->n_entries - u->n_free_ids;
+}
+
+static struct io_uring_sqe *get_sqe(struct uring *u, enum op op, void *object)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	if (!sqe) {
+		/* full: what is there goes now; submitting runs no completion */
+		if (io_uring_submit(&u->ring) < 0)
+			return NULL;
+		sqe = io_uring_get_sqe(&u->ring);
+	}
+	if (!sqe)
+		return NULL;
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->user_data = (uintptr_t)object | op;
+	u->n_inflight++;
+	return sqe;
+}
+
+/* The prep helpers of liburing 2.9 leave user_data alone. */
+static int arm_poll(struct uring *u, enum op op, void *object, int fd, uint32_t mask)
+{
+	struct io_uring_sqe *sqe = get_sqe(u, op, object);
+
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_poll_add(sqe, fd, mask);
+	return 0;
+}
+
+/* ---- provided buffers */
+
+static int register_entries(struct uring *u)
+{
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uintptr_t)u->entries,
+		.ring_entries = u->n_entries,
+		.bgid = GROUP,
+	};
+
+	int r;
+
+	io_uring_buf_ring_init(u->entries);
+	r = io_uring_register_buf_ring(&u->ring, &reg, 0);
+	u->is_registered = r >= 0;
+	return r;
+}
+
+/* Writes an entry; io_uring_buf_ring_advance() publishes it. */
+static void post(struct uring *u, struct buffer *buffer, uint32_t offset)
+{
+	uint16_t id = u->free_ids[--u->n_free_ids];
+
+	u->posted[id] = buffer;
+	io_uring_buf_ring_add(u->entries, buffer->public.data, buffer->public.capacity, id,
+			      io_uring_buf_ring_mask(u->n_entries), (int)offset);
+}
+
+static struct buffer *unpost(struct uring *u, uint32_t id)
+{
+	struct buffer *buffer = u->posted[id];
+
+	u->posted[id] = NULL;
+	u->free_ids[u->n_free_ids++] = (uint16_t)id;
+	return buffer;
+}
+
+static void refill(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	uint32_t wanted = MIN(engine->posted_buffers, pool_get_post_limit(engine->pool));
+	struct buffer *batch[32];
+	uint32_t n, want;
+
+	if (!u->is_registered && register_entries(u) < 0)
+		return;
+	if (engine->spare && u->n_free_ids > 0) {
+		/* the only one to be had, so the limit does not matter */
+		pool_post(engine->spare);
+		post(u, TAKE(engine->spare), 0);
+		io_uring_buf_ring_advance(u->entries, 1);
+	}
+	while (n_posted(u) < wanted) {
+		want = MIN(wanted - n_posted(u), (uint32_t)ARRAY_LEN(batch));
+		n = pool_take(engine->pool, want, BUFFER_POSTED, batch);
+		for (uint32_t i = 0; i < n; i++)
+			post(u, batch[i], i);
+		io_uring_buf_ring_advance(u->entries, (int)n);
+		if (n < want)
+			return;
+	}
+}
+
+static int arm_receive(struct tm_engine *engine, struct tm_channel *channel)
+{
+	struct uring *u = engine->backend_data;
+	struct io_uring_sqe *sqe = get_sqe(u, OP_RECEIVE, channel);
+
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_recv(sqe, channel->fd, NULL, 0, 0); /* length: the buffer's */
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = GROUP;
+	/* without data at hand the attempt would be wasted, and on an empty ring end in ENOBUFS */
+	if (!channel->has_more)
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	channel->n_ops++;
+	return 0;
+}
+
+/* Only channels whose receive would find a buffer are taken from the queue. */
+static void feed(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	struct tm_channel *channel;
+	uint32_t budget;
+	int r;
+
+	refill(engine);
+	budget = n_posted(u);
+	while (budget-- > 0 && !list_is_empty(&engine->starved)) {
+		channel = list_entry(engine->starved.next, struct tm_channel, queue);
+		list_remove(&channel->queue);
+		channel->state = CHANNEL_ARMED;
+		channel->was_starved = true;
+		channel->has_more = true;
+		r = arm_receive(engine, channel);
+		if (r < 0)
+			channel_close(channel, r);
+	}
+	if (n_posted(u) == 0 && !list_is_empty(&engine->starved))
+		engine_want_buffer(engine);
+}
+
+/* ---- completions */
+
+static void on_receive(struct tm_engine *engine, struct tm_channel *channel,
+		       const struct io_uring_cqe *cqe)
+{
+	struct buffer *buffer = NULL;
+
+	if (cqe->flags & IORING_CQE_F_BUFFER)
+		buffer = unpost(engine->backend_data, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+	if (channel->state == CHANNEL_CLOSING || cqe->res <= 0) {
+		if (buffer)
+			pool_put(buffer);
+		if (channel->state == CHANNEL_CLOSING)
+			return;
+	}
+	channel->has_more = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
+	if (cqe->res > 0 && buffer) {
+		pool_unpost(buffer);
+		channel_on_data(channel, buffer, (uint32_t)cqe->res);
+		if (channel->state != CHANNEL_CLOSING)
+			channel_go_on(channel);
+	} else if (cqe->res == -ENOBUFS) {
+		channel_starve(channel);
+	} else if (cqe->res == -EINTR || cqe->res == -EAGAIN) {
+		channel_go_on(channel);
+	} else {
+		channel_close(channel, MIN(cqe->res, 0));
+	}
+}
+
+/* Hang-up alone is no news: what was sent before it is still to be read. */
+static void on_error_poll(struct tm_channel *channel, int events)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	channel->is_polled = false;
+	if (channel->state != CHANNEL_PARKED && channel->state != CHANNEL_STARVED)
+		return; /* the receive will say so */
+	if (events < 0 || !(events & POLLERR))
+		return;
+	(void)getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	channel_close(channel, error ? -error : -ECONNRESET);
+}
+
+static void on_accept(struct tm_engine *engine, struct listener *listener,
+		      const struct io_uring_cqe *cqe)
+{
+	if (cqe->res >= 0)
+		listener_on_accept(engine, listener, cqe->res);
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		listener_on_stop(engine, listener, cqe->res < 0 ? cqe->res : 0);
+}
+
+static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *cqe)
+{
+	struct uring *u = engine->backend_data;
+	enum op op = (enum op)(cqe->user_data & OP_MASK);
+	void *object = (void *)(uintptr_t)(cqe->user_data & ~OP_MASK);
+	struct tm_channel *channel = object;
+
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		u->n_inflight--;
+	switch (op) {
+	case OP_CANCEL:
+		channel->n_ops--;
+		break;
+	case OP_ACCEPT:
+		on_accept(engine, object, cqe);
+		break;
+	case OP_WRITABLE:
+		channel->n_ops--;
+		channel_on_writable(channel);
+		break;
+	case OP_RECEIVE:
+		channel->n_ops--;
+		on_receive(engine, channel, cqe);
+		break;
+	case OP_ERROR_POLL:
+		channel->n_ops--;
+		on_error_poll(channel, cqe->res);
+		break;
+	case OP_MAIL:
+		u->is_mail_armed = false;
+		engine_on_mail(engine);
+		break;
+	case OP_SLOT:
+		u->is_slot_armed = false;
+		engine_on_slot(engine);
+		break;
+	}
+}
+
+/* Bounded, so that a busy socket cannot keep the buffers from being refilled. */
+static void reap(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	struct io_uring_cqe *cqe, copy;
+
+	for (uint32_t n = io_uring_cq_ready(&u->ring); n > 0; n--) {
+		if (io_uring_peek_cqe(&u->ring, &cqe) < 0)
+			return;
+		copy = *cqe;
+		io_uring_cqe_seen(&u->ring, cqe);
+		on_completion(engine, &copy);
+	}
+}
+
+static int arm_watches(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	int r = 0;
+
+	if (!u->is_mail_armed) {
+		r = arm_poll(u, OP_MAIL, NULL, engine->mailbox->event_fd, POLLIN);
+		u->is_mail_armed = r >= 0;
+	}
+	if (r >= 0 && !u->is_slot_armed) {
+		r = arm_poll(u, OP_SLOT, NULL, tm_slot_fd(engine->pool->slot), POLLIN);
+		u->is_slot_armed = r >= 0;
+	}
+	return r;
+}
+
+static int wait_events(struct tm_engine *engine, int timeout_ms)
+{
+	struct uring *u = engine->backend_data;
+	struct __kernel_timespec ts = {.tv_sec = timeout_ms / 1000,
+				       .tv_nsec = (long long)(timeout_ms % 1000) * 1000000};
+	struct io_uring_cqe *cqe;
+	int r;
+
+	r = arm_watches(engine);
+	if (r < 0)
+		return r;
+	if (timeout_ms == 0)
+		r = io_uring_submit_and_get_events(&u->ring);
+	else
+		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
+						     timeout_ms < 0 ? NULL : &ts, NULL);
+	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
+	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
+		return r;
+	reap(engine);
+	return 0;
+}
+
+/* ---- arming and disarming */
+
+static int arm_listener(struct tm_engine *engine, struct listener *listener)
+{
+	struct io_uring_sqe *sqe = get_sqe(engine->backend_data, OP_ACCEPT, listener);
+
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_multishot_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return 0;
+}
+
+static int arm_connect(struct tm_engine *engine, struct tm_channel *channel)
+{
+	int r = arm_poll(engine->backend_data, OP_WRITABLE, channel, channel->fd, POLLOUT);
+
+	if (r >= 0)
+		channel->n_ops++;
+	return r;
+}
+
+/* Mask 0 still reports POLLERR and POLLHUP; POLLRDHUP would fire at once and see no reset. */
+static int park(struct tm_engine *engine, struct tm_channel *channel)
+{
+	int r;
+
+	if (channel->is_polled)
+		return 0;
+	r = arm_poll(engine->backend_data, OP_ERROR_POLL, channel, channel->fd, 0);
+	if (r < 0)
+		return r;
+	channel->is_polled = true;
+	channel->n_ops++;
+	return 0;
+}
+
+static void stop(struct tm_engine *engine, struct tm_channel *channel)
+{
+	struct io_uring_sqe *sqe;
+
+	if (channel->n_ops == 0)
+		return;
+	sqe = get_sqe(engine->backend_data, OP_CANCEL, channel);
+	if (!sqe) {
+		/* ends the receive and the poll as well, if less politely */
+		(void)shutdown(channel->fd, SHUT_RDWR);
+		return;
+	}
+	io_uring_prep_cancel_fd(sqe, channel->fd, IORING_ASYNC_CANCEL_ALL);
+	channel->n_ops++;
+}
+
+/*
+ * Empties the provided ring by taking it away from the kernel. Entries the kernel took before
+ * have a completion by now, which is handled first; the rest is ours again. Receives that come
+ * in between end with ENOBUFS and are fed later.
+ */
+static void withdraw(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	struct buffer *buffer;
+	bool is_hit = false;
+
+	for (uint32_t id = 0; id < u->n_entries; id++)
+		is_hit = is_hit || (u->posted[id] && atomic_load(&u->posted[id]->place->is_draining));
+	if (!is_hit || io_uring_unregister_buf_ring(&u->ring, GROUP) < 0)
+		return;
+	while (io_uring_cq_ready(&u->ring) > 0 || io_uring_cq_has_overflow(&u->ring)) {
+		if (io_uring_cq_has_overflow(&u->ring))
+			(void)io_uring_get_events(&u->ring);
+		reap(engine);
+	}
+	u->is_registered = false; /* refill() makes a new one */
+	for (uint32_t id = 0; id < u->n_entries; id++) {
+		buffer = u->posted[id];
+		if (!buffer)
+			continue;
+		(void)unpost(u, id);
+		pool_put(buffer);
+	}
+}
+
+/* ---- build and teardown */
+
+static void uring_free(struct uring *u)
+{
+	if (!u)
+		return;
+	free(u->entries);
+	free(u->posted);
+	free(u->free_ids);
+	free(u);
+}
+
+static struct uring *uring_alloc(uint32_t posted_buffers)
+{
+	struct uring *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	for (u->n_entries = 1; u->n_entries < posted_buffers;)
+		u->n_entries *= 2;
+	u->entries = aligned_alloc(4096, (u->n_entries * sizeof(struct io_uring_buf) + 4095) & ~4095UL);
+	u->posted = calloc(u->n_entries, sizeof(*u->posted));
+	u->free_ids = calloc(u->n_entries, sizeof(*u->free_ids));
+	if (!u->entries || !u->posted || !u->free_ids) {
+		uring_free(u);
+		return NULL;
+	}
+	for (u->n_free_ids = 0; u->n_free_ids < u->n_entries; u->n_free_ids++)
+		u->free_ids[u->n_free_ids] = (uint16_t)u->n_free_ids;
+	return u;
+}
+
+static int setup_ring(struct tm_engine *engine, struct uring *u)
+{
+	/* two requests per channel at most, and every posted buffer: the queue never overflows */
+	uint32_t cq_entries = 2 * engine->max_channels + engine->posted_buffers + SQ_ENTRIES;
+	const uint32_t common = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
+				IORING_SETUP_R_DISABLED;
+	struct io_uring_params params = {
+		.flags = common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+		.cq_entries = cq_entries,
+	};
+	int r;
+
+	r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+	if (r == -EINVAL) {
+		params = (struct io_uring_params){.flags = common | IORING_SETUP_COOP_TASKRUN,
+						  .cq_entries = cq_entries};
+		r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+	}
+	return r;
+}
+
+static int init(struct tm_engine *engine)
+{
+	struct uring *u = uring_alloc(engine->posted_buffers);
+	int r;
+
+	if (!u)
+		return -ENOMEM;
+	r = setup_ring(engine, u);
+	if (r >= 0) {
+		r = register_entries(u);
+		if (r < 0)
+			io_uring_queue_exit(&u->ring);
+	}
+	if (r < 0) {
+		uring_free(u);
+		return r;
+	}
+	engine->backend_data = u;
+	return 0;
+}
+
+static int start(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+
+	return io_uring_enable_rings(&u->ring);
+}
+
+/* Completions of the last moments: nobody is told of them any more. */
+static void discard(struct uring *u, const struct io_uring_cqe *cqe)
+{
+	enum op op = (enum op)(cqe->user_data & OP_MASK);
+
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		u->n_inflight--;
+	if (op == OP_ACCEPT && cqe->res >= 0)
+		(void)close(cqe->res);
+}
+
+/* Until nothing can write into a posted buffer any more. */
+static void cancel_all(struct uring *u)
+{
+	struct io_uring_sqe *sqe = get_sqe(u, OP_CANCEL, NULL);
+	struct __kernel_timespec ts = {.tv_sec = 1};
+	struct io_uring_cqe *cqe;
+	int r;
+
+	if (sqe)
+		io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+	while (u->n_inflight > 0) {
+		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
+			break;
+		while (io_uring_peek_cqe(&u->ring, &cqe) == 0) {
+			discard(u, cqe);
+			io_uring_cqe_seen(&u->ring, cqe);
+		}
+	}
+}
+
+/*
+ * Only the ring's thread may enter it. If it has ended, the kernel has cancelled its requests;
+ * tm_engine_free() asks for one of the two.
+ */
+static void deinit(struct tm_engine *engine)
+{
+	struct uring *u = TAKE(engine->backend_data);
+
+	if (!u)
+		return;
+	if (engine->is_started && pthread_equal(engine->thread, pthread_self()))
+		cancel_all(u);
+	io_uring_queue_exit(&u->ring);
+	for (uint32_t id = 0; id < u->n_entries; id++)
+		if (u->posted[id])
+			pool_put(u->posted[id]);
+	uring_free(u);
+}
+
+const struct engine_backend engine_uring_backend = {
+	.kind = TM_ENGINE_URING,
+	.init = init,
+	.start = start,
+	.deinit = deinit,
+	.arm_listener = arm_listener,
+	.arm_connect = arm_connect,
+	.arm_receive = arm_receive,
+	.park = park,
+	.stop = stop,
+	.feed = feed,
+	.withdraw = withdraw,
+	.wait = wait_events,
+};

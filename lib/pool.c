@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Pools as a task sees them: open, close, acquire, wait, release. The buffers themselves are
+ * kept by depot.c.
+ */
+
+#include "pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mono.h"
+#include "info.h"
+#include "slot.h"
+
+static void pool_free(struct tm_pool *pool)
+{
+	for (uint32_t i = 0; pool->places && i < pool->n_places; i++)
+		free(pool->places[i].buffers);
+	free(pool->places);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t buffer_bytes,
+				uint32_t min_buffers, uint32_t max_buffers)
+{
+	struct tm_pool *pool = calloc(1, sizeof(*pool));
+	uint64_t most, n_places;
+
+	if (!pool)
+		return NULL;
+	pthread_mutex_init(&pool->lock, NULL);
+	for (int i = 0; i < BUCKETS; i++)
+		list_init(&pool->buckets[i]);
+	list_init(&pool->waiters);
+	list_init(&pool->users);
+	list_init(&pool->node);
+	strcpy(pool->name, name);
+	pool->slot = slot;
+	pool->buffer_bytes = buffer_bytes;
+	pool->per_chunk = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
+	pool->min_buffers = min_buffers;
+	most = MIN((uint64_t)slot->file_chunks * pool->per_chunk, (uint64_t)UINT32_MAX / 2);
+	pool->max_buffers = max_buffers ? (uint32_t)MIN(most, (uint64_t)max_buffers) : (uint32_t)most;
+	/* one more, so that a pool at its maximum can replace a chunk that drains */
+	n_places = ((uint64_t)pool->max_buffers + pool->per_chunk - 1) / pool->per_chunk + 1;
+	pool->n_places = (uint32_t)MIN(n_places, (uint64_t)slot->file_chunks);
+	pool->places = calloc(pool->n_places, sizeof(*pool->places));
+	if (!pool->places) {
+		pool_free(pool);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < pool->n_places; i++) {
+		list_init(&pool->places[i].node);
+		pool->places[i].chunk = CHUNK_NONE;
+		pool->places[i].bucket = -1;
+	}
+	return pool;
+}
+
+/* Moves every chunk back to the slot. slot->lock held. */
+static void give_up_chunks(struct tm_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->n_places; i++)
+		if (pool->places[i].chunk != CHUNK_NONE)
+			chunk_put(pool->slot, pool->places[i].chunk);
+}
+
+/* 1: the pool has @n_chunks and is in the slot's list; 0: the slot is @ret_short chunks short. */
+static int try_fill(struct tm_pool *pool, uint32_t n_chunks, uint32_t *ret_short)
+{
+	struct tm_slot *slot = pool->slot;
+	uint32_t n_takable, chunk;
+	int r = 0;
+
+	pthread_mutex_lock(&slot->lock);
+	n_takable = chunk_count_takable(slot);
+	if (n_takable < n_chunks) {
+		*ret_short = n_chunks - n_takable;
+		pthread_mutex_unlock(&slot->lock);
+		return 0;
+	}
+	for (uint32_t i = 0; i < n_chunks && r == 0; i++) {
+		chunk = chunk_take(slot);
+		r = pool_add_chunk(pool, chunk);
+		if (r < 0)
+			chunk_put(slot, chunk);
+	}
+	if (r < 0)
+		give_up_chunks(pool);
+	else
+		list_append(&slot->pools, &pool->node);
+	pthread_mutex_unlock(&slot->lock);
+	return r < 0 ? r : 1;
+}
+
+TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer_bytes,
+			   uint32_t min_buffers, uint32_t max_buffers, struct tm_pool **ret_pool)
+{
+	struct tm_pool *pool;
+	uint32_t n_chunks, n_short = 0;
+	int r;
+
+	if (!slot || !name || !*name || strlen(name) >= sizeof(pool->name) || !ret_pool)
+		return -EINVAL;
+	if (buffer_bytes < BUFFER_BYTES_MIN || buffer_bytes > BUFFER_BYTES_MAX ||
+	    (buffer_bytes & (buffer_bytes - 1)) != 0)
+		return -EINVAL;
+	if (max_buffers && min_buffers > max_buffers)
+		return -EINVAL;
+	pool = pool_new(slot, name, (uint32_t)buffer_bytes, min_buffers, max_buffers);
+	if (!pool)
+		return -ENOMEM;
+	n_chunks = (uint32_t)(((uint64_t)min_buffers + pool->per_chunk - 1) / pool->per_chunk);
+	if (min_buffers > pool->max_buffers)
+		r = -ENOBUFS; /* more than the whole file */
+	else
+		while ((r = try_fill(pool, n_chunks, &n_short)) == 0)
+			if ((r = chunk_grow(slot, n_short)) < 0)
+				break;
+	if (r < 0) {
+		pool_free(pool);
+		return r;
+	}
+	*ret_pool = pool;
+	return 0;
+}
+
+TM_PUBLIC int tm_pool_close(struct tm_pool *pool)
+{
+	struct tm_slot *slot;
+	bool is_busy;
+
+	if (!pool)
+		return 0;
+	slot = pool->slot;
+	pthread_mutex_lock(&slot->lock);
+	pthread_mutex_lock(&pool->lock);
+	is_busy = pool->n_held || pool->n_posted || pool->n_users || pool->n_waiters;
+	pthread_mutex_unlock(&pool->lock);
+	if (!is_busy) {
+		list_remove(&pool->node);
+		give_up_chunks(pool);
+	}
+	pthread_mutex_unlock(&slot->lock);
+	if (is_busy)
+		return -EBUSY;
+	pool_free(pool);
+	slot_signal(slot); /* its chunks may be owed, or wanted by another pool */
+	return 0;
+}
+
+TM_PUBLIC struct tm_buffer *tm_pool_acquire(struct tm_pool *pool)
+{
+	struct buffer *buffer;
+
+	if (pool_take(pool, 1, BUFFER_HELD, &buffer) > 0)
+		return &buffer->public;
+	pthread_mutex_lock(&pool->lock);
+	pool->empty_total++;
+	pthread_mutex_unlock(&pool->lock);
+	return NULL;
+}
+
+struct sleeper {
+	struct pool_waiter waiter;
+	pthread_cond_t cond;
+	struct buffer *buffer;
+};
+
+static void give_to_sleeper(struct pool_waiter *waiter, struct buffer *buffer)
+{
+	struct sleeper *sleeper = container_of(waiter, struct sleeper, waiter);
+
+	sleeper->buffer = buffer;
+	pthread_cond_signal(&sleeper->cond);
+}
+
+/* Sleeps until served or @deadline_ns (UINT64_MAX: no end). NULL: too late. */
+static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_ns)
+{
+	struct sleeper sleeper = {.waiter.give = give_to_sleeper,
+				  .cond = PTHREAD_COND_INITIALIZER};
+	struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
+				    .tv_nsec = (long)(deadline_ns % NS_PER_SEC)};
+	int r = 0;
+
+	pool_wait(pool, &sleeper.waiter);
+	pthread_mutex_lock(&pool->lock);
+	while (!sleeper.buffer && r == 0) {
+		if (deadline_ns == UINT64_MAX)
+			r = pthread_cond_wait(&sleeper.cond, &pool->lock);
+		else
+			r = pthread_cond_clockwait(&sleeper.cond, &pool->lock, CLOCK_MONOTONIC,
+						   &deadline);
+	}
+	if (!sleeper.buffer)
+		pool_unqueue(pool, &sleeper.waiter);
+	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_destroy(&sleeper.cond);
+	return sleeper.buffer;
+}
+
+TM_PUBLIC int tm_pool_acquire_wait(struct tm_pool *pool, uint64_t timeout_ns,
+				   struct tm_buffer **ret_buffer)
+{
+	uint64_t deadline_ns;
+	struct buffer *buffer;
+
+	if (__builtin_add_overflow(mono_now_ns(), timeout_ns, &deadline_ns))
+		deadline_ns = UINT64_MAX;
+	if (pool_take(pool, 1, BUFFER_HELD, &buffer) == 0) {
+		if (pool_grow(pool, /* may_ask= */ true) < 0)
+			return -ENOMEM;
+		buffer = sleep_for_buffer(pool, deadline_ns);
+	}
+	if (!buffer)
+		return -ETIMEDOUT;
+	*ret_buffer = &buffer->public;
+	return 0;
+}
+
+TM_PUBLIC void tm_buffer_release(struct tm_buffer *public)
+{
+	struct buffer *buffer;
+	struct buffer_owner *owner;
+
+	if (!public)
+		return;
+	buffer = buffer_from_public(public);
+	owner = TAKE(buffer->owner);
+	pool_put(buffer);
+	if (owner)
+		owner->released(owner);
+}
+
+TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats)
+{
+	struct tm_pool_stats now;
+
+	pthread_mutex_lock(&pool->lock);
+	now = (struct tm_pool_stats){
+		.buffers = pool->n_buffers + pool->n_leaving,
+		.idle = pool->n_idle,
+		.held = pool->n_held,
+		.posted = pool->n_posted,
+		.high_water = pool->high_water,
+		.waiters = pool->n_waiters,
+		.acquired_total = pool->acquired_total,
+		.empty_total = pool->empty_total,
+	};
+	pthread_mutex_unlock(&pool->lock);
+	return info_write(stats, stats->size, &now, sizeof(now));
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Inside of a pool: chunks cut into buffers, and what the slot and the engines ask of it.
+ * Lock order: slot->call_lock, slot->lock, pool->lock, then an engine's mailbox lock.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "taskmem.h"
+
+#define BUFFER_BYTES_MIN ((size_t)256)
+#define BUFFER_BYTES_MAX ((size_t)1 << 20)
+#define CHUNK_NONE UINT32_MAX
+
+enum buffer_state { BUFFER_IDLE, BUFFER_HELD, BUFFER_POSTED };
+
+/* Whoever wants to know that a buffer it handed out came back; called with no lock held. */
+struct buffer_owner {
+	void (*released)(struct buffer_owner *owner);
+};
+
+struct buffer {
+	struct tm_buffer public;
+	struct place *place;
+	struct buffer_owner *owner; /* touched by the holder only */
+	uint32_t next;              /* of the place's idle list */
+	enum buffer_state state;    /* pool->lock */
+};
+
+/* Fullness classes of a place with idle buffers; the fullest one is handed out first. */
+#define BUCKETS 9
+
+/* One chunk within a pool, or a vacancy for one. All of it is under pool->lock. */
+struct place {
+	struct list node;       /* in pool->buckets[], or alone */
+	struct buffer *buffers; /* survive the chunk, so that a stale release is noticed */
+	uint32_t chunk;         /* of the slot, or CHUNK_NONE */
+	uint32_t n_buffers, n_idle;
+	uint32_t idle_head;     /* index into buffers, LIFO */
+	int bucket;             /* -1: in none */
+	atomic_bool is_draining; /* engines read it without the lock */
+};
+
+/* First come, first served. give() runs under pool->lock with a buffer that is now held. */
+struct pool_waiter {
+	struct list node;
+	void (*give)(struct pool_waiter *waiter, struct buffer *buffer);
+};
+
+/* An engine that has buffers posted; withdraw() runs under pool->lock, from any thread. */
+struct pool_user {
+	struct list node;
+	void (*withdraw)(struct pool_user *user);
+};
+
+struct tm_pool {
+	struct list node; /* slot->pools, under slot->lock */
+	struct tm_slot *slot;
+	char name[32];
+	uint32_t buffer_bytes, per_chunk;
+	uint32_t min_buffers, max_buffers;
+
+	pthread_mutex_t lock;
+	struct list buckets[BUCKETS];
+	struct list waiters, users;
+	struct place *places;
+	uint32_t n_places, n_users, n_waiters;
+	uint32_t n_buffers;  /* in places that are not draining */
+	uint32_t n_idle;     /* of those */
+	uint32_t n_held, n_posted; /* wherever */
+	uint32_t n_leaving;  /* held or posted in draining places */
+	uint32_t high_water;
+	uint64_t acquired_total, empty_total;
+};
+
+static inline struct buffer *buffer_from_public(struct tm_buffer *public)
+{
+	return container_of(public, struct buffer, public);
+}
+
+/* Takes up to @n idle buffers as @state; grows from the slot's free chunks. Returns the count. */
+uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
+		   struct buffer *ret_buffers[]);
+/* A held buffer is offered to the kernel. */
+void pool_post(struct buffer *buffer);
+/* A posted buffer was filled by the kernel: it is held now. */
+void pool_unpost(struct buffer *buffer);
+/* Gives back a held or posted buffer, which must have no owner. */
+void pool_put(struct buffer *buffer);
+/* Queues @waiter, or serves it at once. */
+void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter);
+/* Takes @waiter out of the queue; false: it was served before. */
+bool pool_unwait(struct tm_pool *pool, struct pool_waiter *waiter);
+/* As pool_unwait() for a queued one, with pool->lock held. */
+void pool_unqueue(struct tm_pool *pool, struct pool_waiter *waiter);
+/* Adds one chunk; @may_ask: the daemon is asked when no free one is held. 1, 0 or -errno. */
+int pool_grow(struct tm_pool *pool, bool may_ask);
+/* Most buffers one engine may keep posted: half of the pool with one engine, never 0. */
+uint32_t pool_get_post_limit(struct tm_pool *pool);
+void pool_add_user(struct tm_pool *pool, struct pool_user *user);
+void pool_remove_user(struct tm_pool *pool, struct pool_user *user);
+
+/* For chunk.c and slot.c, all under slot->lock. */
+/* Cuts a chunk into buffers. 0, -ENOMEM, or -ENOBUFS if the pool has its maximum. */
+int pool_add_chunk(struct tm_pool *pool, uint32_t chunk);
+/* How empty the emptiest chunk is that the pool can spare, 0..1024; -1: none. */
+int pool_find_spare(struct tm_pool *pool, struct place **ret_place);
+void pool_drain(struct tm_pool *pool, struct place *place);
+/* Takes a drain back; false: the pool has reached its maximum meanwhile. */
+bool pool_undrain(struct tm_pool *pool, struct place *place);
+/* Vacates a drained place; returns its chunk, or CHUNK_NONE while buffers are out. */
+uint32_t pool_collect(struct tm_pool *pool, struct place *place);
+/* True if threads or engines wait and the pool is below its maximum. */
+bool pool_is_hungry(struct tm_pool *pool);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The public face of a slot: build, teardown and one turn of its housekeeping.
+ *
+ * tm_slot_fd() is an epoll descriptor around everything a slot waits for, so that it stays
+ * the same over restarts of the daemon and can sit in anybody's poll set or ring.
+ */
+
+#include "slot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "info.h"
+#include "pool.h"
+
+#define SOCKET_DEFAULT "/run/taskmem/io.taskmem"
+
+static int watch(struct tm_slot *slot, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	return epoll_ctl(slot->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_descriptors(struct tm_slot *slot)
+{
+	int r;
+
+	slot->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (slot->epoll_fd < 0)
+		return -errno;
+	slot->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (slot->event_fd < 0)
+		return -errno;
+	slot->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (slot->timer_fd < 0)
+		return -errno;
+	r = watch(slot, slot->event_fd);
+	if (r < 0)
+		return r;
+	return watch(slot, slot->timer_fd);
+}
+
+static struct tm_slot *slot_alloc(void)
+{
+	struct tm_slot *slot = calloc(1, sizeof(*slot));
+
+	if (!slot)
+		return NULL;
+	slot->epoll_fd = slot->event_fd = slot->timer_fd = -1;
+	pthread_mutex_init(&slot->dispatch_lock, NULL);
+	pthread_mutex_init(&slot->call_lock, NULL);
+	pthread_mutex_init(&slot->lock, NULL);
+	list_init(&slot->pools);
+	return slot;
+}
+
+static void slot_free(struct tm_slot *slot)
+{
+	link_close(slot);
+	chunk_unmap(slot);
+	fd_closep(&slot->timer_fd);
+	fd_closep(&slot->event_fd);
+	fd_closep(&slot->epoll_fd);
+	pthread_mutex_destroy(&slot->lock);
+	pthread_mutex_destroy(&slot->call_lock);
+	pthread_mutex_destroy(&slot->dispatch_lock);
+	free(slot->address);
+	free(slot);
+}
+
+TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_slot **ret_slot)
+{
+	struct tm_attach_options o = {};
+	struct tm_slot *slot;
+	const char *address;
+	int r;
+
+	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
+	if (r < 0 || !ret_slot || (o.max_chunks && o.min_chunks > o.max_chunks))
+		return -EINVAL;
+	address = o.socket;
+	if (!address)
+		address = secure_getenv("TASKMEM_SOCKET");
+	if (!address)
+		address = SOCKET_DEFAULT;
+
+	slot = slot_alloc();
+	if (!slot)
+		return -ENOMEM;
+	slot->max_chunks = o.max_chunks;
+	r = open_descriptors(slot);
+	if (r >= 0)
+		r = link_attach(slot, address, MAX(o.min_chunks, UINT32_C(1)));
+	if (r < 0) {
+		slot_free(slot);
+		return r;
+	}
+	*ret_slot = slot;
+	return 0;
+}
+
+TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
+{
+	sd_json_variant *parameters = NULL, *reply;
+
+	if (!slot)
+		return;
+	if (!list_is_empty(&slot->pools)) {
+		fprintf(stderr, "libtaskmem: slot %s detached while pool \"%s\" is open\n",
+			slot->name, list_entry(slot->pools.next, struct tm_pool, node)->name);
+		abort();
+	}
+	/* closing the connections would do as well, but later */
+	if (slot->is_connected &&
+	    sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0) {
+		chunk_unmap(slot);
+		pthread_mutex_lock(&slot->call_lock);
+		(void)!link_call(slot, "io.taskmem.Detach", parameters, &reply);
+		pthread_mutex_unlock(&slot->call_lock);
+	}
+	sd_json_variant_unref(parameters);
+	slot_free(slot);
+}
+
+TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)
+{
+	struct tm_slot_info now = {.node = slot->node};
+
+	pthread_mutex_lock(&slot->lock);
+	now.chunks_held = slot->n_held;
+	now.chunks_target = slot->target;
+	now.chunks_draining = slot->n_leaving;
+	now.connected = slot->is_connected;
+	pthread_mutex_unlock(&slot->lock);
+	strcpy(now.name, slot->name);
+	return info_write(info, info->size, &now, sizeof(now));
+}
+
+TM_PUBLIC int tm_slot_fd(struct tm_slot *slot)
+{
+	return slot->epoll_fd;
+}
+
+void slot_signal(struct tm_slot *slot)
+{
+	/* fails only when the counter is full, and then the fd is readable already */
+	(void)eventfd_write(slot->event_fd, 1);
+}
+
+/* Pages that came by a higher target or a closed pool go to those who wait for buffers. */
+static void feed_pools(struct tm_slot *slot)
+{
+	struct tm_pool *pool;
+	uint32_t chunk;
+	bool is_hungry = false, may_ask;
+	int n_missing = 0;
+
+	may_ask = chunk_may_ask(slot);
+	pthread_mutex_lock(&slot->lock);
+	LIST_FOREACH(&slot->pools, pool, node) {
+		if (pool_is_hungry(pool))
+			n_missing++;
+	}
+	is_hungry = n_missing > 0;
+	n_missing -= (int)chunk_count_takable(slot);
+	pthread_mutex_unlock(&slot->lock);
+	if (!is_hungry)
+		return;
+	if (n_missing > 0 && may_ask && chunk_grow(slot, (uint32_t)n_missing) < 0)
+		link_set_timer(slot, 1000);
+
+	pthread_mutex_lock(&slot->lock);
+	LIST_FOREACH(&slot->pools, pool, node) {
+		if (!pool_is_hungry(pool))
+			continue;
+		chunk = chunk_take(slot);
+		if (chunk == CHUNK_NONE)
+			break;
+		if (pool_add_chunk(pool, chunk) < 0)
+			chunk_put(slot, chunk);
+	}
+	pthread_mutex_unlock(&slot->lock);
+}
+
+TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
+{
+	tm_resize_handler handler;
+	uint32_t old_target, new_target;
+	void *userdata;
+	int n_notices;
+
+	/* another thread is at it, or a handler called from here */
+	if (pthread_mutex_trylock(&slot->dispatch_lock) != 0)
+		return 0;
+	slot->n_notices = 0;
+	link_process(slot);
+	chunk_settle(slot);
+	feed_pools(slot);
+	n_notices = (int)slot->n_notices;
+
+	pthread_mutex_lock(&slot->lock);
+	old_target = slot->told_target;
+	slot->told_target = new_target = slot->target;
+	handler = slot->resize_handler;
+	userdata = slot->resize_userdata;
+	pthread_mutex_unlock(&slot->lock);
+	pthread_mutex_unlock(&slot->dispatch_lock);
+
+	if (handler && new_target != old_target)
+		handler(slot, old_target, new_target, userdata);
+	return n_notices;
+}
+
+TM_PUBLIC void tm_slot_set_resize_handler(struct tm_slot *slot, tm_resize_handler handler,
+					  void *userdata)
+{
+	pthread_mutex_lock(&slot->lock);
+	slot->resize_handler = handler;
+	slot->resize_userdata = userdata;
+	pthread_mutex_unlock(&slot->lock);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Inside of a slot: the mapping, the state of each chunk, and the two varlink connections.
+ *
+ * Three locks, in this order: dispatch_lock (who runs tm_slot_dispatch(); owns the notice
+ * connection), call_lock (owns the call connection; held while the daemon answers), lock
+ * (everything else; never held over a call). A releaser of buffers needs none of them.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-varlink.h>
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "taskmem.h"
+
+enum chunk_state : uint8_t {
+	CHUNK_ABSENT,    /* not granted: touching it would fault a page or kill the task */
+	CHUNK_FREE,      /* held, in no pool */
+	CHUNK_POOL,      /* cut into buffers of one pool */
+	CHUNK_DRAINING,  /* owed; some buffers may still be out */
+	CHUNK_RETURNING, /* unmapped, on its way to the daemon */
+};
+
+enum link_state {
+	LINK_DOWN,      /* the timer will try again */
+	LINK_ATTACHING, /* Attach was sent, no reply yet */
+	LINK_UP,
+};
+
+struct tm_slot {
+	/* constant after attach */
+	char *address; /* of the daemon's socket */
+	char name[64];
+	int node;
+	uint64_t grant;
+	uint32_t file_chunks, min_chunks, max_chunks;
+	uint8_t *base;
+	int epoll_fd; /* watches the three below; what tm_slot_fd() returns */
+	int event_fd; /* a chunk is drained, or there is other work for a dispatch */
+	int timer_fd; /* reconnection, and retry of what failed */
+
+	pthread_mutex_t dispatch_lock;
+	sd_varlink *notices;
+	enum link_state link_state;
+	int link_error;         /* why the notice connection ended, -errno */
+	uint32_t backoff_ms;
+	uint32_t n_notices;     /* seen in this dispatch */
+
+	pthread_mutex_t call_lock;
+	sd_varlink *calls;
+	atomic_bool calls_stale; /* the daemon went away: connect again before the next call */
+
+	pthread_mutex_t lock;
+	bool is_connected;
+	enum chunk_state *chunks; /* [file_chunks] */
+	uint32_t n_held, n_leaving; /* leaving: DRAINING and RETURNING, part of held */
+	uint32_t target;
+	uint32_t told_target;     /* what the resize handler knows */
+	uint32_t n_targets;       /* counts changes of target by notices */
+	atomic_uint n_free;       /* written under lock, peeked without */
+	uint64_t ask_after_ns;    /* the daemon refused pages: not before this time again */
+	struct list pools;
+	tm_resize_handler resize_handler;
+	void *resize_userdata;
+};
+
+/* What a reply to Attach says; chunks is borrowed from the message. */
+struct link_reply {
+	const char *slot;
+	int node;
+	uint64_t grant;
+	uint32_t file_chunks, target;
+	sd_json_variant *chunks;
+	int fd_index; /* -1: none */
+};
+
+/* ---- link.c: varlink */
+
+/* Sends Attach and waits for the grant; maps it. */
+MUST_USE int link_attach(struct tm_slot *slot, const char *address, uint32_t min_chunks);
+/* Handles notices, loss of the daemon and reconnection. dispatch_lock held. */
+void link_process(struct tm_slot *slot);
+/* Runs link_process() after this time at the latest. */
+void link_set_timer(struct tm_slot *slot, uint32_t ms);
+void link_close(struct tm_slot *slot);
+/* One call with a deadline; call_lock held. *@ret_reply is borrowed until the next call. */
+MUST_USE int link_call(struct tm_slot *slot, const char *method, sd_json_variant *parameters,
+		       sd_json_variant **ret_reply);
+
+/* ---- chunk.c: who holds which 2 MiB page */
+
+/* Maps the daemon's memfd; checks its size and seals. @fd stays the caller's. */
+MUST_USE int chunk_map(struct tm_slot *slot, int fd);
+void chunk_unmap(struct tm_slot *slot);
+/* Takes over freshly granted indexes as FREE; the return value counts them, or -errno. */
+MUST_USE int chunk_adopt(struct tm_slot *slot, sd_json_variant *indexes);
+/* After a resume: the daemon's list of what is present is right about free chunks. */
+void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes);
+/* A FREE chunk that is not owed, now POOL; CHUNK_NONE: none. slot->lock held. */
+uint32_t chunk_take(struct tm_slot *slot);
+/* How many chunk_take() would give now. slot->lock held. */
+uint32_t chunk_count_takable(struct tm_slot *slot);
+/* POOL to FREE. slot->lock held. */
+void chunk_put(struct tm_slot *slot, uint32_t chunk);
+/* May more pages be had, and is it not too early to ask again? */
+bool chunk_may_ask(struct tm_slot *slot);
+/* Asks the daemon for @n more; the return value counts new FREE chunks (>= 1), or -errno. */
+MUST_USE int chunk_grow(struct tm_slot *slot, uint32_t n);
+/* Gives back what is owed and can be given, drains what can be drained. dispatch_lock held. */
+void chunk_settle(struct tm_slot *slot);
+
+/* Makes tm_slot_fd() readable, so that somebody dispatches. Any thread, any lock. */
+void slot_signal(struct tm_slot *slot);

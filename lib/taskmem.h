@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TASKMEM_H
+#define TASKMEM_H
+
+/*
+ * libtaskmem: huge-page buffers of the slot this process runs in, filled by io_uring.
+ *
+ * A task (1) attaches to the slot whose cgroup it runs in, (2) opens pools of fixed-size
+ * buffers, cut from the slot's 2 MiB pages, and (3) lets an engine receive from sockets
+ * straight into them. See libtaskmem(3).
+ *
+ * Results: 0 or a positive count on success and a negative errno on failure; errno itself is
+ * not part of the interface. ret_ arguments are written on success only. An -errno that a
+ * function does not list is an unexpected failure of the system, passed on unchanged.
+ *
+ * Structures with a @size member: set it to sizeof of the structure, so that a program keeps
+ * working with a library that knows more members, and the other way round. Members left 0 take
+ * their defaults.
+ *
+ * Threads: slots, pools and buffers may be used by any thread. An engine and its channels
+ * belong to the thread that runs the engine; only tm_engine_wakeup() may come from others, and
+ * tm_buffer_release() of course. The library makes no threads and installs no signal handlers.
+ *
+ * fork(): pages are not inherited (MADV_DONTFORK). A child must not use the library's objects;
+ * it may exec, or attach by itself.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TM_MUST_USE __attribute__((warn_unused_result))
+
+struct tm_slot;
+struct tm_pool;
+struct tm_engine;
+struct tm_channel;
+
+#define TM_CHUNK_BYTES ((size_t)2 << 20)
+#define TM_NODE_ANY (-1)
+
+/* ------------------------------------------------------------------ slot */
+
+struct tm_attach_options {
+	size_t size;          /* sizeof(struct tm_attach_options), for later extension */
+	const char *socket;   /* varlink socket; NULL: $TASKMEM_SOCKET, else /run/taskmem/io.taskmem */
+	uint32_t min_chunks;  /* fail with -ENOBUFS unless at least so many are granted; default 1 */
+	uint32_t max_chunks;  /* never hold more; 0: as many as the slot's share allows */
+};
+
+struct tm_slot_info {
+	size_t size;             /* set by the caller to sizeof(struct tm_slot_info) */
+	char name[64];
+	int node;                /* NUMA node of the pages or TM_NODE_ANY */
+	uint32_t chunks_held;    /* 2 MiB pages this process holds now */
+	uint32_t chunks_target;  /* what it should hold; less than held: pages are owed */
+	uint32_t chunks_draining;/* owed pages still waiting for a buffer to be released */
+	int connected;           /* 0 while the daemon is away; buffers go on working */
+};
+
+/**
+ * tm_slot_attach() - get the pages of the slot this process runs in
+ * @options:  NULL: all defaults
+ * @ret_slot: owned by the caller, give back with tm_slot_detach()
+ *
+ * The slot is read from the process' cgroup by the daemon: run the task by "tmctl run", or join
+ * the slot first. A process may attach more than once. Waits at most 5 s for the daemon.
+ *
+ * The slot's pages are part of this process' address space from now on, but only those that
+ * were granted may be touched, and only through buffers.
+ *
+ * Return: 0, or -ENOENT, -ECONNREFUSED (no daemon listens there), -ENXIO (this process runs in
+ *         no slot), -ENOBUFS (fewer than @min_chunks pages are to be had), -EACCES, -ETIMEDOUT,
+ *         -ECONNRESET (the daemon went away), -ENOMEM, -EINVAL (bad @options), -EBADMSG,
+ *         -EPROTONOSUPPORT (what listens there is no taskmemd).
+ */
+TM_MUST_USE int tm_slot_attach(const struct tm_attach_options *options, struct tm_slot **ret_slot);
+
+/**
+ * tm_slot_detach() - give every page back
+ * @slot: NULL is fine
+ *
+ * All pools of the slot must be closed: aborts if one is open, because its buffers would point
+ * into nothing. Waits at most 5 s for the daemon.
+ */
+void tm_slot_detach(struct tm_slot *slot);
+
+/**
+ * tm_slot_get_info() - what the slot holds and owes
+ * @info: filled; @info->size says how far
+ *
+ * Return: 0, or -EINVAL (bad size).
+ */
+int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info);
+
+/**
+ * tm_slot_fd() - descriptor to poll for reading; then call tm_slot_dispatch()
+ *
+ * It belongs to the slot and stays the same until tm_slot_detach(), over restarts of the daemon
+ * as well. An engine of the slot polls and dispatches by itself while it runs; a task without
+ * one has to, or it will neither hear of a new target nor give anything back.
+ *
+ * Return: the descriptor; never fails.
+ */
+int tm_slot_fd(struct tm_slot *slot);
+
+/**
+ * tm_slot_dispatch() - do what is to be done for the slot
+ *
+ * Reads notices, gives pages back whose buffers are all released, reconnects to a daemon that
+ * was restarted (after 100 ms, then less often, at least every 2 s). Usually takes
+ * microseconds; a call to the daemon may take up to 5 s if it hangs. While the daemon is away
+ * nothing is lost: buffers go on working, nothing grows, and what is owed is given back later.
+ *
+ * Any thread; if another one is dispatching, returns at once. May call the resize handler.
+ *
+ * Return: number of notices handled, 0 if there were none. Never fails.
+ */
+int tm_slot_dispatch(struct tm_slot *slot);
+
+/*
+ * Called from tm_slot_dispatch(), hence from tm_engine_run(), when the slot's target changed:
+ * release buffers early or open more. The library drains and gives pages back by itself: first
+ * pages in no pool, then the emptiest pages of pools above their min_buffers. It may call
+ * anything but tm_slot_detach() and tm_engine_free().
+ */
+typedef void (*tm_resize_handler)(struct tm_slot *slot, uint32_t old_chunks, uint32_t new_chunks,
+				  void *userdata);
+
+/* Replaces the handler; NULL: none. A dispatch in another thread may still call the old one. */
+void tm_slot_set_resize_handler(struct tm_slot *slot, tm_resize_handler handler, void *userdata);
+
+/* ------------------------------------------------------------------ pool and buffers */
+
+struct tm_buffer {
+	void *data;        /* first byte; aligned to the buffer size up to 4096 */
+	uint32_t capacity; /* bytes at data: the pool's buffer_bytes */
+	uint32_t index;    /* within its pool, stable while held */
+	struct tm_pool *pool;
+};
+
+struct tm_pool_stats {
+	size_t size;             /* set by the caller to sizeof(struct tm_pool_stats) */
+	uint32_t buffers;        /* all there are now; those in pages that drain only while in use */
+	uint32_t idle;           /* can be acquired at once */
+	uint32_t held;           /* by the task */
+	uint32_t posted;         /* offered to the kernel by engines, empty so far */
+	uint32_t high_water;     /* most ever held and posted together */
+	uint32_t waiters;        /* threads and engines that wait for a buffer now */
+	uint64_t acquired_total; /* buffers handed out, to the task or to engines */
+	uint64_t empty_total;    /* times a buffer was wanted and there was none */
+};
+
+/**
+ * tm_pool_open() - cut a pool of equal buffers from the slot's pages
+ * @slot:         must outlive the pool
+ * @name:         for messages; 1 .. 31 bytes; need not be unique
+ * @buffer_bytes: power of two, 256 .. 1 MiB
+ * @min_buffers:  preallocated now, and never taken away by a resize; 0: the pool starts empty
+ * @max_buffers:  it never has more; 0: as many as the slot can hold
+ * @ret_pool:     owned by the caller, give back with tm_pool_close()
+ *
+ * A pool takes whole 2 MiB pages (64 buffers of 32 KiB each), so it starts with @min_buffers
+ * rounded up to whole pages, as far as @max_buffers allows. Pages are asked from the daemon if
+ * the slot has none left over (see tm_slot_dispatch() for the time that takes). Later the pool
+ * grows by a page when an acquire finds it empty and the slot has one left over.
+ *
+ * Return: 0, or -ENOBUFS (not enough pages for @min_buffers; no pool was made), -ENOTCONN
+ *         (more pages would be needed and the daemon is away), -ESTALE (the daemon has forgotten
+ *         this attachment), -ETIMEDOUT, -ENOMEM, -EINVAL.
+ */
+TM_MUST_USE int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer_bytes,
+			     uint32_t min_buffers, uint32_t max_buffers, struct tm_pool **ret_pool);
+
+/**
+ * tm_pool_close() - give the pool's pages back to the slot
+ * @pool: NULL is fine
+ *
+ * Return: 0, or -EBUSY (a buffer is held, an engine uses the pool or a thread waits; nothing
+ *         happened).
+ */
+int tm_pool_close(struct tm_pool *pool);
+
+/**
+ * tm_pool_acquire() - take an idle buffer
+ *
+ * Never blocks on the daemon; at most a page the slot has left over is cut. Buffers of the
+ * fullest page come first. The content is undefined.
+ *
+ * Return: the buffer, held by the caller until tm_buffer_release(), or NULL: the pool is empty
+ *         (or has waiters, who were first).
+ */
+TM_MUST_USE struct tm_buffer *tm_pool_acquire(struct tm_pool *pool);
+
+/**
+ * tm_pool_acquire_wait() - take a buffer, wait for one if need be
+ * @timeout_ns: from now; UINT64_MAX: no end; 0: only ask the daemon for more
+ * @ret_buffer: held by the caller until tm_buffer_release()
+ *
+ * Who waits longest is served first, thread or engine. If the slot may hold more than it does,
+ * the daemon is asked once, which is not counted against the time (5 s at most, and not again
+ * within a second after a refusal). Not for the thread that alone could release a buffer.
+ *
+ * Return: 0, or -ETIMEDOUT, -ENOMEM.
+ */
+TM_MUST_USE int tm_pool_acquire_wait(struct tm_pool *pool, uint64_t timeout_ns,
+				     struct tm_buffer **ret_buffer);
+
+/**
+ * tm_buffer_release() - give a buffer back
+ * @buffer: held; NULL is fine; must not be used afterwards
+ *
+ * Any thread. If the buffer came from a channel, the channel gets its credit back, unless it or
+ * its engine is gone by now, which is fine. Takes no lock over a system call and never blocks
+ * on the daemon. Releasing a buffer that is not held is noticed where it can be and aborts with
+ * a message on standard error: the task is about to corrupt its data.
+ */
+void tm_buffer_release(struct tm_buffer *buffer);
+
+/* Return: 0, or -EINVAL (bad size). */
+int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats);
+
+/* ------------------------------------------------------------------ receive engine */
+
+enum tm_engine_kind {
+	TM_ENGINE_AUTO,  /* io_uring if it can be had, else epoll; $TASKMEM_ENGINE=uring|epoll */
+	TM_ENGINE_URING,
+	TM_ENGINE_EPOLL,
+};
+
+/*
+ * All handlers run in tm_engine_run() (close also in tm_engine_free()) and may call anything but
+ * tm_engine_run(), tm_engine_free() and tm_slot_detach().
+ *
+ * Each channel that was accepted or connected sees: open, any number of data, close. One whose
+ * tm_engine_connect() fails sees close only. Close is called exactly once.
+ */
+struct tm_handlers {
+	/* The connection stands. May be NULL; < 0 closes it with that error. */
+	int (*open)(struct tm_channel *channel, void *userdata);
+	/*
+	 * Bytes that arrived: @buffer holds @length of them, 1 .. capacity, from @offset on; they
+	 * follow those of the call before. The receiver owns the buffer until tm_buffer_release(),
+	 * from any thread; that gives the channel its credit back. Required.
+	 */
+	void (*data)(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
+		     uint32_t length, void *userdata);
+	/*
+	 * @error: 0 at end of stream, -ECANCELED after tm_channel_close() or tm_engine_free(), what
+	 * open() returned, or the socket's error (-ECONNRESET, -ECONNREFUSED, -ETIMEDOUT …). The
+	 * channel is gone afterwards; buffers that came from it stay held. May be NULL.
+	 */
+	void (*close)(struct tm_channel *channel, int error, void *userdata);
+};
+
+struct tm_engine_options {
+	size_t size;              /* sizeof(struct tm_engine_options) */
+	enum tm_engine_kind kind;
+	uint32_t posted_buffers;  /* offered to the kernel at a time, <= 4096; 0: 64. io_uring only;
+				   * never more than half of the pool's buffers */
+	uint32_t credit_buffers;  /* a channel may have so many unreleased; 0: 10 */
+	uint32_t max_channels;    /* more are refused at accept, <= 65536; 0: 4096 */
+};
+
+/**
+ * tm_engine_new() - a receive engine
+ * @pool:       whose buffers are filled; must outlive the engine
+ * @options:    NULL: all defaults
+ * @handlers:   copied
+ * @userdata:   for the handlers
+ * @ret_engine: owned by the caller, give back with tm_engine_free()
+ *
+ * A channel with credit_buffers unreleased buffers is parked: nothing is received, its peer's
+ * window closes, others go on. Channels whose data finds the pool empty are served first come,
+ * first served. An idle connection holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF)
+ * is set to the credit window of the channel, at least 64 KiB, so that parked channels do not
+ * fill kernel memory, which is billed to the slot.
+ *
+ * Several engines, one per thread, may share a pool.
+ *
+ * Return: 0, or -EINVAL (also an unknown $TASKMEM_ENGINE), -ENOMEM; for TM_ENGINE_URING also
+ *         what io_uring_setup(2) says: -EPERM, -ENOSYS.
+ */
+TM_MUST_USE int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options *options,
+			      const struct tm_handlers *handlers, void *userdata,
+			      struct tm_engine **ret_engine);
+
+/**
+ * tm_engine_free() - close all channels and listeners
+ * @engine: NULL is fine; not from a handler
+ *
+ * By the thread that ran the engine, or by any after that thread has ended (or if it was never
+ * run). Calls the close handlers. Buffers the task holds stay held.
+ */
+void tm_engine_free(struct tm_engine *engine);
+
+/**
+ * tm_engine_listen() - accept connections
+ * @address: "tcp:HOST:PORT", "tcp:[V6]:PORT", "tcp:*:PORT" or "tcp::PORT" (all addresses, IPv6
+ *           and IPv4), "unix:/PATH" or "unix:@NAME" (abstract). Port 0 takes a free one.
+ *
+ * A socket file nobody listens on any more is replaced; the file is removed by
+ * tm_engine_free(). Its mode follows the umask. HOST may block for a name look-up.
+ *
+ * Return: the TCP port, 0 for a unix socket, or -EINVAL (malformed), -ENAMETOOLONG,
+ *         -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENXIO (unknown host), -EAGAIN (the name server
+ *         does not answer), -ENOMEM.
+ */
+TM_MUST_USE int tm_engine_listen(struct tm_engine *engine, const char *address);
+
+/**
+ * tm_engine_connect() - open a channel to a peer that sends
+ * @address:     as for tm_engine_listen(), but for all addresses and port 0
+ * @ret_channel: may be NULL; belongs to the engine, gone after its close handler
+ *
+ * Does not wait for the connection: open is called when it stands, close when it fails; each
+ * address of a HOST is tried. HOST may block for a name look-up.
+ *
+ * Return: 0, or -EINVAL, -ENAMETOOLONG, -ENXIO, -EAGAIN as above, -EMFILE (max_channels),
+ *         -ENOMEM; no handler is called then.
+ */
+TM_MUST_USE int tm_engine_connect(struct tm_engine *engine, const char *address,
+				  struct tm_channel **ret_channel);
+
+/**
+ * tm_engine_run() - wait for events and handle them
+ * @timeout_ms: at most so long; 0: only what is there; -1: no limit
+ *
+ * Always by the same thread. Returns after one batch of events, so call it in a loop.
+ *
+ * Return: number of handler calls and notices; 0: the time is over, tm_engine_wakeup() was
+ *         called, a signal came, or there was only inner work; or -errno: io_uring failed, the
+ *         engine is of no more use.
+ */
+TM_MUST_USE int tm_engine_run(struct tm_engine *engine, int timeout_ms);
+
+/* Makes the tm_engine_run() under way, or else the next one, return. Any thread; not from a
+ * signal handler. Return: 0. */
+int tm_engine_wakeup(struct tm_engine *engine);
+
+/* What TM_ENGINE_AUTO became. */
+enum tm_engine_kind tm_engine_get_kind(const struct tm_engine *engine);
+
+struct tm_channel_stats {
+	size_t size;           /* set by the caller to sizeof(struct tm_channel_stats) */
+	uint64_t bytes;        /* received */
+	uint64_t buffers;      /* they came in */
+	uint64_t parked_total; /* times the credit was used up */
+	uint32_t held;         /* buffers not released yet */
+};
+
+/**
+ * tm_channel_close() - end a channel
+ * @channel: NULL is fine; a second call does nothing
+ *
+ * No more data from now on; close is called with -ECANCELED before tm_engine_run() sleeps
+ * again, never from within this function. Unread bytes are lost.
+ */
+void tm_channel_close(struct tm_channel *channel);
+void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);
+/* NULL until it was set. */
+void *tm_channel_get_userdata(const struct tm_channel *channel);
+/* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one. While
+ * connecting: what was given to tm_engine_connect(). Belongs to the channel. */
+const char *tm_channel_peer(const struct tm_channel *channel);
+/* Return: 0, or -EINVAL (bad size). */
+int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

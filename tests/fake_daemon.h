@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
+ * It serves Attach, Grow, Return and Detach in a thread, and checks what the library tells it.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+
+struct fake_daemon;
+
+/* A file of @file_chunks, of which the slot may have @share. Running on return. */
+struct fake_daemon *fake_daemon_new(uint32_t file_chunks, uint32_t share);
+void fake_daemon_free(struct fake_daemon *daemon);
+const char *fake_daemon_get_socket(const struct fake_daemon *daemon);
+
+/* Changes the slot's share and sends a notice. */
+void fake_daemon_set_share(struct fake_daemon *daemon, uint32_t share);
+/* Grow gives no more than this over what is present, whatever the share. */
+void fake_daemon_set_available(struct fake_daemon *daemon, uint32_t available);
+/* The next file handed out is not sealed. */
+void fake_daemon_omit_seals(struct fake_daemon *daemon);
+
+/* Goes away as on a restart: the file and the grant are kept. */
+void fake_daemon_stop(struct fake_daemon *daemon);
+void fake_daemon_start(struct fake_daemon *daemon);
+/* The grant is unknown from now on. */
+void fake_daemon_forget(struct fake_daemon *daemon);
+
+uint32_t fake_daemon_count_present(struct fake_daemon *daemon);
+uint32_t fake_daemon_count_grows(struct fake_daemon *daemon);
+/* Calls that the library must never make, such as returning a page it does not hold. */
+uint32_t fake_daemon_count_errors(struct fake_daemon *daemon);
+/* Pages of the file that exist; more than present means that the library touched others. */
+uint32_t fake_daemon_count_backed(struct fake_daemon *daemon);

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Golden output: tables at several widths, replies of the daemon as text, error sentences. */
+
+#undef NDEBUG
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "client.h"
+#include "print.h"
+#include "tmctl.h"
+#include "view.h"
+
+static const char slot_json[] =
+	"{\"name\":\"ingest\",\"node\":0,\"owner\":0,\"weight\":300,\"tier\":1,"
+	"\"minBytes\":67108864,\"maxBytes\":null,\"poolMinBytes\":4194304,\"poolMaxBytes\":8388608,"
+	"\"shareBytes\":314572800,\"usageBytes\":256901120,\"swapBytes\":0,"
+	"\"kernelMinBytes\":67108864,\"kernelLowBytes\":314572800,\"kernelMaxBytes\":null,"
+	"\"kernelHighBytes\":null,\"processes\":2,\"oomKills\":1,\"poolShareBytes\":8388608,"
+	"\"poolGrantedBytes\":4194304,\"poolOwedBytes\":0,\"poolKernelBytes\":4194304,"
+	"\"poolPageBytes\":2097152,\"poolNodes\":[{\"node\":0,\"bytes\":4194304}],"
+	"\"memoryNodes\":[{\"node\":0,\"bytes\":250000000},{\"node\":1,\"bytes\":0}],"
+	"\"state\":\"running\",\"pending\":[{\"what\":\"share\",\"fromBytes\":256901120,"
+	"\"toBytes\":314572800,\"nowBytes\":272629760,\"etaUsec\":5000000,\"note\":\"waits\"}]}";
+
+static const char other_json[] = "{\"name\":\"x\",\"weight\":100,\"state\":\"empty\"}";
+
+static sd_json_variant *parse(const char *text)
+{
+	sd_json_variant *v = NULL;
+
+	ck_assert_int_eq(sd_json_parse(text, 0, &v, NULL, NULL), 0);
+	return v;
+}
+
+#define EXPECT_OUTPUT(expected, call)                                 \
+	do {                                                          \
+		char *text_ = NULL;                                   \
+		size_t size_;                                         \
+		FILE *out = open_memstream(&text_, &size_);           \
+		ck_assert_ptr_nonnull(out);                           \
+		call;                                                 \
+		ck_assert_int_eq(fclose(out), 0);                     \
+		if (strcmp(text_, expected) != 0) /* check cuts long texts */ \
+			fprintf(stderr, "got:\n%sexpected:\n%s", text_, expected); \
+		ck_assert(strcmp(text_, expected) == 0);              \
+		free(text_);                                          \
+	} while (0)
+
+static struct table *small_table(void)
+{
+	static const struct column columns[] = { { "NAME", false, 0 },
+						 { "NODE", true, 1 },
+						 { "USAGE", true, 0 },
+						 { "STATE", false, 2 } };
+	struct table *table = table_new(columns, ARRAY_LEN(columns));
+
+	ck_assert_ptr_nonnull(table);
+	table_cell(table, "a");
+	table_cell(table, "%d", 0);
+	table_bytes(table, UINT64_C(300) << 20);
+	table_cell(table, "running");
+	table_cell(table, "longer-name");
+	table_cell(table, "any");
+	table_bytes(table, 512);
+	table_cell(table, "%s", "");
+	return table;
+}
+
+START_TEST(numbers_are_right_aligned_and_no_line_ends_in_spaces)
+{
+	CLEANUP(table_freep) struct table *table = small_table();
+
+	EXPECT_OUTPUT("NAME         NODE  USAGE  STATE\n"
+		      "a               0   300M  running\n"
+		      "longer-name   any    512\n",
+		      ck_assert_int_eq(table_print(table, out, 0, true), 0));
+}
+END_TEST
+
+START_TEST(columns_are_dropped_in_order_until_the_table_fits)
+{
+	CLEANUP(table_freep) struct table *table = small_table();
+
+	/* 33 is its full width */
+	EXPECT_OUTPUT("NAME         NODE  USAGE  STATE\n"
+		      "a               0   300M  running\n"
+		      "longer-name   any    512\n",
+		      ck_assert_int_eq(table_print(table, out, 33, true), 0));
+	EXPECT_OUTPUT("NAME         NODE  USAGE\n"
+		      "a               0   300M\n"
+		      "longer-name   any    512\n",
+		      ck_assert_int_eq(table_print(table, out, 32, true), 0));
+	EXPECT_OUTPUT("NAME         USAGE\n"
+		      "a             300M\n"
+		      "longer-name    512\n",
+		      ck_assert_int_eq(table_print(table, out, 23, true), 0));
+	EXPECT_OUTPUT("a            300M\n"
+		      "longer-name   512\n",
+		      ck_assert_int_eq(table_print(table, out, 5, false), 0));
+}
+END_TEST
+
+START_TEST(a_table_without_rows_has_its_titles)
+{
+	static const struct column columns[] = { { "A", false, 0 }, { "B", true, 0 } };
+	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
+
+	EXPECT_OUTPUT("A  B\n", ck_assert_int_eq(table_print(table, out, 0, true), 0));
+}
+END_TEST
+
+START_TEST(durations_have_two_units_at_most)
+{
+	static const struct {
+		uint64_t usec;
+		const char *text;
+	} cases[] = {
+		{ 0, "0ms" },          { 999999, "999ms" },
+		{ 1000000, "1s" },     { 59999999, "59s" },
+		{ 60000000, "1m00s" }, { 3599000000, "59m59s" },
+		{ 3600000000, "1h00m" }, { UINT64_C(86400000000), "1d00h" },
+		{ UINT64_C(183600000000), "2d03h" },
+	};
+	char text[FORMAT_DURATION_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		ck_assert_str_eq(format_duration(cases[i].usec, text), cases[i].text);
+	ck_assert_uint_lt(strlen(format_duration(UINT64_MAX, text)), FORMAT_DURATION_MAX);
+}
+END_TEST
+
+START_TEST(slots_show_what_is_pending_and_survive_missing_fields)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *a = parse(slot_json);
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *b = parse(other_json);
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slots = NULL;
+
+	ck_assert_int_ge(sd_json_variant_new_array(&slots, (sd_json_variant *[]){ a, b }, 2), 0);
+	EXPECT_OUTPUT(
+		"NAME    NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  PROCS  STATE\n"
+		"ingest     0     1     300  64M   300M   245M  max  4M/8M      2  "
+		"running; share 245M->300M, 5s\n"
+		"x        any     0     100    0      0      0  max      -      0  empty\n",
+		ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
+	EXPECT_OUTPUT("NAME    NODE  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  STATE\n"
+		      "ingest     0     300  64M   300M   245M  max  4M/8M  "
+		      "running; share 245M->300M, 5s\n"
+		      "x        any     100    0      0      0  max      -  empty\n",
+		      ck_assert_int_eq(view_slots(slots, out, 84, true), 0));
+}
+END_TEST
+
+START_TEST(no_slots_are_a_header)
+{
+	EXPECT_OUTPUT("NAME  NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX  POOL  PROCS  STATE\n",
+		      ck_assert_int_eq(view_slots(NULL, out, 0, true), 0));
+}
+END_TEST
+
+START_TEST(nodes_show_budgets_and_huge_pages)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *nodes = parse(
+		"[{\"node\":0,\"budgetBytes\":419430400,\"reserveBytes\":8388608,"
+		"\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,\"hugePages\":64,"
+		"\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24},"
+		"{\"node\":null}]");
+
+	EXPECT_OUTPUT("NODE  BUDGET  RESERVE  GUARANTEED  USAGE  SLOTS  HUGEPAGES  GRANTED  PROMISED  "
+		      "FREE\n"
+		      "0       400M       8M         64M   256M      2         64       24        10  "
+		      "  40\n"
+		      "any        0        0           0      0      0          0        0         0  "
+		      "   0\n",
+		      ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0));
+}
+END_TEST
+
+START_TEST(a_slot_is_shown_in_sections)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slot = parse(slot_json);
+
+	EXPECT_OUTPUT(
+		"ingest: running, 2 processes\n"
+		"\n"
+		"policy\n"
+		"  node                  0\n"
+		"  owner                 root\n"
+		"  weight                300       claim on contended memory, relative to other slots\n"
+		"  tier                  1         0 is served first\n"
+		"  min                   64M       guarantee\n"
+		"  max                   max       cap; max: the node's budget\n"
+		"  pool                  4M        guaranteed huge pages\n"
+		"  pool-max              8M\n"
+		"\n"
+		"memory (names with a dot are read from the kernel's files)\n"
+		"  share                 300M      what it gets when every slot is hungry\n"
+		"  memory.current        245M      in use\n"
+		"  memory.swap.current   0\n"
+		"  memory.min            64M       never reclaimed below\n"
+		"  memory.low            300M      protected while others have more\n"
+		"  memory.high           max\n"
+		"  memory.max            max\n"
+		"  memory.numa_stat      node 0 238.4M\n"
+		"  memory.events         1         oom kills\n"
+		"\n"
+		"pool\n"
+		"  share                 8M        what its tasks may hold now\n"
+		"  granted               4M        what they hold\n"
+		"  owed                  0         asked back, not yet returned\n"
+		"  pages                 2\n"
+		"  page size             2M\n"
+		"  hugetlb.2MB.current   4M\n"
+		"  hugetlb.2MB.numa_stat node 0 4M\n"
+		"\n"
+		"pending\n"
+		"  share 245M->300M, now 260M, about 5s (waits)\n",
+		view_slot(slot, out));
+}
+END_TEST
+
+static void expect_sentence(const char *id, const char *params, int status, const char *sentence)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *v = parse(params);
+	char text[CLIENT_TEXT_MAX];
+
+	ck_assert_int_eq(client_explain(id, v, text, sizeof(text)), status);
+	ck_assert_str_eq(text, sentence);
+}
+
+START_TEST(each_error_is_a_sentence_and_an_exit_status)
+{
+	expect_sentence("io.taskmem.NoSuchSlot", "{\"name\":\"a\"}", TMCTL_NO_SLOT,
+			"there is no slot \"a\"; \"tmctl list\" shows the slots");
+	expect_sentence("io.taskmem.Refused",
+			"{\"message\":\"node 0 has 90M left, 100M wanted\",\"neededBytes\":1}",
+			TMCTL_REFUSED, "refused: node 0 has 90M left, 100M wanted");
+	expect_sentence("io.taskmem.Refused",
+			"{\"message\":\"\",\"neededBytes\":1048576,\"availableBytes\":0}", TMCTL_REFUSED,
+			"refused: needed 1M, available 0");
+	expect_sentence("io.taskmem.NoHugePages",
+			"{\"message\":\"none left\",\"wantedChunks\":4,\"availableChunks\":1}",
+			TMCTL_REFUSED, "refused: none left (4 huge pages wanted, 1 available)");
+	expect_sentence("io.taskmem.BadValue", "{\"field\":\"poolMinBytes\",\"message\":\"odd\"}",
+			TMCTL_USAGE, "pool: odd");
+	expect_sentence("io.taskmem.SlotBusy", "{\"name\":\"a\",\"processes\":3}", TMCTL_FAILED,
+			"slot \"a\" still has 3 processes; end them, or kill them with: "
+			"tmctl rm --kill a");
+	expect_sentence("io.taskmem.Failed", "{\"message\":\"disk full\"}", TMCTL_FAILED, "disk full");
+	expect_sentence("org.varlink.service.PermissionDenied", "{}", TMCTL_NOT_PERMITTED,
+			"not permitted: this takes root, a member of group taskmem or, for some changes, "
+			"the slot's owner");
+	expect_sentence("io.systemd.Disconnected", "{}", TMCTL_NO_DAEMON,
+			"the daemon went away; see: systemctl status taskmemd");
+	expect_sentence("org.varlink.service.MethodNotFound", "{}", TMCTL_FAILED,
+			"the daemon answered org.varlink.service.MethodNotFound; is it of the same version "
+			"as tmctl?");
+}
+END_TEST
+
+START_TEST(a_daemon_that_is_down_and_a_locked_socket_differ)
+{
+	char text[CLIENT_TEXT_MAX];
+
+	ck_assert_int_eq(client_explain_errno(-ENOENT, "/s", text, sizeof(text)), TMCTL_NO_DAEMON);
+	ck_assert_str_eq(text, "the daemon cannot be reached at /s: No such file or directory; see: "
+			       "systemctl status taskmemd");
+	ck_assert_int_eq(client_explain_errno(-ETIME, "/s", text, sizeof(text)), TMCTL_NO_DAEMON);
+	ck_assert_int_eq(client_explain_errno(-EACCES, "/s", text, sizeof(text)),
+			 TMCTL_NOT_PERMITTED);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("print");
+	TCase *output = tcase_create("output");
+	SRunner *runner;
+	int n_failed;
+
+	tcase_add_test(output, numbers_are_right_aligned_and_no_line_ends_in_spaces);
+	tcase_add_test(output, columns_are_dropped_in_order_until_the_table_fits);
+	tcase_add_test(output, a_table_without_rows_has_its_titles);
+	tcase_add_test(output, durations_have_two_units_at_most);
+	tcase_add_test(output, slots_show_what_is_pending_and_survive_missing_fields);
+	tcase_add_test(output, no_slots_are_a_header);
+	tcase_add_test(output, nodes_show_budgets_and_huge_pages);
+	tcase_add_test(output, a_slot_is_shown_in_sections);
+	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);
+	tcase_add_test(output, a_daemon_that_is_down_and_a_locked_socket_differ);
+	suite_add_tcase(suite, output);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	n_failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

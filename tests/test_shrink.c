@@ -1,0 +1,814 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Tables for single decisions, then a small deterministic machine: one slot with locked, cold and
+ * hot anon memory and page cache, some swap, and a kernel that reclaims at a fixed speed, slows
+ * what is charged above memory.high and kills above memory.max when nothing is left to reclaim.
+ */
+
+#include "policy/shrink.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define M (UINT64_C(1) << 20)
+#define S UINT64_C(1000000000)
+#define MS UINT64_C(1000000)
+
+/* For millions of checks: Check notes each assertion that holds, which takes its time. */
+#define REQUIRE(x)                    \
+	do {                          \
+		if (!(x))             \
+			ck_assert(x); \
+	} while (0)
+
+/* ---------------------------------------------------------------- single decisions */
+
+static struct shrink s;
+
+static struct shrink_input input(uint64_t now_ms, uint64_t current, uint64_t kernel_max)
+{
+	return (struct shrink_input){ .now_ns = now_ms * MS, .current_bytes = current,
+				      .kernel_max_bytes = kernel_max, .swap_free_bytes = 4096 * M,
+				      .anon_bytes = current };
+}
+
+static struct shrink_action step(struct shrink_input in)
+{
+	return shrink_step(&s, &in);
+}
+
+static struct shrink_action step_done(struct shrink_input in, int result)
+{
+	in.last_write_done = true;
+	in.last_write_result = result;
+	return shrink_step(&s, &in);
+}
+
+START_TEST(the_margin_is_two_percent_but_small_targets_keep_most)
+{
+	ck_assert_uint_eq(shrink_margin(1000 * M), 20 * M);
+	ck_assert_uint_eq(shrink_margin(100 * M), 4 * M);
+	ck_assert_uint_eq(shrink_margin(8 * M), M);
+	ck_assert_uint_eq(shrink_margin(0), 0);
+}
+END_TEST
+
+START_TEST(nothing_happens_before_the_first_set)
+{
+	shrink_init(&s);
+	ck_assert_int_eq(step(input(0, 100 * M, BYTES_UNLIMITED)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(raising_is_written_at_once)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 500 * M, 100 * M, 0);
+	a = step(input(0, 100 * M, 100 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 500 * M);
+	ck_assert_int_eq(step(input(0, 100 * M, 500 * M)).verb, SHRINK_NOTHING);
+	ck_assert(!s.is_pending);
+
+	shrink_set(&s, BYTES_UNLIMITED, 100 * M, 0);
+	a = step(input(0, 100 * M, 500 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, BYTES_UNLIMITED);
+	ck_assert_int_eq(step(input(0, 100 * M, BYTES_UNLIMITED)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(lowering_above_usage_is_written_at_once_but_only_by_a_margin)
+{
+	shrink_init(&s);
+	shrink_set(&s, 200 * M + 1000, 196 * M, 0);
+	ck_assert_uint_eq(s.target_bytes, 200 * M); /* whole pages, as the kernel shows it */
+	ck_assert_int_eq(step(input(0, 196 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+	ck_assert_int_eq(step(input(0, 196 * M, 200 * M)).verb, SHRINK_NOTHING);
+
+	shrink_set(&s, 150 * M, 146 * M + 1, 0);
+	ck_assert_int_eq(step(input(0, 146 * M + 1, 200 * M)).verb, SHRINK_RECLAIM);
+}
+END_TEST
+
+START_TEST(reclaim_goes_in_chunks_one_at_a_time)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	a = step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	ck_assert_uint_eq(a.bytes, 32 * M);
+	a = step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_le(a.wake_ns, 500 * MS);
+	a = step_done(input(400, 268 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	ck_assert_uint_eq(a.bytes, 32 * M);
+	/* the last one asks for no more than is needed and half a margin */
+	a = step_done(input(800, 98 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	ck_assert_uint_eq(a.bytes, 4 * M);
+	a = step_done(input(900, 94 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 100 * M);
+	ck_assert_int_eq(step(input(900, 94 * M, 100 * M)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	a = step_done(input(10, 300 * M, BYTES_UNLIMITED), -EAGAIN);
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_eq(a.wake_ns, 260 * MS);
+	ck_assert_int_eq(step(input(20, 50 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+}
+END_TEST
+
+START_TEST(pauses_double_to_four_seconds_while_nothing_can_be_reclaimed)
+{
+	static const uint64_t pauses_ms[] = { 250, 500, 1000, 2000, 4000, 4000 };
+	struct shrink_input in = input(0, 420 * M, BYTES_UNLIMITED);
+
+	in.swap_free_bytes = 0;
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 420 * M, 0);
+	for (size_t i = 0; i < ARRAY_LEN(pauses_ms); i++) {
+		uint64_t until = in.now_ns + pauses_ms[i] * MS;
+		struct shrink_action a;
+
+		in.last_write_done = false;
+		ck_assert_int_eq(shrink_step(&s, &in).verb, SHRINK_RECLAIM);
+		in.last_write_done = true;
+		in.last_write_result = -EAGAIN;
+		a = shrink_step(&s, &in);
+		in.last_write_done = false;
+		while (a.verb == SHRINK_WAIT && a.wake_ns < until) {
+			ck_assert_uint_le(a.wake_ns, in.now_ns + 500 * MS);
+			in.now_ns = a.wake_ns;
+			a = shrink_step(&s, &in);
+		}
+		ck_assert_int_eq(a.verb, SHRINK_WAIT);
+		ck_assert_uint_eq(a.wake_ns, until);
+		in.now_ns = until;
+	}
+	ck_assert(s.is_pending);
+	ck_assert_str_eq(s.note, "420M cannot be reclaimed: no swap is free; stop the task, add "
+				 "swap or set max >= 429M");
+	/* and what it advises would do */
+	ck_assert_uint_le(420 * M, s.least_max_bytes - shrink_margin(s.least_max_bytes));
+	ck_assert_uint_gt(420 * M, s.least_max_bytes - M - shrink_margin(s.least_max_bytes - M));
+}
+END_TEST
+
+START_TEST(the_note_tells_swap_from_locked_memory)
+{
+	struct shrink_input in = input(0, 400 * M, BYTES_UNLIMITED);
+
+	in.swap_free_bytes = 50 * M;
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 400 * M, 0);
+	(void)shrink_step(&s, &in);
+	in.last_write_done = true;
+	in.last_write_result = -EAGAIN;
+	(void)shrink_step(&s, &in);
+	ck_assert_str_eq(s.note, "350M cannot be reclaimed: only 50M of swap is free; stop the "
+				 "task, add swap or set max >= 358M");
+
+	in.swap_free_bytes = 4096 * M;
+	in.anon_bytes = 100 * M;
+	in.floor_bytes = 300 * M;
+	shrink_set(&s, 100 * M, 400 * M, 0);
+	in.last_write_done = false;
+	(void)shrink_step(&s, &in);
+	in.last_write_done = true;
+	(void)shrink_step(&s, &in);
+	ck_assert_str_eq(s.note, "300M cannot be reclaimed: it is locked, pinned or kernel memory; "
+				 "stop the task or set max >= 307M");
+}
+END_TEST
+
+START_TEST(a_slot_that_refills_gets_a_brake_below_usage)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	a = step_done(input(400, 299 * M, BYTES_UNLIMITED), 0); /* all reclaimed, nothing gone */
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(a.bytes, 267 * M);
+	ck_assert_int_eq(step(input(500, 280 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	/* the write of memory.high did not get there: first down to it, then lower */
+	a = step_done(input(600, 275 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	a = step_done(input(900, 267 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(a.bytes, 235 * M);
+	/* never below what the target needs */
+	a = step_done(input(1200, 110 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(a.bytes, 96 * M);
+	a = step_done(input(1500, 98 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	/* done: the limit first, then the brake off */
+	ck_assert_int_eq(step_done(input(1600, 95 * M, BYTES_UNLIMITED), 0).verb, SHRINK_WRITE_MAX);
+	ck_assert_int_eq(step(input(1600, 95 * M, 100 * M)).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step(input(1600, 95 * M, 100 * M)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+/* Brings s into a state with a brake at 267M of 299M used, no write in flight. */
+static void with_brake(void)
+{
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(step_done(input(400, 299 * M, BYTES_UNLIMITED), 0).verb, SHRINK_SET_BRAKE);
+	ck_assert_int_eq(step_done(input(500, 290 * M, BYTES_UNLIMITED), 0).verb, SHRINK_RECLAIM);
+}
+
+START_TEST(no_brake_without_swap_for_what_must_go_nor_near_the_floor)
+{
+	struct shrink_input in = input(400, 299 * M, BYTES_UNLIMITED);
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	in.swap_free_bytes = 202 * M; /* 203 must go */
+	ck_assert_int_eq(step_done(in, 0).verb, SHRINK_RECLAIM);
+
+	in.swap_free_bytes = 4096 * M;
+	in.floor_bytes = 252 * M; /* less than 16M below a brake at 267M */
+	ck_assert_int_eq(step_done(in, 0).verb, SHRINK_RECLAIM);
+
+	in.swap_free_bytes = 0; /* but page cache needs no swap */
+	in.floor_bytes = 60 * M;
+	in.anon_bytes = 60 * M;
+	in.file_bytes = 239 * M;
+	ck_assert_int_eq(step_done(in, 0).verb, SHRINK_SET_BRAKE);
+}
+END_TEST
+
+START_TEST(the_brake_goes_when_swap_runs_out)
+{
+	struct shrink_input in = input(600, 289 * M, BYTES_UNLIMITED);
+
+	with_brake();
+	in.swap_free_bytes = 0;
+	ck_assert_int_eq(step(in).verb, SHRINK_CLEAR_BRAKE); /* while a reclaim is in flight */
+	ck_assert_int_eq(step(in).verb, SHRINK_WAIT);
+	ck_assert_uint_eq(s.brake_bytes, BYTES_UNLIMITED);
+}
+END_TEST
+
+START_TEST(the_brake_goes_after_three_seconds_without_progress)
+{
+	with_brake(); /* progress at 500 ms */
+	ck_assert_int_eq(step(input(3400, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	ck_assert_int_eq(step(input(3500, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step_done(input(3510, 290 * M, BYTES_UNLIMITED), 0).verb, SHRINK_WAIT);
+	ck_assert(s.is_pending);
+	ck_assert_str_ne(s.note, "");
+	ck_assert_int_eq(step(input(3740, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	ck_assert_int_ne(step(input(3750, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+}
+END_TEST
+
+START_TEST(a_new_set_and_a_cancel_take_the_brake_off_first)
+{
+	with_brake();
+	shrink_set(&s, 400 * M, 290 * M, S);
+	ck_assert_int_eq(step(input(1000, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step(input(1000, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+	/* the reclaim in flight is still to be reported, then there is nothing left */
+	ck_assert_int_eq(step(input(1000, 290 * M, 400 * M)).verb, SHRINK_WAIT);
+	ck_assert_int_eq(step_done(input(1100, 280 * M, 400 * M), 0).verb, SHRINK_NOTHING);
+
+	with_brake();
+	shrink_cancel(&s);
+	ck_assert_int_eq(step(input(1000, 290 * M, BYTES_UNLIMITED)).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step_done(input(1100, 280 * M, BYTES_UNLIMITED), 0).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(a_brake_that_is_just_being_written_is_cleared_after_that)
+{
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(step_done(input(400, 299 * M, BYTES_UNLIMITED), 0).verb, SHRINK_SET_BRAKE);
+	shrink_cancel(&s);
+	ck_assert_int_eq(step(input(450, 299 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	ck_assert_int_eq(step_done(input(500, 270 * M, BYTES_UNLIMITED), 0).verb,
+			 SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step(input(500, 270 * M, BYTES_UNLIMITED)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(a_brake_left_by_an_earlier_daemon_is_cleared)
+{
+	shrink_init(&s);
+	shrink_adopt_brake(&s, 200 * M);
+	ck_assert_int_eq(step(input(0, 100 * M, 300 * M)).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step(input(0, 100 * M, 300 * M)).verb, SHRINK_NOTHING);
+	shrink_adopt_brake(&s, BYTES_UNLIMITED);
+	ck_assert_int_eq(step(input(0, 100 * M, 300 * M)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
+START_TEST(a_limit_that_does_not_take_is_written_again_after_a_pause)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 200 * M, 100 * M, 0);
+	ck_assert_int_eq(step(input(0, 100 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+	a = step(input(0, 100 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_eq(a.wake_ns, 250 * MS);
+	ck_assert_str_eq(s.note, "memory.max reads max after 200M was written; trying again");
+	ck_assert_int_eq(step(input(250, 100 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+	ck_assert_int_eq(step(input(250, 100 * M, 200 * M)).verb, SHRINK_NOTHING);
+	ck_assert_str_eq(s.note, "");
+}
+END_TEST
+
+START_TEST(an_interrupted_reclaim_is_no_reason_to_back_off)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	a = step_done(input(100, 300 * M, BYTES_UNLIMITED), -EINTR);
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_eq(a.wake_ns, 350 * MS);
+	ck_assert_uint_eq(s.backoff_ns, 250 * MS);
+	ck_assert_str_eq(s.note, "");
+}
+END_TEST
+
+START_TEST(progress_is_reported_towards_the_point_where_the_limit_is_written)
+{
+	struct progress_report r;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 296 * M, 0);
+	(void)step(input(0, 296 * M, BYTES_UNLIMITED));
+	(void)step_done(input(1000, 276 * M, BYTES_UNLIMITED), 0);
+	(void)step_done(input(2000, 256 * M, BYTES_UNLIMITED), 0);
+	r = progress_report(&s.progress);
+	ck_assert_uint_eq(r.to_bytes, 96 * M);
+	ck_assert_uint_eq(r.permille, 200);
+	ck_assert_uint_eq(r.eta_ns, 8 * S); /* 160 M at 20 M/s */
+}
+END_TEST
+
+/* ---------------------------------------------------------------- the machine */
+
+#define TICK (20 * MS)
+#define TICKS_PER_S 50
+
+struct machine {
+	uint64_t now_ns;
+	/* the task: what it wants in memory, and what of that is */
+	uint64_t hot_wanted, file_wanted;
+	uint64_t locked, cold, hot, file;
+	uint64_t swap_total, swap_used;
+	uint64_t refault_rate; /* bytes per second it takes back */
+	/* the kernel */
+	uint64_t max, high, reclaim_rate;
+	enum shrink_verb flight; /* SHRINK_NOTHING: none */
+	uint64_t flight_left;    /* bytes still asked of memory.reclaim */
+	unsigned fruitless;
+	bool has_ended;
+	int result;
+	/* seen */
+	unsigned kills, writes_below_usage, brakes, writes;
+	uint64_t brake_mark, brake_mark_ns, brake_idle_ns; /* longest brake without progress */
+};
+
+static uint64_t usage(const struct machine *m)
+{
+	return m->locked + m->cold + m->hot + m->file;
+}
+
+static uint64_t take(uint64_t *from, uint64_t most)
+{
+	uint64_t taken = MIN(*from, most);
+
+	*from -= taken;
+	return taken;
+}
+
+/* Page cache goes first, then cold and then hot anon as far as swap takes it. */
+static uint64_t reclaim(struct machine *m, uint64_t bytes)
+{
+	uint64_t got = take(&m->file, bytes), anon, cold;
+
+	anon = MIN(bytes - got, m->swap_total - m->swap_used);
+	cold = take(&m->cold, anon);
+	anon = cold + take(&m->hot, anon - cold);
+	m->swap_used += anon;
+	return got + anon;
+}
+
+/* @most bytes of what it misses; swapped-in pages free their swap. */
+static void refault(struct machine *m, uint64_t most)
+{
+	uint64_t hot = MIN(m->hot_wanted - m->hot, most);
+	uint64_t file = MIN(m->file_wanted - m->file, most - hot);
+
+	m->hot += hot;
+	m->swap_used -= MIN(m->swap_used, hot);
+	m->file += file;
+}
+
+static void tick_task(struct machine *m)
+{
+	uint64_t want = m->refault_rate / TICKS_PER_S, free_below_high;
+
+	free_below_high = m->high > usage(m) ? m->high - usage(m) : 0;
+	if (want > free_below_high) /* the rest sleeps: some 64 pages per tick at most */
+		want = free_below_high + MIN(want - free_below_high, UINT64_C(64) * 4096);
+	refault(m, want);
+	if (usage(m) > m->max) {
+		uint64_t over = usage(m) - m->max;
+
+		if (reclaim(m, over) < over)
+			m->kills++;
+	}
+}
+
+static void tick_write(struct machine *m)
+{
+	uint64_t most = m->reclaim_rate / TICKS_PER_S, got;
+
+	if (m->flight == SHRINK_NOTHING)
+		return;
+	if (m->flight == SHRINK_SET_BRAKE)
+		m->flight_left = usage(m) > m->high ? usage(m) - m->high : 0;
+	got = reclaim(m, MIN(most, m->flight_left));
+	m->flight_left -= got;
+	m->fruitless = got == 0 ? m->fruitless + 1 : 0;
+	if (m->flight_left == 0 || m->fruitless == 2) { /* 16 tries take some 20 ms */
+		m->result = m->flight == SHRINK_RECLAIM && m->flight_left > 0 ? -EAGAIN : 0;
+		m->flight = SHRINK_NOTHING;
+		m->has_ended = true;
+	}
+}
+
+static void tick(struct machine *m)
+{
+	tick_task(m);
+	tick_write(m);
+	m->now_ns += TICK;
+	if (m->high == BYTES_UNLIMITED)
+		return;
+	if (usage(m) + M <= m->brake_mark) {
+		m->brake_mark = usage(m);
+		m->brake_mark_ns = m->now_ns;
+	}
+	m->brake_idle_ns = MAX(m->brake_idle_ns, m->now_ns - m->brake_mark_ns);
+}
+
+static struct shrink_input look(struct machine *m)
+{
+	struct shrink_input in = {
+		.now_ns = m->now_ns,
+		.current_bytes = usage(m),
+		.kernel_max_bytes = m->max,
+		.floor_bytes = m->locked,
+		.swap_free_bytes = m->swap_total - m->swap_used,
+		.anon_bytes = m->cold + m->hot,
+		.file_bytes = m->file,
+		.last_write_done = m->has_ended,
+		.last_write_result = m->result,
+	};
+
+	m->has_ended = false;
+	return in;
+}
+
+static void begin_write(struct machine *m, const struct shrink_action *a)
+{
+	REQUIRE(m->flight == SHRINK_NOTHING); /* one at a time */
+	m->flight = a->verb;
+	m->flight_left = a->bytes;
+	m->fruitless = 0;
+	if (a->verb == SHRINK_SET_BRAKE) {
+		if (m->high == BYTES_UNLIMITED) {
+			m->brake_mark = usage(m);
+			m->brake_mark_ns = m->now_ns;
+		}
+		m->high = a->bytes;
+		m->brakes++;
+	}
+}
+
+/* Steps until it waits; returns when it next wants to be called. */
+static uint64_t drive(struct machine *m)
+{
+	for (int i = 0; i < 10; i++) {
+		struct shrink_input in = look(m);
+		struct shrink_action a = shrink_step(&s, &in);
+
+		switch (a.verb) {
+		case SHRINK_NOTHING:
+			return UINT64_MAX;
+		case SHRINK_WAIT:
+			REQUIRE(a.wake_ns > m->now_ns);
+			return a.wake_ns;
+		case SHRINK_RECLAIM:
+			REQUIRE(a.bytes > 0 && a.bytes <= 32 * M);
+			begin_write(m, &a);
+			break;
+		case SHRINK_SET_BRAKE:
+			begin_write(m, &a);
+			break;
+		case SHRINK_CLEAR_BRAKE:
+			REQUIRE(m->flight != SHRINK_SET_BRAKE);
+			m->high = BYTES_UNLIMITED;
+			break;
+		case SHRINK_WRITE_MAX:
+			m->writes++;
+			m->writes_below_usage += a.bytes < usage(m);
+			m->max = a.bytes;
+			break;
+		}
+	}
+	ck_abort_msg("it never waits");
+}
+
+/* Runs for at most @seconds; returns whether the change went through. */
+static bool run(struct machine *m, unsigned seconds)
+{
+	uint64_t wake = m->now_ns;
+
+	for (unsigned i = 0; i < seconds * TICKS_PER_S; i++) {
+		if (m->has_ended || m->now_ns >= wake)
+			wake = drive(m);
+		if (!s.is_pending && m->flight == SHRINK_NOTHING && !m->has_ended)
+			return true;
+		tick(m);
+	}
+	return false;
+}
+
+static struct machine machine_of(uint64_t locked, uint64_t cold, uint64_t hot, uint64_t file,
+				 uint64_t swap, uint64_t refault_rate)
+{
+	return (struct machine){
+		.now_ns = S, .locked = locked, .cold = cold, .hot = hot, .file = file,
+		.hot_wanted = hot, .file_wanted = file, .swap_total = swap,
+		.refault_rate = refault_rate, .max = BYTES_UNLIMITED, .high = BYTES_UNLIMITED,
+		.reclaim_rate = 80 * M,
+	};
+}
+
+static void aim(struct machine *m, uint64_t target)
+{
+	shrink_init(&s);
+	shrink_set(&s, target, usage(m), m->now_ns);
+}
+
+static void check_harmless(const struct machine *m)
+{
+	REQUIRE(m->kills == 0);
+	REQUIRE(m->writes_below_usage == 0);
+	REQUIRE(m->brake_idle_ns <= 3500 * MS);
+}
+
+START_TEST(an_idle_task_is_squeezed_at_the_speed_of_reclaim)
+{
+	struct machine m = machine_of(0, 400 * M, 0, 0, 1024 * M, 0);
+
+	aim(&m, 200 * M);
+	ck_assert(run(&m, 4)); /* 204 M at 80 M/s */
+	check_harmless(&m);
+	ck_assert_uint_eq(m.max, 200 * M);
+	ck_assert_uint_eq(m.brakes, 0);
+	ck_assert_uint_eq(m.writes, 1);
+}
+END_TEST
+
+START_TEST(page_cache_goes_without_swap)
+{
+	struct machine m = machine_of(0, 50 * M, 0, 300 * M, 0, 0);
+
+	aim(&m, 100 * M);
+	ck_assert(run(&m, 5));
+	check_harmless(&m);
+	ck_assert_uint_eq(m.cold, 50 * M);
+}
+END_TEST
+
+START_TEST(a_task_that_refills_faster_than_reclaim_is_shrunk_by_the_brake)
+{
+	struct machine m = machine_of(20 * M, 0, 400 * M, 0, 1024 * M, 500 * M);
+
+	aim(&m, 150 * M);
+	ck_assert(run(&m, 30));
+	check_harmless(&m);
+	ck_assert_uint_gt(m.brakes, 0);
+	ck_assert_uint_eq(m.max, 150 * M);
+	ck_assert_uint_eq(m.high, BYTES_UNLIMITED);
+}
+END_TEST
+
+START_TEST(a_busy_file_reader_is_shrunk_by_the_brake_without_swap)
+{
+	struct machine m = machine_of(20 * M, 30 * M, 0, 400 * M, 0, 500 * M);
+
+	aim(&m, 150 * M);
+	ck_assert(run(&m, 30));
+	check_harmless(&m);
+	ck_assert_uint_gt(m.brakes, 0);
+	ck_assert_uint_eq(m.high, BYTES_UNLIMITED);
+}
+END_TEST
+
+START_TEST(anon_without_swap_stays_pending_unharmed_until_the_task_lets_go)
+{
+	struct machine m = machine_of(0, 100 * M, 300 * M, 20 * M, 0, 500 * M);
+
+	aim(&m, 200 * M);
+	ck_assert(!run(&m, 60));
+	check_harmless(&m);
+	ck_assert_uint_eq(m.brakes, 0);
+	ck_assert_uint_eq(m.writes, 0);
+	ck_assert(s.is_pending);
+	ck_assert_ptr_nonnull(strstr(s.note, "400M cannot be reclaimed: no swap is free"));
+
+	m.hot = m.hot_wanted = 50 * M; /* it frees most of it */
+	ck_assert(run(&m, 1));
+	check_harmless(&m);
+	ck_assert_uint_eq(m.max, 200 * M);
+}
+END_TEST
+
+START_TEST(swap_that_fills_up_on_the_way_ends_the_brake_not_the_task)
+{
+	struct machine m = machine_of(0, 0, 400 * M, 0, 120 * M, 500 * M);
+
+	aim(&m, 150 * M);
+	ck_assert(!run(&m, 60));
+	check_harmless(&m);
+	ck_assert_uint_eq(m.high, BYTES_UNLIMITED);
+	ck_assert_ptr_nonnull(strstr(s.note, "of swap is free"));
+	m.swap_total = 1024 * M; /* swapon */
+	ck_assert(run(&m, 40));
+	check_harmless(&m);
+}
+END_TEST
+
+START_TEST(locked_memory_is_named_and_left_alone)
+{
+	struct machine m = machine_of(300 * M, 50 * M, 0, 50 * M, 1024 * M, 0);
+
+	aim(&m, 200 * M);
+	ck_assert(!run(&m, 30));
+	check_harmless(&m);
+	ck_assert_ptr_nonnull(strstr(s.note, "locked, pinned or kernel memory"));
+	shrink_set(&s, s.least_max_bytes, usage(&m), m.now_ns); /* as advised */
+	ck_assert(run(&m, 10));
+	check_harmless(&m);
+}
+END_TEST
+
+START_TEST(changing_ones_mind_in_the_middle_leaves_no_brake)
+{
+	for (unsigned ms = 0; ms < 6000; ms += 100) {
+		struct machine m = machine_of(20 * M, 0, 400 * M, 0, 1024 * M, 500 * M);
+		uint64_t stop = m.now_ns + ms * MS, wake = 0;
+
+		aim(&m, 150 * M);
+		while (m.now_ns < stop) {
+			if (m.has_ended || m.now_ns >= wake)
+				wake = drive(&m);
+			tick(&m);
+		}
+		shrink_set(&s, BYTES_UNLIMITED, usage(&m), m.now_ns);
+		(void)run(&m, 2); /* a write in flight may have to end first */
+		ck_assert_uint_eq(m.high, BYTES_UNLIMITED);
+		ck_assert_uint_eq(m.max, BYTES_UNLIMITED);
+		ck_assert(!s.is_pending);
+		check_harmless(&m);
+	}
+}
+END_TEST
+
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t bound)
+{
+	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return (z ^ z >> 31) % bound;
+}
+
+START_TEST(any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed)
+{
+	unsigned through = 0, pending = 0, braked = 0;
+
+	random_state = 1;
+	for (int i = 0; i < 20000; i++) {
+		struct machine m = machine_of(random_below(100) * M, random_below(300) * M,
+					      random_below(300) * M, random_below(300) * M,
+					      random_below(4) ? 1024 * M : random_below(300) * M,
+					      random_below(3) ? random_below(1000) * M : 0);
+		uint64_t target = random_below(usage(&m) + 20 * M), goal;
+		bool is_through, must_be;
+
+		target -= target % 4096;
+		m.reclaim_rate = (20 + random_below(400)) * M;
+		goal = target - shrink_margin(target);
+		/* what the model promises: swap for everything, and room for the brake or a
+		 * task that is slower than reclaim */
+		must_be = m.swap_total == 1024 * M && m.locked + 16 * M < goal;
+		must_be |= m.swap_total == 1024 * M && m.refault_rate == 0 && m.locked < goal;
+		aim(&m, target);
+		is_through = run(&m, 120);
+		check_harmless(&m);
+		if (must_be && !is_through)
+			ck_abort_msg("case %d: %lluM of %lluM, refault %lluM/s, reclaim %lluM/s: %s",
+				     i, (unsigned long long)(usage(&m) / M),
+				     (unsigned long long)(target / M),
+				     (unsigned long long)(m.refault_rate / M),
+				     (unsigned long long)(m.reclaim_rate / M), s.note);
+		if (is_through) {
+			REQUIRE(m.max == target);
+			REQUIRE(m.high == BYTES_UNLIMITED);
+		} else {
+			REQUIRE(m.writes == 0);
+			shrink_cancel(&s);
+			(void)run(&m, 10);
+			REQUIRE(m.high == BYTES_UNLIMITED);
+		}
+		through += is_through;
+		pending += !is_through;
+		braked += m.brakes > 0;
+	}
+	ck_assert_uint_gt(through, 10000);
+	ck_assert_uint_gt(pending, 1000);
+	ck_assert_uint_gt(braked, 2000);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("shrink");
+	TCase *tc = tcase_create("shrink");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, the_margin_is_two_percent_but_small_targets_keep_most);
+	tcase_add_test(tc, nothing_happens_before_the_first_set);
+	tcase_add_test(tc, raising_is_written_at_once);
+	tcase_add_test(tc, lowering_above_usage_is_written_at_once_but_only_by_a_margin);
+	tcase_add_test(tc, reclaim_goes_in_chunks_one_at_a_time);
+	tcase_add_test(tc, usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause);
+	tcase_add_test(tc, pauses_double_to_four_seconds_while_nothing_can_be_reclaimed);
+	tcase_add_test(tc, the_note_tells_swap_from_locked_memory);
+	tcase_add_test(tc, a_slot_that_refills_gets_a_brake_below_usage);
+	tcase_add_test(tc, no_brake_without_swap_for_what_must_go_nor_near_the_floor);
+	tcase_add_test(tc, the_brake_goes_when_swap_runs_out);
+	tcase_add_test(tc, the_brake_goes_after_three_seconds_without_progress);
+	tcase_add_test(tc, a_new_set_and_a_cancel_take_the_brake_off_first);
+	tcase_add_test(tc, a_brake_that_is_just_being_written_is_cleared_after_that);
+	tcase_add_test(tc, a_brake_left_by_an_earlier_daemon_is_cleared);
+	tcase_add_test(tc, a_limit_that_does_not_take_is_written_again_after_a_pause);
+	tcase_add_test(tc, an_interrupted_reclaim_is_no_reason_to_back_off);
+	tcase_add_test(tc, progress_is_reported_towards_the_point_where_the_limit_is_written);
+	tcase_add_test(tc, an_idle_task_is_squeezed_at_the_speed_of_reclaim);
+	tcase_add_test(tc, page_cache_goes_without_swap);
+	tcase_add_test(tc, a_task_that_refills_faster_than_reclaim_is_shrunk_by_the_brake);
+	tcase_add_test(tc, a_busy_file_reader_is_shrunk_by_the_brake_without_swap);
+	tcase_add_test(tc, anon_without_swap_stays_pending_unharmed_until_the_task_lets_go);
+	tcase_add_test(tc, swap_that_fills_up_on_the_way_ends_the_brake_not_the_task);
+	tcase_add_test(tc, locked_memory_is_named_and_left_alone);
+	tcase_add_test(tc, changing_ones_mind_in_the_middle_leaves_no_brake);
+	tcase_add_test(tc, any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the system tests, which run as root in the virtual machine with taskmem installed.
+# A test is a script that ends with status 0; fail() says what was wrong.
+
+set -u
+slots=/sys/fs/cgroup/taskmem.slice/taskmem-slots.scope
+stream=/usr/libexec/taskmem/demo_stream
+socket=unix:/run/taskmem/io.taskmem
+
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+
+say() { echo "--- $*"; }
+
+# expect TEXT COMMAND…: the command must succeed
+expect() {
+	local what=$1
+	shift
+	"$@" || fail "$what: $* (status $?)"
+}
+
+# refuse STATUS COMMAND…: the command must end with that status
+refuse() {
+	local want=$1 got
+	shift
+	"$@"
+	got=$?
+	[ "$got" -eq "$want" ] || fail "$*: status $got, not $want"
+}
+
+# wait_for SECONDS WHAT COMMAND…: until the command succeeds, looking four times a second
+wait_for() {
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || fail "waited in vain: $what"
+		sleep 0.25
+	done
+}
+
+mib() { echo $(($1 / 1048576)); }
+
+# close_to VALUE WANTED PERCENT
+close_to() { [ $((($1 - $2) * 100)) -le $(($2 * $3)) ] && [ $((($2 - $1) * 100)) -le $(($2 * $3)) ]; }
+
+# slot NAME JQ: a value out of the slot's JSON
+slot() { tmctl --json show "$1" | jq -r ".slots[0] | $2"; }
+
+# cgroup SLOT FILE [FILE…]: what the kernel's files of the slot say
+cgroup() {
+	local dir f
+	dir=$(echo "$slots"/*/"$1")
+	shift
+	for f; do cat "$dir/$f"; done
+}
+
+daemon_pid() { systemctl show -P MainPID taskmemd.service; }
+
+daemon_is_up() { [ "$(systemctl is-active taskmemd.service)" = active ] && tmctl list >/dev/null 2>&1; }
+
+# fresh_daemon [CONFIG LINES on standard input]: no slots, no state, the given configuration.
+# Default: 400M of each node, 64 huge pages on each.
+fresh_daemon() {
+	systemctl stop taskmem-slots.scope taskmemd.service 2>/dev/null
+	systemctl clean --what=fdstore taskmemd.service 2>/dev/null
+	systemctl reset-failed 2>/dev/null
+	rm -rf /var/lib/taskmem
+	mkdir -p /etc/taskmem
+	if [ -t 0 ] || ! read -r -t 0.1 first; then
+		printf '[node default]\nbudget=400M\nhugepages=64\n' >/etc/taskmem/taskmemd.conf
+	else
+		{ echo "$first" && cat; } >/etc/taskmem/taskmemd.conf
+	fi
+	expect "the daemon starts" systemctl start taskmemd.service
+}
+
+# hog SLOT OPTION…: demo_stream hog in the slot, in the background; its pid is in $hog_pid and
+# its lines are in /run/hog.SLOT
+hog() {
+	local name=$1
+	shift
+	tmctl run "$name" -- "$stream" hog "$@" >"/run/hog.$name" 2>&1 &
+	hog_pid=$!
+}
+
+# Swap of 1 GiB in compressed memory, once
+swap_on() {
+	grep -q zram /proc/swaps && return
+	modprobe zram && echo 1G >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null &&
+		swapon -p 100 /dev/zram0 || fail "no swap could be made"
+	echo 0 >/proc/sys/vm/page-cluster
+}
+
+swap_off() { grep -q zram /proc/swaps && swapoff /dev/zram0 && echo 1 >/sys/block/zram0/reset; true; }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+# Slots by tmctl: what is asked is in the kernel's files, refusals have numbers, state survives.
+. ./lib.sh
+fresh_daemon
+
+say "add, and what the kernel says"
+expect add tmctl add ingest node=0 weight=100 min=8M pool=32M pool-max=64M
+expect add tmctl add join node=0 weight=300 max=256M
+expect add tmctl add sink node=1 pool=16M
+expect add tmctl add wide node=any min=1M
+[ "$(cgroup ingest memory.min)" = $((8 << 20)) ] || fail "memory.min $(cgroup ingest memory.min)"
+[ "$(cgroup join memory.max)" = $((256 << 20)) ] || fail "memory.max $(cgroup join memory.max)"
+[ "$(cgroup sink cpuset.mems)" = 1 ] || fail "cpuset.mems $(cgroup sink cpuset.mems)"
+[ "$(cgroup ingest memory.low)" = "$(slot ingest .kernelLowBytes)" ] || fail "memory.low"
+[ "$(cgroup ingest hugetlb.2MB.max)" = "$(slot ingest .poolShareBytes)" ] || fail "hugetlb.2MB.max"
+tmctl list
+
+say "the same again is no error, other settings are"
+expect "add again" tmctl add join node=0 weight=300 max=256M
+refuse 1 tmctl add join node=0 weight=5
+
+say "refusals name the number"
+message=$(tmctl add huge node=0 min=1G 2>&1)
+[ $? -eq 6 ] || fail "a guarantee beyond the budget: status $?"
+[[ $message = *392M* ]] || fail "no number in: $message"
+refuse 6 tmctl add pages node=0 pool=1G
+refuse 2 tmctl add bad weight=many
+refuse 2 tmctl set join wieght=3
+refuse 5 tmctl set nobody weight=3
+refuse 5 tmctl show nobody
+
+say "set on the fly"
+expect set tmctl set join weight=100
+[ "$(slot join .weight)" = 100 ] || fail weight
+[ "$(cgroup join memory.low)" -lt $((256 << 20)) ] || fail "the share did not shrink"
+
+say "a foreign writer is put right and reported"
+echo 4096 >"$(echo $slots/*/join/memory.low)"
+wait_for 15 "memory.low is written back" test "$(slot join .shareBytes)" -lt $(($(cgroup join memory.low) + 4096))
+wait_for 5 "the event" sh -c 'tmctl events | grep -q foreign'
+
+say "restart, kill -9, stop and start keep slots and limits"
+before=$(tmctl --json list | jq -S '[.slots[] | del(.usageBytes, .memoryNodes)]')
+for how in restart kill stop; do
+	case $how in
+	restart) systemctl restart taskmemd ;;
+	kill) kill -9 "$(daemon_pid)" ;;
+	stop) systemctl stop taskmemd && systemctl start taskmemd ;;
+	esac
+	wait_for 15 "the daemon is back after $how" daemon_is_up
+	after=$(tmctl --json list | jq -S '[.slots[] | del(.usageBytes, .memoryNodes)]')
+	[ "$before" = "$after" ] || fail "after $how: $(diff <(echo "$before") <(echo "$after"))"
+done
+
+say "journal fields"
+journalctl -o json -t taskmemd TASKMEM_SLOT=join | jq -r .MESSAGE_ID | grep -q ade0b82be9064fe8821b16741fd2ad2e ||
+	fail "no MESSAGE_ID of slot-added for slot join"
+
+say "remove"
+expect rm tmctl rm join
+[ ! -e $slots/node0/join ] || fail "the cgroup is still there"
+refuse 5 tmctl rm join
+
+say "a busy slot is not removed, unless its processes may be killed"
+tmctl run sink -- sleep 300 &
+wait_for 10 "the task is in" sh -c '[ "$(cat '$slots'/node1/sink/cgroup.procs | wc -l)" = 1 ]'
+refuse 1 tmctl rm sink
+expect "rm --kill" tmctl rm sink --kill
+[ ! -e $slots/node1/sink ] || fail "the cgroup is still there"
+exit 0

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* add, set, rm, list, show: slots as the daemon keeps them. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "assign.h"
+#include "base/mono.h"
+#include "base/parse.h"
+#include "client.h"
+#include "field.h"
+#include "print.h"
+#include "tmctl.h"
+#include "view.h"
+
+/* Shares move within seconds; a wait without a time of its own gives up after this. */
+#define WAIT_DEFAULT_NS (120 * NS_PER_SEC)
+/* The daemon's own control period is a second: asking more often shows nothing new. */
+#define WAIT_POLL_NS (NS_PER_SEC / 2)
+
+#define KEYS_HELP                                                                              \
+	"  weight=N      relative claim on memory that is contended, 1 to 10000; default 100\n"    \
+	"  min=SIZE      guarantee, never taken away; default 0\n"                                  \
+	"  max=SIZE      hard cap, or \"max\" for none but the node's budget; default max\n"        \
+	"  tier=N        priority class, 0 (served first) to 3; default 1\n"                        \
+	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"    \
+	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"
+
+#define SIZES_HELP "SIZE is bytes, or a number with K, M, G or T (powers of 1024): 300M, 1.5G.\n"
+
+#define EXIT_HELP                                                                               \
+	"Exit status: 0 done; 1 failed; 2 wrong usage; 3 the daemon is not reachable;\n"          \
+	"4 not permitted; 5 no such slot; 6 refused: guarantees or huge pages do not fit.\n"
+
+/* "ingest: weight 300, share 300M, min 64M", then a line per pending change. */
+static void print_outcome(sd_json_variant *slot)
+{
+	char share[FORMAT_BYTES_MAX], min[FORMAT_BYTES_MAX], node[32] = "any node";
+	sd_json_variant *pending;
+	uint64_t n = field_u64(slot, "node", UINT64_MAX);
+
+	if (n != UINT64_MAX)
+		snprintf(node, sizeof(node), "node %" PRIu64, n);
+	printf("%s: %s, weight %" PRIu64 ", min %s, share %s\n", field_text(slot, "name", "?"), node,
+	       field_u64(slot, "weight", 0), format_bytes(field_u64(slot, "minBytes", 0), min),
+	       format_bytes(field_u64(slot, "shareBytes", 0), share));
+	FIELD_FOREACH(field_array(slot, "pending"), pending) {
+		fputs("  pending: ", stdout);
+		view_progress(pending, stdout);
+	}
+}
+
+/* Calls AddSlot or SetSlot with the words at argv[optind]. */
+static int assign_slot(const struct verb *verb, enum assign_verb kind, sd_varlink *link, int argc,
+		       char *argv[], sd_json_variant **ret_reply)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
+	char error[ASSIGN_ERROR_MAX];
+	int r = assign_words(kind, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1),
+			     &params, error);
+
+	if (r == -EINVAL)
+		return usage_error(verb, "%s", error);
+	if (r < 0)
+		return client_local_error(r);
+	return client_call(link, kind == ASSIGN_ADD ? "AddSlot" : "SetSlot", params, ret_reply);
+}
+
+static int add_main(struct options *options, int argc, char *argv[])
+{
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	sd_json_variant *reply;
+	int status = plain_arguments(options, &verb_add, argc, argv, 1, argc);
+
+	if (status >= 0)
+		return status;
+	status = client_connect(options->socket, &link);
+	if (status == 0)
+		status = assign_slot(&verb_add, ASSIGN_ADD, link, argc, argv, &reply);
+	if (status != 0)
+		return status;
+	if (options->is_json)
+		print_json(reply);
+	else
+		print_outcome(sd_json_variant_by_key(reply, "slot"));
+	return TMCTL_DONE;
+}
+
+const struct verb verb_add = {
+	.name = "add",
+	.purpose = "make a slot",
+	.help = "Usage: tmctl add NAME [KEY=VALUE...]\n"
+		"Make a slot. The same slot with the same values again is no error.\n"
+		"\n"
+		"NAME: 1 to 63 of a-z 0-9 . _ - with a letter or digit first. Keys:\n" KEYS_HELP
+		"  node=N        NUMA node 0, 1, ... or \"any\"; default: the node with the most room\n"
+		"  owner=USER    who may run tasks in it and change its weight and max; default: you\n"
+		"\n" SIZES_HELP
+		"\n"
+		"Examples:\n"
+		"  tmctl add ingest\n"
+		"  tmctl add ingest weight=200 min=64M max=1G owner=flink\n"
+		"  tmctl add join node=1 min=512M pool=32M pool-max=64M\n"
+		"\n" EXIT_HELP,
+	.run = add_main,
+};
+
+/* The one slot called @name. */
+static int ask_slot(sd_varlink *link, const char *name, sd_json_variant **ret_reply,
+		    sd_json_variant **ret_slot)
+{
+	sd_json_variant *reply, *slots;
+	int status = client_call_name(link, "ListSlots", name, &reply);
+
+	if (status != 0)
+		return status;
+	slots = field_array(reply, "slots");
+	if (!slots || sd_json_variant_elements(slots) == 0) {
+		fprintf(stderr, "tmctl: there is no slot \"%s\"\n", name);
+		return TMCTL_NO_SLOT;
+	}
+	*ret_reply = reply;
+	*ret_slot = sd_json_variant_by_index(slots, 0);
+	return 0;
+}
+
+static bool has_pending(sd_json_variant *slot)
+{
+	sd_json_variant *pending = field_array(slot, "pending");
+
+	return pending && sd_json_variant_elements(pending) > 0;
+}
+
+/* Asks until nothing is pending; a line whenever there is progress. */
+static int wait_settled(const struct options *options, sd_varlink *link, const char *name,
+			uint64_t timeout_ns)
+{
+	const struct timespec pause = { .tv_nsec = WAIT_POLL_NS };
+	uint64_t start = mono_now_ns(), now_bytes = UINT64_MAX;
+	sd_json_variant *reply, *slot, *pending;
+	char elapsed[FORMAT_DURATION_MAX];
+	int status;
+
+	for (;;) {
+		status = ask_slot(link, name, &reply, &slot);
+		if (status != 0)
+			return status;
+		format_duration((mono_now_ns() - start) / NS_PER_USEC, elapsed);
+		if (!has_pending(slot))
+			break;
+		pending = sd_json_variant_by_index(field_array(slot, "pending"), 0);
+		if (!options->is_json && field_u64(pending, "nowBytes", 0) != now_bytes) {
+			now_bytes = field_u64(pending, "nowBytes", 0);
+			printf("  %6s  ", elapsed);
+			view_progress(pending, stdout);
+			fflush(stdout);
+		}
+		if (mono_now_ns() - start >= timeout_ns) {
+			fprintf(stderr, "tmctl: after %s a change of \"%s\" is still pending\n", elapsed,
+				name);
+			return TMCTL_FAILED;
+		}
+		nanosleep(&pause, NULL);
+	}
+	if (options->is_json)
+		print_json(reply);
+	else
+		printf("%s: done after %s\n", name, elapsed);
+	return TMCTL_DONE;
+}
+
+/* --wait=TIME, --wait TIME or --wait alone. */
+static int take_wait(int argc, char *argv[], uint64_t *ret_timeout_ns)
+{
+	uint64_t timeout_ns = WAIT_DEFAULT_NS;
+
+	if (optarg && parse_duration_ns(optarg, &timeout_ns) < 0)
+		return usage_error(&verb_set, "--wait=%s: a time is 30, 30s, 2min or 500ms", optarg);
+	if (!optarg && optind < argc && parse_duration_ns(argv[optind], &timeout_ns) == 0)
+		optind++;
+	*ret_timeout_ns = timeout_ns;
+	return -1;
+}
+
+static int set_main(struct options *options, int argc, char *argv[])
+{
+	static const struct option table[] = { { "wait", optional_argument, NULL, OPTION_OF_VERB },
+					       COMMON_OPTIONS };
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	uint64_t timeout_ns = 0;
+	sd_json_variant *reply, *slot;
+	int code, status;
+
+	while ((code = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
+		if (code == OPTION_OF_VERB)
+			status = take_wait(argc, argv, &timeout_ns);
+		else
+			status = common_option(options, &verb_set, code);
+		if (status >= 0)
+			return status;
+	}
+	if (argc - optind < 2)
+		return usage_error(&verb_set, "a name and at least one key=value are needed");
+	status = client_connect(options->socket, &link);
+	if (status == 0)
+		status = assign_slot(&verb_set, ASSIGN_SET, link, argc, argv, &reply);
+	if (status != 0)
+		return status;
+	slot = sd_json_variant_by_key(reply, "slot");
+	if (!options->is_json)
+		print_outcome(slot);
+	else if (timeout_ns == 0 || !has_pending(slot))
+		print_json(reply);
+	fflush(stdout);
+	if (timeout_ns == 0 || !has_pending(slot))
+		return TMCTL_DONE;
+	return wait_settled(options, link, argv[optind], timeout_ns);
+}
+
+const struct verb verb_set = {
+	.name = "set",
+	.purpose = "change a slot while its tasks run",
+	.help = "Usage: tmctl set NAME KEY=VALUE... [--wait[=TIME]]\n"
+		"Change a slot while its tasks run. Keys left out stay. Nothing is killed to make\n"
+		"room: what takes time is shown as pending, with the time it is expected to take.\n"
+		"\n"
+		"Keys:\n" KEYS_HELP
+		"  owner=USER    administrators only\n"
+		"A slot's node cannot be changed.\n"
+		"\n"
+		"  --wait[=TIME]  show progress until nothing is pending; fail after TIME\n"
+		"                 (30, 30s, 2min; default 2min)\n"
+		"  --json         the reply to the change; with --wait the last state of the slot\n"
+		"\n" SIZES_HELP
+		"\n"
+		"Examples:\n"
+		"  tmctl set ingest weight=300\n"
+		"  tmctl set ingest max=300M --wait\n"
+		"  tmctl set join pool=64M pool-max=128M --wait=30s\n"
+		"\n" EXIT_HELP,
+	.run = set_main,
+};
+
+static int rm_main(struct options *options, int argc, char *argv[])
+{
+	static const struct option table[] = { { "kill", no_argument, NULL, OPTION_OF_VERB },
+					       COMMON_OPTIONS };
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
+	sd_json_variant *reply;
+	bool must_kill = false;
+	int code, status, r;
+
+	while ((code = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
+		if (code == OPTION_OF_VERB) {
+			must_kill = true;
+			continue;
+		}
+		status = common_option(options, &verb_rm, code);
+		if (status >= 0)
+			return status;
+	}
+	if (argc - optind != 1)
+		return usage_error(&verb_rm, "exactly one name is needed");
+	r = sd_json_variant_set_field_string(&params, "name", argv[optind]);
+	if (r >= 0 && must_kill)
+		r = sd_json_variant_set_field_boolean(&params, "kill", 1);
+	if (r < 0)
+		return client_local_error(r);
+	status = client_connect(options->socket, &link);
+	if (status == 0)
+		status = client_call(link, "RemoveSlot", params, &reply);
+	if (status == 0 && options->is_json)
+		print_json(reply);
+	else if (status == 0)
+		printf("%s: removed\n", argv[optind]);
+	return status;
+}
+
+const struct verb verb_rm = {
+	.name = "rm",
+	.purpose = "remove a slot",
+	.help = "Usage: tmctl rm NAME [--kill]\n"
+		"Remove a slot that no process runs in; its memory and huge pages are free for others.\n"
+		"\n"
+		"  --kill  kill the processes that run in it first\n"
+		"\n"
+		"Examples:\n"
+		"  tmctl rm ingest\n"
+		"  tmctl rm ingest --kill\n"
+		"\n" EXIT_HELP,
+	.run = rm_main,
+};
+
+static int list_main(struct options *options, int argc, char *argv[])
+{
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	unsigned width = print_width(STDOUT_FILENO);
+	sd_json_variant *reply;
+	bool is_enforced;
+	int r, status = plain_arguments(options, &verb_list, argc, argv, 0, 0);
+
+	if (status >= 0)
+		return status;
+	status = client_ask(options->socket, "GetInfo", NULL, &link, &reply);
+	if (status != 0)
+		return status;
+	is_enforced = field_bool(reply, "enforced", true);
+	status = client_call(link, "ListSlots", NULL, &reply);
+	if (status != 0)
+		return status;
+	if (options->is_json) {
+		print_json(reply);
+		return TMCTL_DONE;
+	}
+	if (!is_enforced)
+		puts("Memory limits are NOT enforced on this host; pools are. See: tmctl doctor\n");
+	r = view_slots(field_array(reply, "slots"), stdout, width, options->has_header);
+	if (r == 0) {
+		putchar('\n');
+		r = view_nodes(field_array(reply, "nodes"), stdout, width, options->has_header);
+	}
+	return r < 0 ? client_local_error(r) : TMCTL_DONE;
+}
+
+const struct verb verb_list = {
+	.name = "list",
+	.purpose = "show all slots and nodes",
+	.help = "Usage: tmctl list [--json] [--no-header]\n"
+		"Show all slots and, below, the NUMA nodes.\n"
+		"\n"
+		"Slots: MIN guarantee; SHARE what the slot gets when every slot is hungry; USAGE from\n"
+		"the kernel; MAX cap; POOL huge-page memory its tasks hold / may hold; STATE with\n"
+		"changes under way, such as \"running; share 245M->300M, 5s\".\n"
+		"Nodes: BUDGET what slots may have; GUARANTEED sum of MIN; HUGEPAGES of 2M, of them\n"
+		"GRANTED to tasks, PROMISED as guarantees, FREE in the kernel.\n"
+		"On a narrow terminal the less important columns are left out; --json has all.\n"
+		"\n"
+		"Examples:\n"
+		"  tmctl list\n"
+		"  tmctl list --json | jq '.slots[] | select(.usageBytes > .shareBytes) | .name'\n"
+		"\n" EXIT_HELP,
+	.run = list_main,
+};
+
+static int show_main(struct options *options, int argc, char *argv[])
+{
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	sd_json_variant *reply, *slot;
+	int status = plain_arguments(options, &verb_show, argc, argv, 1, 1);
+
+	if (status >= 0)
+		return status;
+	status = client_connect(options->socket, &link);
+	if (status == 0)
+		status = ask_slot(link, argv[optind], &reply, &slot);
+	if (status != 0)
+		return status;
+	if (options->is_json)
+		print_json(reply);
+	else
+		view_slot(slot, stdout);
+	return TMCTL_DONE;
+}
+
+const struct verb verb_show = {
+	.name = "show",
+	.purpose = "show one slot in full",
+	.help = "Usage: tmctl show NAME [--json]\n"
+		"Show all of one slot: its policy, its memory as the kernel's own files have it, its\n"
+		"pool with the nodes the pages are on, and changes under way.\n"
+		"\n"
+		"Examples:\n"
+		"  tmctl show ingest\n"
+		"  tmctl show ingest --json | jq '.slots[0].kernelLowBytes'\n"
+		"\n" EXIT_HELP,
+	.run = show_main,
+};

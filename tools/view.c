@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/parse.h"
+#include "field.h"
+#include "print.h"
+
+#define UNKNOWN UINT64_MAX
+
+static const char *bytes_of(sd_json_variant *object, const char *field, uint64_t fallback,
+			    char buf[static FORMAT_BYTES_MAX])
+{
+	return format_bytes(field_u64(object, field, fallback), buf);
+}
+
+/* "0", "1", or "any" where the field is null. */
+static const char *node_of(sd_json_variant *object, char buf[static FORMAT_BYTES_MAX])
+{
+	uint64_t node = field_u64(object, "node", UNKNOWN);
+
+	if (node == UNKNOWN)
+		return "any";
+	snprintf(buf, FORMAT_BYTES_MAX, "%" PRIu64, node);
+	return buf;
+}
+
+const char *view_pending(sd_json_variant *pending, char buf[static VIEW_PENDING_MAX])
+{
+	char from[FORMAT_BYTES_MAX], to[FORMAT_BYTES_MAX], eta[FORMAT_DURATION_MAX];
+	uint64_t usec = field_u64(pending, "etaUsec", UNKNOWN);
+
+	snprintf(buf, VIEW_PENDING_MAX, "%s %s->%s%s%s", field_text(pending, "what", "?"),
+		 bytes_of(pending, "fromBytes", 0, from), bytes_of(pending, "toBytes", 0, to),
+		 usec == UNKNOWN ? "" : ", ",
+		 usec == UNKNOWN ? "" : format_duration(usec, eta));
+	return buf;
+}
+
+void view_progress(sd_json_variant *pending, FILE *out)
+{
+	char from[FORMAT_BYTES_MAX], to[FORMAT_BYTES_MAX], now[FORMAT_BYTES_MAX];
+	char eta[FORMAT_DURATION_MAX];
+	uint64_t usec = field_u64(pending, "etaUsec", UNKNOWN);
+	const char *note = field_text(pending, "note", NULL);
+
+	fprintf(out, "%s %s->%s, now %s", field_text(pending, "what", "?"),
+		bytes_of(pending, "fromBytes", 0, from), bytes_of(pending, "toBytes", 0, to),
+		bytes_of(pending, "nowBytes", 0, now));
+	if (usec != UNKNOWN)
+		fprintf(out, ", about %s", format_duration(usec, eta));
+	if (note)
+		fprintf(out, " (%s)", note);
+	fputc('\n', out);
+}
+
+/* "running", or with what is under way behind it. */
+static void state_cell(struct table *table, sd_json_variant *slot)
+{
+	CLEANUP(freep) char *text = NULL;
+	char one[VIEW_PENDING_MAX];
+	sd_json_variant *pending;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out) {
+		table_cell(table, "%s", field_text(slot, "state", "?"));
+		return;
+	}
+	fputs(field_text(slot, "state", "?"), out);
+	FIELD_FOREACH(field_array(slot, "pending"), pending)
+		fprintf(out, "; %s", view_pending(pending, one));
+	if (fclose(out) != 0)
+		return; /* the table is a cell short and fails to print: out of memory */
+	table_cell(table, "%s", text);
+}
+
+/* What tasks hold of what they may hold: "16M/64M"; "-" for a slot without a pool. */
+static void pool_cell(struct table *table, sd_json_variant *slot)
+{
+	char granted[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
+
+	if (!field_u64(slot, "poolMaxBytes", 0) && !field_u64(slot, "poolGrantedBytes", 0))
+		table_cell(table, "-");
+	else
+		table_cell(table, "%s/%s", bytes_of(slot, "poolGrantedBytes", 0, granted),
+			   bytes_of(slot, "poolShareBytes", 0, share));
+}
+
+int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_header)
+{
+	static const struct column columns[] = {
+		{ "NAME", false, 0 },  { "NODE", true, 6 },  { "TIER", true, 8 },
+		{ "WEIGHT", true, 2 }, { "MIN", true, 3 },   { "SHARE", true, 0 },
+		{ "USAGE", true, 0 },  { "MAX", true, 5 },   { "POOL", true, 4 },
+		{ "PROCS", true, 7 },  { "STATE", false, 0 },
+	};
+	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
+	char node[FORMAT_BYTES_MAX];
+	sd_json_variant *slot;
+
+	if (!table)
+		return -ENOMEM;
+	FIELD_FOREACH(slots, slot) {
+		table_cell(table, "%s", field_text(slot, "name", "?"));
+		table_cell(table, "%s", node_of(slot, node));
+		table_cell(table, "%" PRIu64, field_u64(slot, "tier", 0));
+		table_cell(table, "%" PRIu64, field_u64(slot, "weight", 0));
+		table_bytes(table, field_u64(slot, "minBytes", 0));
+		table_bytes(table, field_u64(slot, "shareBytes", 0));
+		table_bytes(table, field_u64(slot, "usageBytes", 0));
+		table_bytes(table, field_u64(slot, "maxBytes", BYTES_UNLIMITED));
+		pool_cell(table, slot);
+		table_cell(table, "%" PRIu64, field_u64(slot, "processes", 0));
+		state_cell(table, slot);
+	}
+	return table_print(table, out, width, has_header);
+}
+
+int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header)
+{
+	static const struct column columns[] = {
+		{ "NODE", false, 0 },     { "BUDGET", true, 0 },   { "RESERVE", true, 2 },
+		{ "GUARANTEED", true, 0 }, { "USAGE", true, 0 },   { "SLOTS", true, 1 },
+		{ "HUGEPAGES", true, 0 }, { "GRANTED", true, 0 },  { "PROMISED", true, 0 },
+		{ "FREE", true, 0 },
+	};
+	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
+	char text[FORMAT_BYTES_MAX];
+	sd_json_variant *node;
+
+	if (!table)
+		return -ENOMEM;
+	FIELD_FOREACH(nodes, node) {
+		table_cell(table, "%s", node_of(node, text));
+		table_bytes(table, field_u64(node, "budgetBytes", 0));
+		table_bytes(table, field_u64(node, "reserveBytes", 0));
+		table_bytes(table, field_u64(node, "guaranteedBytes", 0));
+		table_bytes(table, field_u64(node, "usageBytes", 0));
+		table_cell(table, "%" PRIu64, field_u64(node, "slots", 0));
+		table_cell(table, "%" PRIu64, field_u64(node, "hugePages", 0));
+		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesGranted", 0));
+		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesPromised", 0));
+		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesFree", 0));
+	}
+	return table_print(table, out, width, has_header);
+}
+
+static void line(FILE *out, const char *name, const char *value, const char *meaning)
+{
+	if (meaning)
+		fprintf(out, "  %-21s %-9s %s\n", name, value, meaning);
+	else
+		fprintf(out, "  %-21s %s\n", name, value);
+}
+
+static void bytes_line(FILE *out, sd_json_variant *slot, const char *field, uint64_t fallback,
+		       const char *name, const char *meaning)
+{
+	char text[FORMAT_BYTES_MAX];
+
+	line(out, name, bytes_of(slot, field, fallback, text), meaning);
+}
+
+static void number_line(FILE *out, sd_json_variant *slot, const char *field, const char *meaning)
+{
+	char text[FORMAT_BYTES_MAX];
+
+	snprintf(text, sizeof(text), "%" PRIu64, field_u64(slot, field, 0));
+	line(out, field, text, meaning);
+}
+
+/* "node 0 64M, node 1 2M", or "-". */
+static void places_line(FILE *out, sd_json_variant *slot, const char *field, const char *name)
+{
+	char node[FORMAT_BYTES_MAX], bytes[FORMAT_BYTES_MAX];
+	sd_json_variant *place;
+	bool has_any = false;
+
+	fprintf(out, "  %-21s ", name);
+	FIELD_FOREACH(field_array(slot, field), place) {
+		if (!field_u64(place, "bytes", 0))
+			continue;
+		fprintf(out, "%snode %s %s", has_any ? ", " : "", node_of(place, node),
+			bytes_of(place, "bytes", 0, bytes));
+		has_any = true;
+	}
+	fputs(has_any ? "\n" : "-\n", out);
+}
+
+static void owner_line(FILE *out, sd_json_variant *slot)
+{
+	uint64_t uid = field_u64(slot, "owner", 0);
+	struct passwd *user = getpwuid((uid_t)uid);
+	char text[FORMAT_BYTES_MAX];
+
+	snprintf(text, sizeof(text), "%" PRIu64, uid);
+	line(out, "owner", user ? user->pw_name : text, NULL);
+}
+
+static void policy_section(sd_json_variant *slot, FILE *out)
+{
+	char node[FORMAT_BYTES_MAX];
+
+	fputs("policy\n", out);
+	line(out, "node", node_of(slot, node), NULL);
+	owner_line(out, slot);
+	number_line(out, slot, "weight", "claim on contended memory, relative to other slots");
+	number_line(out, slot, "tier", "0 is served first");
+	bytes_line(out, slot, "minBytes", 0, "min", "guarantee");
+	bytes_line(out, slot, "maxBytes", BYTES_UNLIMITED, "max", "cap; max: the node's budget");
+	bytes_line(out, slot, "poolMinBytes", 0, "pool", "guaranteed huge pages");
+	bytes_line(out, slot, "poolMaxBytes", 0, "pool-max", NULL);
+}
+
+static void memory_section(sd_json_variant *slot, FILE *out)
+{
+	char text[FORMAT_BYTES_MAX];
+
+	fputs("\nmemory (names with a dot are read from the kernel's files)\n", out);
+	bytes_line(out, slot, "shareBytes", 0, "share", "what it gets when every slot is hungry");
+	bytes_line(out, slot, "usageBytes", 0, "memory.current", "in use");
+	bytes_line(out, slot, "swapBytes", 0, "memory.swap.current", NULL);
+	bytes_line(out, slot, "kernelMinBytes", 0, "memory.min", "never reclaimed below");
+	bytes_line(out, slot, "kernelLowBytes", 0, "memory.low", "protected while others have more");
+	bytes_line(out, slot, "kernelHighBytes", BYTES_UNLIMITED, "memory.high", NULL);
+	bytes_line(out, slot, "kernelMaxBytes", BYTES_UNLIMITED, "memory.max", NULL);
+	places_line(out, slot, "memoryNodes", "memory.numa_stat");
+	snprintf(text, sizeof(text), "%" PRIu64, field_u64(slot, "oomKills", 0));
+	line(out, "memory.events", text, "oom kills");
+}
+
+static void pool_section(sd_json_variant *slot, FILE *out)
+{
+	char text[FORMAT_BYTES_MAX];
+	uint64_t page = field_u64(slot, "poolPageBytes", UINT64_C(2) << 20);
+	uint64_t granted = field_u64(slot, "poolGrantedBytes", 0);
+
+	fputs("\npool\n", out);
+	bytes_line(out, slot, "poolShareBytes", 0, "share", "what its tasks may hold now");
+	bytes_line(out, slot, "poolGrantedBytes", 0, "granted", "what they hold");
+	bytes_line(out, slot, "poolOwedBytes", 0, "owed", "asked back, not yet returned");
+	snprintf(text, sizeof(text), "%" PRIu64, page ? granted / page : 0);
+	line(out, "pages", text, NULL);
+	bytes_line(out, slot, "poolPageBytes", 0, "page size", NULL);
+	bytes_line(out, slot, "poolKernelBytes", 0, "hugetlb.2MB.current", NULL);
+	places_line(out, slot, "poolNodes", "hugetlb.2MB.numa_stat");
+}
+
+void view_slot(sd_json_variant *slot, FILE *out)
+{
+	sd_json_variant *pending_array = field_array(slot, "pending"), *pending;
+	uint64_t processes = field_u64(slot, "processes", 0);
+
+	fprintf(out, "%s: %s, %" PRIu64 " process%s\n\n", field_text(slot, "name", "?"),
+		field_text(slot, "state", "?"), processes, processes == 1 ? "" : "es");
+	policy_section(slot, out);
+	memory_section(slot, out);
+	pool_section(slot, out);
+	fputs("\npending\n", out);
+	if (!pending_array || sd_json_variant_elements(pending_array) == 0)
+		fputs("  nothing\n", out);
+	FIELD_FOREACH(pending_array, pending) {
+		fputs("  ", out);
+		view_progress(pending, out);
+	}
+}
