@@ -470,8 +470,8 @@ int config_node_budget(const struct config *config, int node, uint64_t total_byt
 
 		quote(config, reserve, "reserve", what, sizeof(what));
 		(void)snprintf(error, CONFIG_ERROR_MAX,
-			       "%s on node %d: it is a part of the node's budget, which is %s", what,
-			       node, format_bytes(info.budget_bytes, budget_text));
+			       "%s on node %d: it is a part of the node's budget, which is %s",
+			       what, node, format_bytes(info.budget_bytes, budget_text));
 		return -EINVAL;
 	}
 	*ret = info;

@@ -51,7 +51,6 @@ static int limit_read(struct limit *limit, struct shrink_input *in)
 	in->file_bytes = stat.file - MIN(stat.file, stat.shmem);
 	in->last_write_done = limit->has_ended;
 	in->last_write_result = limit->ended_result;
-	limit->has_ended = false;
 	/* Last, so that a limit written on it is as fresh as can be. */
 	return cgdir_read_u64(limit->cg, CG_MEMORY_CURRENT, &in->current_bytes);
 }
@@ -109,6 +108,7 @@ static void limit_run(struct limit *limit)
 		if (r == CGDIR_GONE || r == CGDIR_ABSENT)
 			return; /* the slot was removed, or there is no memory controller */
 		if (r == 0) {
+			limit->has_ended = false;
 			action = shrink_step(&limit->shrink, &in);
 			r = limit_act(limit, &action);
 		}
@@ -159,8 +159,9 @@ void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t now_ns)
 
 	if (limit->shrink.target_bytes == target_bytes && limit->shrink.is_pending)
 		return;
+	/* Only the progress starts from it: unreadable, the target must not be lost for that. */
 	if (cgdir_read_u64(limit->cg, CG_MEMORY_CURRENT, &usage_bytes) != CGDIR_OK)
-		return;
+		log_debug("limit: memory.current cannot be read now");
 	limit->is_delayed = false;
 	shrink_set(&limit->shrink, target_bytes, usage_bytes, now_ns);
 	limit_run(limit);

@@ -215,7 +215,7 @@ static int serve(sd_event *event, const struct config *config, struct api *api,
 	if (r < 0)
 		log_error("the event loop failed: %s", strerror(-r));
 	sd_event_source_disable_unref(source);
-	return r;
+	return r > 0 ? -ECANCELED : r; /* a positive code asks systemd for a restart */
 }
 
 static int setup_loop(sd_event **ret_event)

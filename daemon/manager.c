@@ -233,6 +233,13 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	uint64_t now_ns = mono_now_ns();
 	size_t n_verify = (manager->n_slots + VERIFY_TICKS - 1) / VERIFY_TICKS;
 
+	if (tree_check(manager->tree) == CGDIR_GONE) {
+		/* "systemctl stop taskmem-slots.scope" ended everything: begin anew. */
+		events_add(manager->events, LOG_LEVEL_WARNING, "scope-stopped", NULL, NULL,
+			   "%s was stopped with all tasks; restarting, the slots come back empty",
+			   tree_path(manager->tree));
+		return sd_event_exit(manager->event, 1);
+	}
 	for (size_t i = 0; i < manager->n_slots; i++)
 		slot_sample(manager->slots[i], now_ns);
 	for (size_t i = 0; i < n_verify; i++) {

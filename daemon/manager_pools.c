@@ -17,10 +17,15 @@
  * owes can delay the excess of others, not their guarantees.
  */
 
+/* A new task waits so long for pages that the slot's other tasks owe; clients wait for 5 s. */
+#define WAIT_USEC (3U * 1000000U)
+
 struct growth {
 	granted_fn done;
 	void *userdata;
 	uint32_t min_chunks; /* > 0: a new grant, released when it gets fewer */
+	struct grant *grant;    /* while it waits for pages */
+	sd_event_source *timer; /* … and no longer than this */
 };
 
 /* ---- how much can be had */
@@ -44,7 +49,8 @@ static uint64_t chunks_claimed(const struct manager *manager, const struct slot 
 			       ? MAX(other->n_granted, other->pool_guaranteed_chunks)
 			       : 0;
 	/* Interleaved: where its pages came to lie is the kernel's choice. */
-	part = entitle_part(other->policy.name, other->pool_guaranteed_chunks, i, manager->n_nodes);
+	part = entitle_part_of_chunks(manager->nodes, manager->n_nodes, i, other->policy.name,
+				      other->pool_guaranteed_chunks);
 	if (cgdir_read_numa(other->cg, CG_HUGETLB_NUMA_STAT, bytes) != CGDIR_OK)
 		return part;
 	return MAX(part, bytes[manager->nodes[i].node] / CHUNK_BYTES);
@@ -143,7 +149,7 @@ static void grant_set_target(struct grant *grant, uint32_t target)
 	if (grant->target == target)
 		return;
 	grant->target = target;
-	if (grant->subscriber)
+	if (grant->subscriber && grant->is_announced)
 		hooks->target_changed(grant, grant->subscriber, hooks->userdata);
 }
 
@@ -183,12 +189,15 @@ void slot_divide_pool(struct slot *slot)
 
 /* ---- life of a grant */
 
+static void slot_serve_waiting(struct slot *slot);
+
 static void growth_end(struct growth *growth, struct grant *grant, enum fault_kind kind,
 		       const struct fault *fault, const uint32_t *chunks, size_t n)
 {
 	granted_fn done = growth->done;
 	void *userdata = growth->userdata;
 
+	sd_event_source_disable_unref(growth->timer);
 	free(growth);
 	done(grant, kind, fault, chunks, n, userdata);
 }
@@ -197,11 +206,11 @@ static void grant_end(struct grant *grant, const char *why)
 {
 	struct slot *slot = grant->slot;
 	struct manager *manager = slot->manager;
-	struct growth *growth = grant->populate ? grant->grown_userdata : NULL;
+	struct growth *growth = grant->populate ? grant->grown_userdata : grant->waiting;
 	uint32_t n_held = grant->n_held;
 	pid_t pid = grant->pid;
 
-	if (grant->subscriber)
+	if (grant->subscriber && grant->is_announced)
 		manager->hooks.grant_gone(grant, grant->subscriber, manager->hooks.userdata);
 	grant_release(grant);
 	slot_divide_pool(slot);
@@ -214,6 +223,7 @@ static void grant_end(struct grant *grant, const char *why)
 		growth_end(growth, NULL, fault_set(&fault, FAULT_FAILED, "process %d %s", (int)pid, why),
 			   &fault, NULL, 0);
 	}
+	slot_serve_waiting(slot);
 }
 
 static int on_process_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -258,17 +268,22 @@ static void on_grown(struct grant *grant, int result, const uint32_t *chunks, si
 				 strerror(-result));
 	else if (result < 0 || grant->n_held < growth->min_chunks)
 		kind = fault_no_hugepages(&fault, slot, growth->min_chunks, (uint32_t)n);
+	else if (growth->min_chunks > 0 && !grant->subscriber)
+		kind = fault_set(&fault, FAULT_FAILED, "the caller has hung up");
 	if (kind != FAULT_NONE && growth->min_chunks > 0) {
-		grant_end(grant, "got too few pages");
+		grant_end(grant, "could not attach");
 		grant = NULL;
 	} else {
+		grant_note_delivered(grant);
 		slot_divide_pool(slot);
+		grant->is_announced = true; /* the first answer is the grant itself, no notice */
 		events_add(slot->manager->events, LOG_LEVEL_INFO, "pool-granted",
 			   MESSAGE_GRANT_GIVEN, slot->policy.name,
 			   "process %d of slot %s got %zu huge pages, holds %u", (int)grant->pid,
 			   slot->policy.name, n, grant->n_held);
 	}
 	growth_end(growth, grant, kind, &fault, chunks, n);
+	slot_serve_waiting(slot);
 }
 
 static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *growth)
@@ -294,37 +309,101 @@ static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *g
 	growth_end(growth, grant, kind, &fault, NULL, 0);
 }
 
-/* A process that lost its answer asks again: what it never knew of is freed first. */
-static enum fault_kind slot_drop_stale_grant(struct slot *slot, pid_t pid, struct fault *fault)
+/* ---- attach */
+
+/* Pages of the slot that its tasks hold beyond their targets: they were asked for them. */
+static uint32_t slot_chunks_owed(const struct slot *slot)
+{
+	struct grant *grant;
+	uint32_t owed = 0;
+
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		if (grant->n_held > grant->target)
+			owed += grant->n_held - grant->target;
+	return owed;
+}
+
+/* Its part beside the slot's other tasks, or what it needs at least if that is to be had. */
+static void grant_start_waited(struct grant *grant, struct growth *growth, uint32_t available)
+{
+	uint32_t n = MIN(available, MAX(grant->target, growth->min_chunks));
+
+	grant->waiting = NULL;
+	growth->timer = sd_event_source_disable_unref(growth->timer);
+	grant_start_growth(grant, n, growth);
+}
+
+/* One at a time, oldest first: what it takes is counted before the next one is looked at. */
+static void slot_serve_waiting(struct slot *slot)
 {
 	struct grant *grant;
 
 	LIST_FOREACH(&slot->grants, grant, in_slot) {
-		if (grant->pid != pid)
+		uint32_t available;
+
+		if (!grant->waiting)
 			continue;
-		if (grant->subscriber)
-			return fault_set(fault, FAULT_REFUSED, "process %d is attached already",
-					 (int)pid);
-		grant_end(grant, "attaches anew");
-		return FAULT_NONE;
+		available = slot_chunks_available(slot);
+		if (available < grant->waiting->min_chunks)
+			return;
+		grant_start_waited(grant, grant->waiting, available);
+		return;
 	}
-	return FAULT_NONE;
+}
+
+static void grant_refuse(struct grant *grant, struct growth *growth)
+{
+	struct slot *slot = grant->slot;
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind = fault_no_hugepages(&fault, slot, growth->min_chunks,
+						  slot_chunks_available(slot));
+
+	grant->waiting = NULL;
+	grant_end(grant, "could not attach");
+	growth_end(growth, NULL, kind, &fault, NULL, 0);
+}
+
+static int on_waited(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct growth *growth = userdata;
+
+	(void)source;
+	(void)usec;
+	grant_refuse(growth->grant, growth);
+	return 0;
+}
+
+/* The other tasks' targets have fallen by now; what they hold beyond those is worth a wait. */
+static void grant_start_first(struct grant *grant, struct growth *growth)
+{
+	struct slot *slot = grant->slot;
+	uint32_t available = slot_chunks_available(slot);
+
+	if (available >= growth->min_chunks) {
+		grant_start_waited(grant, growth, available);
+		return;
+	}
+	if (grant->target < growth->min_chunks ||
+	    available + slot_chunks_owed(slot) < growth->min_chunks ||
+	    sd_event_add_time_relative(slot->manager->event, &growth->timer, CLOCK_MONOTONIC,
+				       WAIT_USEC, 0, on_waited, growth) < 0) {
+		grant_refuse(grant, growth);
+		return;
+	}
+	growth->grant = grant;
+	grant->waiting = growth;
 }
 
 static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_request *request,
-				      struct grant **ret_grant, uint32_t *ret_n,
-				      struct fault *fault)
+				      struct grant **ret_grant, struct fault *fault)
 {
 	struct manager *manager = slot->manager;
 	struct grant *grant;
-	enum fault_kind kind = slot_drop_stale_grant(slot, request->pid, fault);
-	uint32_t available = slot_chunks_available(slot);
 	int r;
 
-	if (kind != FAULT_NONE)
-		return kind;
-	if (available < request->min_chunks || available == 0)
-		return fault_no_hugepages(fault, slot, request->min_chunks, available);
+	if (slot->pool_share_chunks < request->min_chunks || slot_file_chunks(slot) == 0)
+		return fault_no_hugepages(fault, slot, request->min_chunks,
+					  slot_chunks_available(slot));
 	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
 		      (uint32_t)slot_file_chunks(slot), &grant);
 	if (r < 0)
@@ -338,7 +417,6 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 	}
 	grant->wanted = request->wanted_chunks;
 	grant->subscriber = request->subscriber;
-	*ret_n = MIN(available, request->wanted_chunks);
 	*ret_grant = grant;
 	return FAULT_NONE;
 }
@@ -351,14 +429,13 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 	struct fault fault = { .node = NODE_ANY };
 	struct grant *grant = NULL;
 	enum fault_kind kind;
-	uint32_t n = 0;
 
 	if (!growth)
 		kind = fault_set(&fault, FAULT_FAILED, "out of memory");
 	else if (!slot)
 		kind = fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", request->slot_name);
 	else
-		kind = slot_new_grant(slot, request, &grant, &n, &fault);
+		kind = slot_new_grant(slot, request, &grant, &fault);
 	if (kind != FAULT_NONE) {
 		free(growth);
 		done(NULL, kind, &fault, NULL, 0, userdata);
@@ -367,9 +444,10 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 	*growth = (struct growth){ .done = done, .userdata = userdata,
 				   .min_chunks = MAX(request->min_chunks, 1u) };
 	events_add(manager->events, LOG_LEVEL_INFO, "task-attached", MESSAGE_TASK_ATTACHED,
-		   slot->policy.name, "process %d of slot %s attached", (int)request->pid,
+		   slot->policy.name, "process %d of slot %s attaches", (int)request->pid,
 		   slot->policy.name);
-	grant_start_growth(grant, n, growth);
+	slot_divide_pool(slot);
+	grant_start_first(grant, growth);
 }
 
 struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid_t pid)
@@ -396,6 +474,7 @@ struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t p
 		return NULL;
 	}
 	grant->subscriber = subscriber;
+	grant->is_announced = true;
 	return grant;
 }
 
@@ -445,6 +524,7 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 	events_add(manager->events, LOG_LEVEL_INFO, "pool-returned", MESSAGE_GRANT_RETURNED,
 		   slot->policy.name, "process %d of slot %s gave %zu huge pages back, holds %u",
 		   (int)grant->pid, slot->policy.name, n, grant->n_held);
+	slot_serve_waiting(slot);
 	return FAULT_NONE;
 }
 

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/place.h"
 #include "message_ids.h"
 #include "policy/admit.h"
 
@@ -263,6 +264,13 @@ enum fault_kind manager_add(struct manager *manager, const struct slot_policy *w
 		(void)snprintf(fault->name, sizeof(fault->name), "%s", policy.name);
 		return fault_set(fault, FAULT_SLOT_EXISTS,
 				 "slot %s exists with other settings; change them with set",
+				 policy.name);
+	}
+	if (!place_is_slot_name(policy.name)) {
+		(void)snprintf(fault->field, sizeof(fault->field), "name");
+		return fault_set(fault, FAULT_BAD_VALUE,
+				 "\"%s\" cannot be a slot's name: a-z, 0-9, dot, dash, underscore, "
+				 "the first a letter or digit, and no name of a kernel file",
 				 policy.name);
 	}
 	kind = manager_admit(manager, &policy, choose_node, fault);

@@ -328,7 +328,8 @@ static size_t format_header(char buf[static HEADER_MAX], uint64_t format, const 
 			    size_t len)
 {
 	uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)body, len);
-	int n = snprintf(buf, HEADER_MAX, MAGIC "%" PRIu64 " %08" PRIx32 " %zu\n", format, crc, len);
+	int n = snprintf(buf, HEADER_MAX, MAGIC "%" PRIu64 " %08" PRIx32 " %zu\n", format, crc,
+			 len);
 
 	return n < 0 ? 0 : (size_t)n;
 }

@@ -52,8 +52,8 @@ static void expect_error(enum assign_verb verb, const char *name, char *const wo
 START_TEST(every_key_becomes_its_parameter)
 {
 	expect(ASSIGN_ADD, "ingest",
-	       WORDS("node=1", "weight=300", "tier=0", "min=64M", "max=1.5G", "pool=4M", "pool-max=8M",
-		     "owner=1000"),
+	       WORDS("node=1", "weight=300", "tier=0", "min=64M", "max=1.5G", "pool=4M",
+		     "pool-max=8M", "owner=1000"),
 	       "{\"name\":\"ingest\",\"node\":1,\"weight\":300,\"tier\":0,\"minBytes\":67108864,"
 	       "\"maxBytes\":1610612736,\"poolMinBytes\":4194304,\"poolMaxBytes\":8388608,"
 	       "\"owner\":1000}");
@@ -82,12 +82,14 @@ END_TEST
 
 START_TEST(an_error_names_the_word_the_value_and_the_right_form)
 {
-	expect_error(ASSIGN_SET, "a", WORDS("weight=0"),
-		     "weight=0: \"0\" is not right; weight is a number from 1 to 10000; the default "
-		     "is 100");
-	expect_error(ASSIGN_SET, "a", WORDS("weight=10001"),
-		     "weight=10001: \"10001\" is not right; weight is a number from 1 to 10000; the "
-		     "default is 100");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("weight=0"),
+		"weight=0: \"0\" is not right; weight is a number from 1 to 10000; the default "
+		"is 100");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("weight=10001"),
+		"weight=10001: \"10001\" is not right; weight is a number from 1 to 10000; the "
+		"default is 100");
 	expect_error(ASSIGN_SET, "a", WORDS("tier=4"),
 		     "tier=4: \"4\" is not right; tier is a number from 0 (served first) to 3; the "
 		     "default is 1");
@@ -95,27 +97,31 @@ START_TEST(an_error_names_the_word_the_value_and_the_right_form)
 		     "min=2MB: \"2MB\" is not right; min is a size such as 300M or 1.5G");
 	expect_error(ASSIGN_SET, "a", WORDS("min=max"),
 		     "min=max: \"max\" is not right; min is a size such as 300M or 1.5G");
-	expect_error(ASSIGN_SET, "a", WORDS("pool=3M"),
-		     "pool=3M: \"3M\" is not right; pool is a size that is a multiple of 2M, such as "
-		     "64M");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("pool=3M"),
+		"pool=3M: \"3M\" is not right; pool is a size that is a multiple of 2M, such as "
+		"64M");
 	expect_error(ASSIGN_ADD, "a", WORDS("node=64"),
 		     "node=64: \"64\" is not right; node is a NUMA node (0, 1, ...) or \"any\"");
 	expect_error(ASSIGN_ADD, "a", WORDS("owner=no such user"),
 		     "owner=no such user: \"no such user\" is not right; owner is a user's name or "
 		     "number");
-	expect_error(ASSIGN_ADD, "a", WORDS("owner=4294967295"),
-		     "owner=4294967295: \"4294967295\" is not right; owner is a user's name or number");
+	expect_error(
+		ASSIGN_ADD, "a", WORDS("owner=4294967295"),
+		"owner=4294967295: \"4294967295\" is not right; owner is a user's name or number");
 }
 END_TEST
 
 START_TEST(a_missing_value_and_a_double_key_are_refused)
 {
-	expect_error(ASSIGN_SET, "a", WORDS("weight"),
-		     "weight: the value is missing; weight is a number from 1 to 10000; the default is "
-		     "100");
-	expect_error(ASSIGN_SET, "a", WORDS("max="),
-		     "max=: the value is missing; max is a size such as 300M or 1.5G, or \"max\" for "
-		     "no cap");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("weight"),
+		"weight: the value is missing; weight is a number from 1 to 10000; the default is "
+		"100");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("max="),
+		"max=: the value is missing; max is a size such as 300M or 1.5G, or \"max\" for "
+		"no cap");
 	expect_error(ASSIGN_SET, "a", WORDS("tier=1", "tier=2"),
 		     "tier=2: tier is given twice, first as tier=1");
 	expect_error(ASSIGN_SET, "a", WORDS("node=1"),
@@ -140,12 +146,14 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 		     "wieght=3: there is no key \"wieght\"; did you mean \"weight\"?");
 	expect_error(ASSIGN_SET, "a", WORDS("poolmax=4M"),
 		     "poolmax=4M: there is no key \"poolmax\"; did you mean \"pool-max\"?");
-	expect_error(ASSIGN_SET, "a", WORDS("colour=red"),
-		     "colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		     "pool-max owner");
-	expect_error(ASSIGN_ADD, "a", WORDS("=red"),
-		     "=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		     "owner");
+	expect_error(
+		ASSIGN_SET, "a", WORDS("colour=red"),
+		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
+		"pool-max owner");
+	expect_error(
+		ASSIGN_ADD, "a", WORDS("=red"),
+		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
+		"owner");
 }
 END_TEST
 
@@ -153,18 +161,21 @@ START_TEST(a_name_is_checked_when_a_slot_is_added)
 {
 	char name[65];
 
-	expect_error(ASSIGN_ADD, "Ingest", WORDS("tier=1"),
-		     "\"Ingest\" cannot name a slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit "
-		     "first");
-	expect_error(ASSIGN_ADD, ".a", WORDS("tier=1"),
-		     "\".a\" cannot name a slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
+	expect_error(
+		ASSIGN_ADD, "Ingest", WORDS("tier=1"),
+		"\"Ingest\" cannot name a slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit "
+		"first");
+	expect_error(
+		ASSIGN_ADD, ".a", WORDS("tier=1"),
+		"\".a\" cannot name a slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
 	expect_error(ASSIGN_ADD, "weight=1", WORDS("a"),
 		     "weight=1: the slot's name comes first, then key=value");
 	memset(name, 'a', sizeof(name));
 	name[64] = '\0';
-	expect_error(ASSIGN_ADD, name, WORDS("tier=1"),
-		     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" cannot name a "
-		     "slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
+	expect_error(
+		ASSIGN_ADD, name, WORDS("tier=1"),
+		"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" cannot name a "
+		"slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
 	expect(ASSIGN_ADD, "0.a_b-c", WORDS("tier=1"), "{\"name\":\"0.a_b-c\",\"tier\":1}");
 }
 END_TEST

@@ -74,7 +74,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 	} rows[] = {
 		{ "[daemon]\nenforse=limits\n",
 		  "c:2: unknown key \"enforse\", did you mean \"enforce\"?" },
-		{ "[node 0]\n\nbudjet=1G\n", "c:3: unknown key \"budjet\", did you mean \"budget\"?" },
+		{ "[node 0]\n\nbudjet=1G\n",
+		  "c:3: unknown key \"budjet\", did you mean \"budget\"?" },
 		{ "[node 0]\nlog_level=info\n",
 		  "c:2: unknown key \"log_level\"; there are budget, reserve, hugepages" },
 		{ "[deamon]\n", "c:1: unknown section \"deamon\", did you mean \"daemon\"?" },
@@ -93,8 +94,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:3: reserve= is set already, in line 2; keep one of the two" },
 		{ "group=a\n", "c:1: group= stands before any section; begin with [daemon] or "
 			       "[node 0]" },
-		{ "[daemon]\nenforce\n", "c:2: \"enforce\" is neither key=value nor a [section] nor "
-					 "a # comment" },
+		{ "[daemon]\nenforce\n",
+		  "c:2: \"enforce\" is neither key=value nor a [section] nor a # comment" },
 		{ "[daemon]\nenforce=all\n", "c:2: enforce=all: use limits or pools-only" },
 		{ "[daemon]\nenforce=limits # really\n",
 		  "c:2: enforce=limits # really: use limits or pools-only" },

@@ -117,7 +117,8 @@ END_TEST
 
 START_TEST(a_slot_without_a_node_claims_a_part_of_each)
 {
-	struct node_info nodes[] = { node_of(0, 102 * M, 2 * M, 10), node_of(1, 204 * M, 4 * M, 20) };
+	struct node_info nodes[] = { node_of(0, 102 * M, 2 * M, 10),
+				     node_of(1, 204 * M, 4 * M, 20) };
 	struct slot_policy p[] = { slot_of("own", 0, 100, 1, 0, BYTES_UNLIMITED),
 				   slot_of("any", NODE_ANY, 200, 1, 0, BYTES_UNLIMITED) };
 	struct entitle_slot s[] = { { .policy = &p[0] }, { .policy = &p[1] } };
@@ -153,6 +154,23 @@ START_TEST(parts_sum_to_the_whole_and_keep_min_below_max)
 		}
 		REQUIRE(sum == small);
 	}
+}
+END_TEST
+
+START_TEST(parts_fall_on_the_nodes_that_have_something)
+{
+	struct node_info nodes[] = { node_of(0, 100 * M, 0, 0), node_of(1, 0, 0, 8),
+				     node_of(2, 100 * M, 0, 8) };
+
+	ck_assert_uint_eq(entitle_part_of_bytes(nodes, 3, 0, "a", 10), 5);
+	ck_assert_uint_eq(entitle_part_of_bytes(nodes, 3, 1, "a", 10), 0);
+	ck_assert_uint_eq(entitle_part_of_bytes(nodes, 3, 2, "a", 10), 5);
+	ck_assert_uint_eq(entitle_part_of_chunks(nodes, 3, 0, "a", 6), 0);
+	ck_assert_uint_eq(entitle_part_of_chunks(nodes, 3, 1, "a", 6), 3);
+	ck_assert_uint_eq(entitle_part_of_chunks(nodes, 3, 2, "a", 6), 3);
+	nodes[1].hugepages = nodes[2].hugepages = 0;
+	for (size_t k = 0; k < 3; k++)
+		ck_assert_uint_eq(entitle_part_of_chunks(nodes, 3, k, "a", 6), 2);
 }
 END_TEST
 
@@ -501,6 +519,7 @@ int main(void)
 	tcase_add_test(tc, an_early_tier_takes_everything_but_the_guarantees);
 	tcase_add_test(tc, a_slot_without_a_node_claims_a_part_of_each);
 	tcase_add_test(tc, parts_sum_to_the_whole_and_keep_min_below_max);
+	tcase_add_test(tc, parts_fall_on_the_nodes_that_have_something);
 	tcase_add_test(tc, single_chunks_of_many_slots_spread_over_the_nodes);
 	tcase_add_test(tc, pools_get_their_min_and_share_the_rest);
 	tcase_add_test(tc, a_pool_on_any_node_uses_only_nodes_with_huge_pages);

@@ -103,14 +103,17 @@ START_TEST(tables_by_hand)
 		{ "a floor above the share", 100, 0, { { "a", 1, 70, NO_CAP, 70 },
 						       { "b", 1, 0, NO_CAP, 15 },
 						       { "c", 1, 0, NO_CAP, 15 } } },
-		{ "a cap below the share", 100, 0, { { "a", 1, 0, 10, 10 }, { "b", 1, 0, NO_CAP, 45 },
+		{ "a cap below the share", 100, 0, { { "a", 1, 0, 10, 10 },
+						     { "b", 1, 0, NO_CAP, 45 },
 						     { "c", 1, 0, NO_CAP, 45 } } },
 		{ "a cap that frees what lifts a floor", 100, 0, { { "a", 8, 0, 20, 20 },
 								   { "b", 1, 30, NO_CAP, 40 },
 								   { "c", 1, 0, NO_CAP, 40 } } },
 		{ "all capped", 100, 0, { { "a", 1, 0, 10, 10 }, { "b", 9, 0, 20, 20 } } },
-		{ "mins use it up", 100, 0, { { "a", 9, 60, NO_CAP, 60 }, { "b", 1, 40, 50, 40 } } },
-		{ "mins too large", 99, -ERANGE, { { "a", 9, 60, NO_CAP, 7 }, { "b", 1, 40, 50, 7 } } },
+		{ "mins use it up", 100, 0, { { "a", 9, 60, NO_CAP, 60 },
+					      { "b", 1, 40, 50, 40 } } },
+		{ "mins too large", 99, -ERANGE, { { "a", 9, 60, NO_CAP, 7 },
+						   { "b", 1, 40, 50, 7 } } },
 		{ "remainder by name", 10, 0, { { "c", 1, 0, NO_CAP, 3 }, { "a", 1, 0, NO_CAP, 4 },
 						{ "b", 1, 0, NO_CAP, 3 } } },
 		{ "remainder by fraction", 10, 0, { { "a", 1, 0, NO_CAP, 1 },   /* 1.43 */
@@ -189,8 +192,8 @@ START_TEST(flinks_published_cases_give_the_same_totals)
 						    rows[i].max[j], 0 };
 		ck_assert_int_eq(maxmin_divide(claims, rows[i].n, rows[i].total), 0);
 		for (size_t j = 0; j < rows[i].n; j++)
-			ck_assert_msg(claims[j].share == rows[i].share[j], "row %zu pool %zu: %llu", i,
-				      j, (unsigned long long)claims[j].share);
+			ck_assert_msg(claims[j].share == rows[i].share[j], "row %zu pool %zu: %llu",
+				      i, j, (unsigned long long)claims[j].share);
 	}
 	/* "Insufficient number of network buffers" */
 	ck_assert_int_eq(maxmin_divide((struct claim[]){ { "a", 1, 600, NO_CAP, 0 },
@@ -315,6 +318,7 @@ START_TEST(random_cases_conserve_bound_and_do_not_depend_on_order)
 	for (int i = 0; i < CASES; i++) {
 		size_t n = random_claims(claims, &total);
 		int r = maxmin_divide(claims, n, total);
+		u128 most;
 
 		if (sum_min(claims, n) > total) {
 			ck_assert_int_eq(r, -ERANGE);
@@ -323,8 +327,8 @@ START_TEST(random_cases_conserve_bound_and_do_not_depend_on_order)
 		}
 		ck_assert_int_eq(r, 0);
 		divided++;
-		ck_assert_uint_eq(sum_of_shares(claims, n),
-				  sum_max(claims, n) < total ? (uint64_t)sum_max(claims, n) : total);
+		most = sum_max(claims, n);
+		ck_assert_uint_eq(sum_of_shares(claims, n), most < total ? (uint64_t)most : total);
 		for (size_t j = 0; j < n; j++) {
 			REQUIRE(claims[j].share >= claims[j].min);
 			REQUIRE(claims[j].share <= claims[j].max);
@@ -348,13 +352,14 @@ START_TEST(more_weight_or_more_total_never_gives_less_but_for_rounding)
 	uint64_t total;
 
 	random_state = 3;
-	for (int i = 0; i < CASES; i++) {
+	for (int i = 0; i < CASES / 3; i++) {
 		size_t n = random_claims(claims, &total), who = random_below(n);
 
 		if (maxmin_divide(claims, n, total) < 0)
 			continue;
 		memcpy(other, claims, sizeof(other));
-		other[who].weight = MIN(other[who].weight + 1 + random_below(20), MAXMIN_WEIGHT_MAX);
+		other[who].weight += 1 + random_below(20);
+		other[who].weight = MIN(other[who].weight, MAXMIN_WEIGHT_MAX);
 		ck_assert_int_eq(maxmin_divide(other, n, total), 0);
 		ck_assert_uint_ge(other[who].share + 1, claims[who].share);
 		for (size_t j = 0; j < n; j++)
@@ -377,7 +382,7 @@ START_TEST(unclamped_shares_are_within_one_unit_of_lambda_times_weight)
 	uint64_t total;
 
 	random_state = 4;
-	for (int i = 0; i < CASES; i++) {
+	for (int i = 0; i < CASES / 3; i++) {
 		size_t n = random_claims(claims, &total);
 		u128 weights = 0;
 
@@ -423,7 +428,7 @@ START_TEST(ten_thousand_claims_take_a_few_milliseconds)
 		best_us = MIN(best_us, us);
 	}
 	ck_assert_uint_eq(sum_of_shares(claims, n), UINT64_C(1) << 41);
-	/* 2 ms when optimised; the bound leaves room for sanitizers and a loaded machine, and
+	/* 5 ms when optimised; the bound leaves room for sanitizers and a loaded machine, and
 	 * still fails anything quadratic */
 	ck_assert_uint_lt(best_us, 200000);
 	free(many);

@@ -31,8 +31,9 @@ static void check_rows(parser *parse, const struct row *rows, size_t n)
 		if (r < 0)
 			ck_assert_uint_eq(value, UNTOUCHED);
 		else
-			ck_assert_msg(value == rows[i].value, "\"%s\": %llu, not %llu", rows[i].text,
-				      (unsigned long long)value, (unsigned long long)rows[i].value);
+			ck_assert_msg(value == rows[i].value, "\"%s\": %llu, not %llu",
+				      rows[i].text, (unsigned long long)value,
+				      (unsigned long long)rows[i].value);
 	}
 }
 

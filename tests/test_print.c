@@ -37,18 +37,18 @@ static sd_json_variant *parse(const char *text)
 	return v;
 }
 
-#define EXPECT_OUTPUT(expected, call)                                 \
-	do {                                                          \
-		char *text_ = NULL;                                   \
-		size_t size_;                                         \
-		FILE *out = open_memstream(&text_, &size_);           \
-		ck_assert_ptr_nonnull(out);                           \
-		call;                                                 \
-		ck_assert_int_eq(fclose(out), 0);                     \
-		if (strcmp(text_, expected) != 0) /* check cuts long texts */ \
+#define EXPECT_OUTPUT(expected, call)                                              \
+	do {                                                                       \
+		char *text_ = NULL;                                                \
+		size_t size_;                                                      \
+		FILE *out = open_memstream(&text_, &size_);                        \
+		ck_assert_ptr_nonnull(out);                                        \
+		call;                                                              \
+		ck_assert_int_eq(fclose(out), 0);                                  \
+		if (strcmp(text_, expected) != 0) /* check cuts long texts */      \
 			fprintf(stderr, "got:\n%sexpected:\n%s", text_, expected); \
-		ck_assert(strcmp(text_, expected) == 0);              \
-		free(text_);                                          \
+		ck_assert(strcmp(text_, expected) == 0);                           \
+		free(text_);                                                       \
 	} while (0)
 
 static struct table *small_table(void)
@@ -120,10 +120,14 @@ START_TEST(durations_have_two_units_at_most)
 		uint64_t usec;
 		const char *text;
 	} cases[] = {
-		{ 0, "0ms" },          { 999999, "999ms" },
-		{ 1000000, "1s" },     { 59999999, "59s" },
-		{ 60000000, "1m00s" }, { 3599000000, "59m59s" },
-		{ 3600000000, "1h00m" }, { UINT64_C(86400000000), "1d00h" },
+		{ 0, "0ms" },
+		{ 999999, "999ms" },
+		{ 1000000, "1s" },
+		{ 59999999, "59s" },
+		{ 60000000, "1m00s" },
+		{ 3599000000, "59m59s" },
+		{ 3600000000, "1h00m" },
+		{ UINT64_C(86400000000), "1d00h" },
 		{ UINT64_C(183600000000), "2d03h" },
 	};
 	char text[FORMAT_DURATION_MAX];
@@ -141,12 +145,11 @@ START_TEST(slots_show_what_is_pending_and_survive_missing_fields)
 	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slots = NULL;
 
 	ck_assert_int_ge(sd_json_variant_new_array(&slots, (sd_json_variant *[]){ a, b }, 2), 0);
-	EXPECT_OUTPUT(
-		"NAME    NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  PROCS  STATE\n"
-		"ingest     0     1     300  64M   300M   245M  max  4M/8M      2  "
-		"running; share 245M->300M, 5s\n"
-		"x        any     0     100    0      0      0  max      -      0  empty\n",
-		ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
+	EXPECT_OUTPUT("NAME    NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  PROCS  STATE\n"
+		      "ingest     0     1     300  64M   300M   245M  max  4M/8M      2  "
+		      "running; share 245M->300M, 5s\n"
+		      "x        any     0     100    0      0      0  max      -      0  empty\n",
+		      ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
 	EXPECT_OUTPUT("NAME    NODE  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  STATE\n"
 		      "ingest     0     300  64M   300M   245M  max  4M/8M  "
 		      "running; share 245M->300M, 5s\n"
@@ -164,19 +167,21 @@ END_TEST
 
 START_TEST(nodes_show_budgets_and_huge_pages)
 {
-	CLEANUP(sd_json_variant_unrefp) sd_json_variant *nodes = parse(
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *nodes = parse(
 		"[{\"node\":0,\"budgetBytes\":419430400,\"reserveBytes\":8388608,"
 		"\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,\"hugePages\":64,"
 		"\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24},"
 		"{\"node\":null}]");
 
-	EXPECT_OUTPUT("NODE  BUDGET  RESERVE  GUARANTEED  USAGE  SLOTS  HUGEPAGES  GRANTED  PROMISED  "
-		      "FREE\n"
-		      "0       400M       8M         64M   256M      2         64       24        10  "
-		      "  40\n"
-		      "any        0        0           0      0      0          0        0         0  "
-		      "   0\n",
-		      ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0));
+	EXPECT_OUTPUT(
+		"NODE  BUDGET  RESERVE  GUARANTEED  USAGE  SLOTS  HUGEPAGES  GRANTED  PROMISED  "
+		"FREE\n"
+		"0       400M       8M         64M   256M      2         64       24        10  "
+		"  40\n"
+		"any        0        0           0      0      0          0        0         0  "
+		"   0\n",
+		ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0));
 }
 END_TEST
 
@@ -240,8 +245,8 @@ START_TEST(each_error_is_a_sentence_and_an_exit_status)
 			"{\"message\":\"node 0 has 90M left, 100M wanted\",\"neededBytes\":1}",
 			TMCTL_REFUSED, "refused: node 0 has 90M left, 100M wanted");
 	expect_sentence("io.taskmem.Refused",
-			"{\"message\":\"\",\"neededBytes\":1048576,\"availableBytes\":0}", TMCTL_REFUSED,
-			"refused: needed 1M, available 0");
+			"{\"message\":\"\",\"neededBytes\":1048576,\"availableBytes\":0}",
+			TMCTL_REFUSED, "refused: needed 1M, available 0");
 	expect_sentence("io.taskmem.NoHugePages",
 			"{\"message\":\"none left\",\"wantedChunks\":4,\"availableChunks\":1}",
 			TMCTL_REFUSED, "refused: none left (4 huge pages wanted, 1 available)");
@@ -250,15 +255,18 @@ START_TEST(each_error_is_a_sentence_and_an_exit_status)
 	expect_sentence("io.taskmem.SlotBusy", "{\"name\":\"a\",\"processes\":3}", TMCTL_FAILED,
 			"slot \"a\" still has 3 processes; end them, or kill them with: "
 			"tmctl rm --kill a");
-	expect_sentence("io.taskmem.Failed", "{\"message\":\"disk full\"}", TMCTL_FAILED, "disk full");
-	expect_sentence("org.varlink.service.PermissionDenied", "{}", TMCTL_NOT_PERMITTED,
-			"not permitted: this takes root, a member of group taskmem or, for some changes, "
-			"the slot's owner");
+	expect_sentence("io.taskmem.Failed", "{\"message\":\"disk full\"}", TMCTL_FAILED,
+			"disk full");
+	expect_sentence(
+		"org.varlink.service.PermissionDenied", "{}", TMCTL_NOT_PERMITTED,
+		"not permitted: this takes root, a member of group taskmem or, for some changes, "
+		"the slot's owner");
 	expect_sentence("io.systemd.Disconnected", "{}", TMCTL_NO_DAEMON,
 			"the daemon went away; see: systemctl status taskmemd");
-	expect_sentence("org.varlink.service.MethodNotFound", "{}", TMCTL_FAILED,
-			"the daemon answered org.varlink.service.MethodNotFound; is it of the same version "
-			"as tmctl?");
+	expect_sentence(
+		"org.varlink.service.MethodNotFound", "{}", TMCTL_FAILED,
+		"the daemon answered org.varlink.service.MethodNotFound; is it of the same version "
+		"as tmctl?");
 }
 END_TEST
 
@@ -267,8 +275,9 @@ START_TEST(a_daemon_that_is_down_and_a_locked_socket_differ)
 	char text[CLIENT_TEXT_MAX];
 
 	ck_assert_int_eq(client_explain_errno(-ENOENT, "/s", text, sizeof(text)), TMCTL_NO_DAEMON);
-	ck_assert_str_eq(text, "the daemon cannot be reached at /s: No such file or directory; see: "
-			       "systemctl status taskmemd");
+	ck_assert_str_eq(text,
+			 "the daemon cannot be reached at /s: No such file or directory; see: "
+			 "systemctl status taskmemd");
 	ck_assert_int_eq(client_explain_errno(-ETIME, "/s", text, sizeof(text)), TMCTL_NO_DAEMON);
 	ck_assert_int_eq(client_explain_errno(-EACCES, "/s", text, sizeof(text)),
 			 TMCTL_NOT_PERMITTED);

@@ -127,6 +127,25 @@ START_TEST(the_rate_forgets_an_old_speed_in_about_five_seconds)
 }
 END_TEST
 
+START_TEST(a_staircase_of_chunks_gives_a_steady_time_of_arrival)
+{
+	uint64_t now = 0, usage = 1000 * M;
+
+	progress_start(&p, 1000 * M, 0, now);
+	for (int i = 0; i < 80; i++) { /* 10 M at every second quarter: 20 M/s */
+		now += 250 * MS;
+		usage -= i % 2 ? 10 * M : 0;
+		progress_sample(&p, now, usage);
+		if (i >= 40) {
+			uint64_t eta = progress_report(&p).eta_ns, right = usage / M * S / 20;
+
+			ck_assert_uint_gt(eta, right * 3 / 4);
+			ck_assert_uint_lt(eta, right * 5 / 4);
+		}
+	}
+}
+END_TEST
+
 START_TEST(samples_at_one_instant_only_replace_each_other)
 {
 	progress_start(&p, 100 * M, 200 * M, S);
@@ -149,6 +168,7 @@ int main(void)
 	tcase_add_test(tc, a_share_that_nobody_takes_away_is_flat_too);
 	tcase_add_test(tc, the_wrong_direction_has_no_time_of_arrival);
 	tcase_add_test(tc, the_rate_forgets_an_old_speed_in_about_five_seconds);
+	tcase_add_test(tc, a_staircase_of_chunks_gives_a_steady_time_of_arrival);
 	tcase_add_test(tc, samples_at_one_instant_only_replace_each_other);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);

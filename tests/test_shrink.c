@@ -746,7 +746,7 @@ START_TEST(any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed)
 		is_through = run(&m, 120);
 		check_harmless(&m);
 		if (must_be && !is_through)
-			ck_abort_msg("case %d: %lluM of %lluM, refault %lluM/s, reclaim %lluM/s: %s",
+			ck_abort_msg("case %d: %lluM of %lluM, refault %llu, reclaim %llu M/s: %s",
 				     i, (unsigned long long)(usage(&m) / M),
 				     (unsigned long long)(target / M),
 				     (unsigned long long)(m.refault_rate / M),

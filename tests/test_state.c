@@ -46,7 +46,8 @@ static struct state *sample_state(void)
 {
 	struct slot_policy join = slot_of("join", 1, 64 * M, BYTES_UNLIMITED);
 	struct slot_policy ingest = slot_of("ingest", 0, 0, 256 * M);
-	struct slot_policy sink = slot_of("sink", NODE_ANY, (UINT64_C(1) << 53) + 1, UINT64_C(1) << 60);
+	struct slot_policy sink =
+		slot_of("sink", NODE_ANY, (UINT64_C(1) << 53) + 1, UINT64_C(1) << 60);
 	struct state *state = state_new();
 
 	ck_assert_int_eq(state_put(state, &join), 0);
@@ -126,7 +127,8 @@ START_TEST(slots_come_and_go_in_any_order)
 		if (state->n_slots != n || !!state_find(state, name) != is_there[k])
 			ck_abort_msg("after %d changes", i);
 		for (size_t j = 1; j < n; j++)
-			if (strcmp(state->slots[j - 1].policy.name, state->slots[j].policy.name) >= 0)
+			if (strcmp(state->slots[j - 1].policy.name,
+				   state->slots[j].policy.name) >= 0)
 				ck_abort_msg("not sorted after %d changes", i);
 	}
 	state_free(state);
@@ -247,13 +249,14 @@ END_TEST
 
 START_TEST(unknown_fields_survive_a_rewrite)
 {
+	static const char body[] =
+		"{\"slots\":[" SLOT(",\"colour\":{\"red\":1}") "],\"later\":[1,2]}";
 	struct slot_policy changed = slot_of("a", 0, 0, 1 * M);
 	struct state *state;
 	char *text;
 	size_t len;
 
-	ck_assert_int_eq(decode_body("{\"slots\":[" SLOT(",\"colour\":{\"red\":1}") "],\"later\":[1,2]}",
-				     &state), STATE_OK);
+	ck_assert_int_eq(decode_body(body, &state), STATE_OK);
 	ck_assert_uint_eq(state->n_slots, 1);
 	ck_assert_int_eq(state->slots[0].policy.node, NODE_ANY);
 	ck_assert_int_eq(state_put(state, &changed), 0);
@@ -334,7 +337,8 @@ static char *sample_with(const char *field, const char *value)
 		if (is_it && !value)
 			continue;
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\"%s\":%s",
-					len ? "," : "{", fields[i][0], is_it ? value : fields[i][1]);
+					len ? "," : "{", fields[i][0],
+					is_it ? value : fields[i][1]);
 	}
 	snprintf(text + len, sizeof(text) - len, "}");
 	return text;
@@ -367,7 +371,8 @@ START_TEST(a_policy_from_json_is_never_trusted)
 		{ "tier", "4", "field tier is above 3" },
 		{ "minBytes", "null", "field minBytes is no whole number" },
 		{ "minBytes", "3000000", "min=3000000 is above max=2M: raise max or lower min" },
-		{ "minBytes", "18446744073709551615", "field minBytes is above 2305843009213693952" },
+		{ "minBytes", "18446744073709551615",
+		  "field minBytes is above 2305843009213693952" },
 		{ "maxBytes", "18446744073709551616", "field maxBytes is no whole number" },
 		{ "poolMinBytes", "1048576",
 		  "pool=1M is not a multiple of 2M, the size of a huge page" },

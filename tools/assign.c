@@ -101,10 +101,12 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 	snprintf(text, sizeof(text), "%.*s", len, word);
 	meant = nearest_word(text, names);
 	if (meant)
-		return fail(error, "%.100s: there is no key \"%s\"; did you mean \"%s\"?", word, text,
-			    meant);
-	return fail(error, "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max owner", word, text, verb == ASSIGN_ADD ? " node" : "");
+		return fail(error, "%.100s: there is no key \"%s\"; did you mean \"%s\"?", word,
+			    text, meant);
+	return fail(error,
+		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
+		    "pool-max owner",
+		    word, text, verb == ASSIGN_ADD ? " node" : "");
 }
 
 static int parse_user(const char *text, uint64_t *ret)
@@ -135,17 +137,14 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 
 		return r == 0 && *ret < key->low ? -ERANGE : r;
 	}
-	case KIND_BYTES:
-		return parse_bytes(text, ret);
-	case KIND_BYTES_OR_MAX:
-		return parse_bytes_or_max(text, ret);
+	case KIND_BYTES: return parse_bytes(text, ret);
+	case KIND_BYTES_OR_MAX: return parse_bytes_or_max(text, ret);
 	case KIND_CHUNKS: {
 		int r = parse_bytes(text, ret);
 
 		return r == 0 && *ret % TM_CHUNK_BYTES ? -EINVAL : r;
 	}
-	case KIND_USER:
-		return parse_user(text, ret);
+	case KIND_USER: return parse_user(text, ret);
 	}
 	return -EINVAL;
 }

@@ -33,7 +33,8 @@ int client_explain_errno(int error, const char *socket, char *text, size_t size)
 	case ETIME:
 	case ETIMEDOUT:
 		snprintf(text, size,
-			 "the daemon at %s does not answer; see: systemctl status taskmemd", socket);
+			 "the daemon at %s does not answer; see: systemctl status taskmemd",
+			 socket);
 		return TMCTL_NO_DAEMON;
 	case ECONNRESET:
 	case EPIPE:
@@ -71,7 +72,8 @@ static int explain_own(const char *id, sd_json_variant *params, char *text, size
 	const char *message = field_text(params, "message", "no reason was given");
 
 	if (strcmp(id, "NoSuchSlot") == 0) {
-		snprintf(text, size, "there is no slot \"%s\"; \"tmctl list\" shows the slots", name);
+		snprintf(text, size, "there is no slot \"%s\"; \"tmctl list\" shows the slots",
+			 name);
 		return TMCTL_NO_SLOT;
 	}
 	if (strcmp(id, "Refused") == 0) {
@@ -79,8 +81,9 @@ static int explain_own(const char *id, sd_json_variant *params, char *text, size
 		return TMCTL_REFUSED;
 	}
 	if (strcmp(id, "NoHugePages") == 0) {
-		snprintf(text, size, "refused: %s (%" PRIu64 " huge pages wanted, %" PRIu64
-			 " available)", message, field_u64(params, "wantedChunks", 0),
+		snprintf(text, size,
+			 "refused: %s (%" PRIu64 " huge pages wanted, %" PRIu64 " available)",
+			 message, field_u64(params, "wantedChunks", 0),
 			 field_u64(params, "availableChunks", 0));
 		return TMCTL_REFUSED;
 	}
@@ -90,15 +93,20 @@ static int explain_own(const char *id, sd_json_variant *params, char *text, size
 		return TMCTL_USAGE;
 	}
 	if (strcmp(id, "SlotBusy") == 0) {
-		snprintf(text, size, "slot \"%s\" still has %" PRIu64 " processes; end them, or kill "
-			 "them with: tmctl rm --kill %s", name, field_u64(params, "processes", 0), name);
+		snprintf(text, size,
+			 "slot \"%s\" still has %" PRIu64 " processes; end them, or kill "
+			 "them with: tmctl rm --kill %s",
+			 name, field_u64(params, "processes", 0), name);
 		return TMCTL_FAILED;
 	}
 	if (strcmp(id, "SlotExists") == 0)
-		snprintf(text, size, "slot \"%s\" exists already with other values: %s; change it with: "
-			 "tmctl set %s", name, message, name);
+		snprintf(text, size,
+			 "slot \"%s\" exists already with other values: %s; change it with: "
+			 "tmctl set %s",
+			 name, message, name);
 	else
-		snprintf(text, size, "%s", strcmp(message, "no reason was given") == 0 ? id : message);
+		snprintf(text, size, "%s",
+			 strcmp(message, "no reason was given") == 0 ? id : message);
 	return TMCTL_FAILED;
 }
 
@@ -109,7 +117,8 @@ int client_explain(const char *error_id, sd_json_variant *params, char *text, si
 	if (strncmp(error_id, CLIENT_INTERFACE, prefix) == 0)
 		return explain_own(error_id + prefix, params, text, size);
 	if (strcmp(error_id, SD_VARLINK_ERROR_PERMISSION_DENIED) == 0) {
-		snprintf(text, size, "not permitted: this takes root, a member of group taskmem or, "
+		snprintf(text, size,
+			 "not permitted: this takes root, a member of group taskmem or, "
 			 "for some changes, the slot's owner");
 		return TMCTL_NOT_PERMITTED;
 	}
@@ -123,7 +132,8 @@ int client_explain(const char *error_id, sd_json_variant *params, char *text, si
 		snprintf(text, size, "the daemon went away; see: systemctl status taskmemd");
 		return TMCTL_NO_DAEMON;
 	}
-	snprintf(text, size, "the daemon answered %s; is it of the same version as tmctl?", error_id);
+	snprintf(text, size, "the daemon answered %s; is it of the same version as tmctl?",
+		 error_id);
 	return TMCTL_FAILED;
 }
 

@@ -86,7 +86,8 @@ static int source_add(struct source *source, const char *path)
 
 static int source_add_default(struct source *source)
 {
-	static const char *const names[] = { "GPL-3", "LGPL-2.1", "Apache-2.0", "MPL-1.1", "GFDL-1.3" };
+	static const char *const names[] = { "GPL-3", "LGPL-2.1", "Apache-2.0", "MPL-1.1",
+					     "GFDL-1.3" };
 	int r;
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -150,7 +151,8 @@ static int serve_block(const struct source *source, struct peer *peer)
 static void report_peer(const struct peer *peer, size_t index)
 {
 	printf("{\"connection\":%zu,\"bytes\":%" PRIu64 ",\"lines\":%" PRIu64
-	       ",\"crc32\":\"%08" PRIx32 "\"}\n", index, peer->bytes, peer->lines, peer->crc32);
+	       ",\"crc32\":\"%08" PRIx32 "\"}\n",
+	       index, peer->bytes, peer->lines, peer->crc32);
 	fflush(stdout);
 }
 
@@ -185,7 +187,8 @@ static int serve_all(const struct source *source, struct peer *peers, size_t n_p
 static int listen_at(uint16_t port)
 {
 	/* one socket for both families */
-	const struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htobe16(port),
+	const struct sockaddr_in6 address = { .sin6_family = AF_INET6,
+					      .sin6_port = htobe16(port),
 					      .sin6_addr = IN6ADDR_ANY_INIT };
 	const struct sockaddr_in address4 = { .sin_family = AF_INET, .sin_port = htobe16(port) };
 	const struct sockaddr *any = (const struct sockaddr *)&address;
@@ -291,7 +294,8 @@ static int count_main(void)
 		sum = crc32_z(sum, (const Bytef *)block, (size_t)n);
 	}
 	printf("{\"bytes\":%" PRIu64 ",\"lines\":%" PRIu64 ",\"words\":%" PRIu64
-	       ",\"crc32\":\"%08lx\"}\n", bytes, lines, words, sum);
+	       ",\"crc32\":\"%08lx\"}\n",
+	       bytes, lines, words, sum);
 	return EXIT_SUCCESS;
 }
 
@@ -365,7 +369,8 @@ static int hog_run(struct hog *hog, uint64_t seconds, uint64_t pace)
 		uint64_t before = hog->ops;
 
 		hog_second(hog, pace, begin_ns + second * NS_PER_SEC);
-		printf("{\"second\":%" PRIu64 ",\"ops\":%" PRIu64 ",\"residentBytes\":%" PRIu64 "}\n",
+		printf("{\"second\":%" PRIu64 ",\"ops\":%" PRIu64 ",\"residentBytes\":%" PRIu64
+		       "}\n",
 		       second, hog->ops - before, resident_bytes(hog));
 		if (fflush(stdout) != 0)
 			return fail("standard output", -errno);

@@ -50,7 +50,8 @@ static void on_close(struct tm_channel *channel, int error, void *userdata)
 
 /* "tmctl set words pool=4M" while we run: the library gives pages back as soon as the buffers
  * in them are released. A task that keeps buffers for long would release some of them now. */
-static void on_resize(struct tm_slot *slot, uint32_t old_chunks, uint32_t new_chunks, void *userdata)
+static void on_resize(struct tm_slot *slot, uint32_t old_chunks, uint32_t new_chunks,
+		      void *userdata)
 {
 	(void)slot;
 	(void)userdata;
@@ -85,8 +86,8 @@ int main(int argc, char *argv[])
 	r = tm_engine_new(pool, NULL, &handlers, &counts, &engine);
 	if (r < 0)
 		return fail("engine", r);
-	r = strcmp(argv[1], "listen") == 0 ? tm_engine_listen(engine, argv[2]) :
-					     tm_engine_connect(engine, argv[2], &channel);
+	r = strcmp(argv[1], "listen") == 0 ? tm_engine_listen(engine, argv[2])
+					   : tm_engine_connect(engine, argv[2], &channel);
 	while (r >= 0 && !counts.is_over)
 		r = tm_engine_run(engine, -1);
 	tm_engine_free(engine);

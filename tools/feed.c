@@ -356,8 +356,8 @@ int feed_describe_streams(const struct feed *feed, sd_json_variant **ret_array)
 			SD_JSON_BUILD_PAIR_UNSIGNED("bytes", stream->bytes),
 			SD_JSON_BUILD_PAIR_UNSIGNED("buffers", stream->buffers),
 			SD_JSON_BUILD_PAIR_STRING("crc32", sum),
-			SD_JSON_BUILD_PAIR_STRING(
-				"error", stream->error ? strerror(-stream->error) : ""));
+			SD_JSON_BUILD_PAIR_STRING("error",
+						  stream->error ? strerror(-stream->error) : ""));
 	}
 	if (r < 0)
 		return r;

@@ -23,12 +23,12 @@ struct feed_callbacks {
 };
 
 struct feed_totals {
-	uint64_t bytes;      /* in the pipe, without newlines_added */
+	uint64_t bytes; /* in the pipe, without newlines_added */
 	uint64_t buffers;
 	uint64_t streams;
 	uint64_t newlines_added; /* after a last line without one, when another stream followed */
 	uint64_t first_ns, last_ns; /* first push, last write; monotonic, 0: never */
-	uint32_t crc32;      /* of the bytes in the order they were written */
+	uint32_t crc32;             /* of the bytes in the order they were written */
 };
 
 /**

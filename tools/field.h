@@ -40,7 +40,7 @@ static inline sd_json_variant *field_array(sd_json_variant *object, const char *
 	return v && sd_json_variant_is_array(v) ? v : NULL;
 }
 
-#define FIELD_FOREACH(array, var)                                                          \
+#define FIELD_FOREACH(array, var)                                                           \
 	for (size_t var##_i_ = 0, var##_n_ = (array) ? sd_json_variant_elements(array) : 0; \
 	     var##_i_ < var##_n_ && ((var) = sd_json_variant_by_index(array, var##_i_));    \
 	     var##_i_++)

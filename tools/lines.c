@@ -32,8 +32,8 @@ size_t lines_cut(const struct lines *lines, const char *data, size_t len,
 
 	if (n_rest > lines->capacity)
 		n_cut = len;
-	ret_parts[0] = (struct iovec){ .iov_base = lines->kept,
-				       .iov_len = n_cut > 0 ? lines->n_kept : 0 };
+	ret_parts[0] =
+		(struct iovec){ .iov_base = lines->kept, .iov_len = n_cut > 0 ? lines->n_kept : 0 };
 	ret_parts[1] = (struct iovec){ .iov_base = (char *)data, .iov_len = n_cut };
 	return n_cut;
 }

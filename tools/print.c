@@ -113,8 +113,8 @@ static void choose(const struct table *table, const size_t widths[COLUMNS_MAX], 
 			if (!is_shown[c])
 				continue;
 			total += widths[c] + (total ? GAP : 0);
-			if (drop > 0 && (victim == table->n_columns ||
-					 drop > table->columns[victim].drop))
+			if (drop > 0 &&
+			    (victim == table->n_columns || drop > table->columns[victim].drop))
 				victim = c;
 		}
 		if (total <= width || victim == table->n_columns)

@@ -102,7 +102,8 @@ static void on_close(struct tm_channel *channel, int error, void *userdata)
 		error = 0;
 	if (error < 0) {
 		fprintf(stderr, "tmctl: connection %s: %s\n",
-			fed ? tm_channel_peer(channel) : stream->options->connect, strerror(-error));
+			fed ? tm_channel_peer(channel) : stream->options->connect,
+			strerror(-error));
 		if (!stream->error)
 			stream->error = error;
 	}
@@ -121,8 +122,10 @@ static int fail(const char *what, int error)
 static int attach_failed(const struct stream_options *options, int error)
 {
 	if (error == -ENOBUFS)
-		fprintf(stderr, "tmctl: slot \"%s\" has no huge pages for buffers now; give it some "
-			"with: tmctl set %s pool=8M\n", options->slot, options->slot);
+		fprintf(stderr,
+			"tmctl: slot \"%s\" has no huge pages for buffers now; give it some "
+			"with: tmctl set %s pool=8M\n",
+			options->slot, options->slot);
 	else
 		return fail("attaching to the slot", error);
 	return TMCTL_RUN_FAILED;
@@ -147,6 +150,17 @@ static int open_pool(struct stream *stream)
 	return r < 0 ? fail("opening the pool", r) : 0;
 }
 
+static int address_failed(const char *address, int error)
+{
+	if (error != -EINVAL)
+		return fail(address, error);
+	fprintf(stderr,
+		"tmctl: \"%s\" is no address; right are tcp:HOST:PORT, tcp:[V6]:PORT, "
+		"unix:/PATH and unix:@NAME\n",
+		address);
+	return TMCTL_RUN_FAILED;
+}
+
 static int open_engine(struct stream *stream)
 {
 	static const struct tm_handlers handlers = { on_open, on_data, on_close };
@@ -159,7 +173,8 @@ static int open_engine(struct stream *stream)
 		return fail("starting the receive engine", r);
 	if (tm_engine_get_kind(stream->engine) == TM_ENGINE_EPOLL) {
 		stream->engine_kind = "epoll";
-		fputs("tmctl: io_uring is not to be had here: receiving with epoll instead\n", stderr);
+		fputs("tmctl: receiving with epoll: io_uring is refused here, or TASKMEM_ENGINE says so\n",
+		      stderr);
 	} else {
 		stream->engine_kind = "io_uring";
 	}
@@ -167,7 +182,7 @@ static int open_engine(struct stream *stream)
 		r = tm_engine_listen(stream->engine, options->listen);
 	else
 		r = tm_engine_connect(stream->engine, options->connect, &channel);
-	return r < 0 ? fail(options->listen ? options->listen : options->connect, r) : 0;
+	return r < 0 ? address_failed(options->listen ? options->listen : options->connect, r) : 0;
 }
 
 /* Makes the pipe and starts writer and program. */
@@ -246,20 +261,20 @@ static int write_report(const struct stream *stream, const struct feed_totals *t
 	if (r < 0)
 		return r;
 	snprintf(sum, sizeof(sum), "%08x", totals->crc32);
-	r = sd_json_buildo(
-		&report, SD_JSON_BUILD_PAIR_STRING("slot", options->slot),
-		SD_JSON_BUILD_PAIR_STRING("engine", stream->engine_kind),
-		SD_JSON_BUILD_PAIR_UNSIGNED("bytes", totals->bytes),
-		SD_JSON_BUILD_PAIR_REAL("seconds", seconds_of(totals)),
-		SD_JSON_BUILD_PAIR_REAL("mibPerSecond", rate_of(totals)),
-		SD_JSON_BUILD_PAIR_UNSIGNED("buffers", totals->buffers),
-		SD_JSON_BUILD_PAIR_UNSIGNED("bufferBytes", options->buffer_bytes),
-		SD_JSON_BUILD_PAIR_UNSIGNED("connections", stream->n_connections),
-		SD_JSON_BUILD_PAIR_UNSIGNED("newlinesAdded", totals->newlines_added),
-		SD_JSON_BUILD_PAIR_STRING("crc32", sum),
-		SD_JSON_BUILD_PAIR_STRING("error", stream->error ? strerror(-stream->error) : ""),
-		SD_JSON_BUILD_PAIR_INTEGER("exitStatus", status),
-		SD_JSON_BUILD_PAIR_VARIANT("streams", streams));
+	r = sd_json_buildo(&report, SD_JSON_BUILD_PAIR_STRING("slot", options->slot),
+			   SD_JSON_BUILD_PAIR_STRING("engine", stream->engine_kind),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("bytes", totals->bytes),
+			   SD_JSON_BUILD_PAIR_REAL("seconds", seconds_of(totals)),
+			   SD_JSON_BUILD_PAIR_REAL("mibPerSecond", rate_of(totals)),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("buffers", totals->buffers),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("bufferBytes", options->buffer_bytes),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("connections", stream->n_connections),
+			   SD_JSON_BUILD_PAIR_UNSIGNED("newlinesAdded", totals->newlines_added),
+			   SD_JSON_BUILD_PAIR_STRING("crc32", sum),
+			   SD_JSON_BUILD_PAIR_STRING("error",
+						     stream->error ? strerror(-stream->error) : ""),
+			   SD_JSON_BUILD_PAIR_INTEGER("exitStatus", status),
+			   SD_JSON_BUILD_PAIR_VARIANT("streams", streams));
 	if (r >= 0)
 		r = sd_json_variant_dump(report, SD_JSON_FORMAT_NEWLINE, options->report, NULL);
 	if (r >= 0 && fflush(options->report) != 0)
@@ -276,10 +291,12 @@ static int conclude(const struct stream *stream, int status)
 	/* a single stream that broke must not look like one that ended */
 	if (status == 0 && stream->error && (stream->options->connect || stream->options->is_once))
 		status = TMCTL_RUN_FAILED;
-	fprintf(stderr, "tmctl: %" PRIu64 " bytes in %.2f s, %.1f MiB/s, %" PRIu64 " buffers, %" PRIu32
-		" connection%s, crc32 %08x, engine %s\n", totals.bytes, seconds_of(&totals),
-		rate_of(&totals), totals.buffers, stream->n_connections,
-		stream->n_connections == 1 ? "" : "s", totals.crc32, stream->engine_kind);
+	fprintf(stderr,
+		"tmctl: %" PRIu64 " bytes in %.2f s, %.1f MiB/s, %" PRIu64 " buffers, %" PRIu32
+		" connection%s, crc32 %08x, engine %s\n",
+		totals.bytes, seconds_of(&totals), rate_of(&totals), totals.buffers,
+		stream->n_connections, stream->n_connections == 1 ? "" : "s", totals.crc32,
+		stream->engine_kind);
 	if (!stream->options->report)
 		return status;
 	r = write_report(stream, &totals, status);

@@ -15,8 +15,8 @@ struct stream_options {
 	const char *socket;           /* of the daemon */
 	bool is_once;                 /* end with the first connection */
 	uint64_t buffer_bytes;
-	uint64_t max_buffers;         /* 0: all that the slot's share allows */
-	FILE *report;                 /* JSON; may be NULL */
+	uint64_t max_buffers; /* 0: all that the slot's share allows */
+	FILE *report;         /* JSON; may be NULL */
 	char *const *argv;
 };
 

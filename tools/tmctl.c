@@ -11,6 +11,7 @@
 
 #include "client.h"
 #include "nearest.h"
+#include "version.h"
 
 static const struct verb *const verbs[] = {
 	&verb_add, &verb_set, &verb_rm,     &verb_list, &verb_show,
@@ -124,7 +125,7 @@ int main(int argc, char *argv[])
 {
 	static const struct option table[] = { { "version", no_argument, NULL, OPTION_OF_VERB },
 					       COMMON_OPTIONS };
-	static const struct verb self = { .name = "", .help = "" };
+	static const struct verb self = { .name = "" };
 	const char *socket = getenv("TASKMEM_SOCKET");
 	struct options options = { .socket = socket && *socket ? socket : CLIENT_SOCKET_DEFAULT,
 				   .has_header = true };

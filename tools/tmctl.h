@@ -38,10 +38,10 @@ struct verb {
 };
 
 extern const struct verb verb_add, verb_set, verb_rm, verb_list, verb_show; /* verb_slot.c */
-extern const struct verb verb_run;                                         /* verb_run.c */
-extern const struct verb verb_top;                                         /* verb_top.c */
-extern const struct verb verb_doctor, verb_info;                           /* verb_doctor.c */
-extern const struct verb verb_events;                                      /* verb_events.c */
+extern const struct verb verb_run;                                          /* verb_run.c */
+extern const struct verb verb_top;                                          /* verb_top.c */
+extern const struct verb verb_doctor, verb_info;                            /* verb_doctor.c */
+extern const struct verb verb_events;                                       /* verb_events.c */
 
 /* Codes of getopt_long() above any character; a verb's own begin at OPTION_OF_VERB. */
 enum {
@@ -52,11 +52,11 @@ enum {
 };
 
 /* The options that stand before or after the verb; the last entries of a verb's table. */
-#define COMMON_OPTIONS                                                   \
-	{ "json", no_argument, NULL, OPTION_JSON },                      \
-	{ "socket", required_argument, NULL, OPTION_SOCKET },            \
-	{ "no-header", no_argument, NULL, OPTION_NO_HEADER },            \
-	{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
+#define COMMON_OPTIONS                                                \
+	{ "json", no_argument, NULL, OPTION_JSON },                   \
+		{ "socket", required_argument, NULL, OPTION_SOCKET }, \
+		{ "no-header", no_argument, NULL, OPTION_NO_HEADER }, \
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
 
 /**
  * common_option() - take an option that every verb has

@@ -26,7 +26,10 @@ static bool print_check(sd_json_variant *check)
 	const char *remedy = field_text(check, "remedy", NULL);
 	bool is_missing = strcmp(status, "missing") == 0;
 
-	printf("%-4s %s: %s\n", is_missing ? "--" : strcmp(status, "ok") == 0 ? "ok" : "warn",
+	printf("%-4s %s: %s\n",
+	       is_missing                  ? "--"
+	       : strcmp(status, "ok") == 0 ? "ok"
+					   : "warn",
 	       field_text(check, "name", "?"), field_text(check, "detail", ""));
 	if (remedy)
 		printf("     %s\n", remedy);
@@ -93,8 +96,8 @@ static int ask_program(const struct options *options)
 	if (!path || !*path)
 		path = TASKMEMD_PATH;
 	if (!options->is_json) {
-		printf("warn daemon: not reachable at %s; checking with %s --check\n", options->socket,
-		       path);
+		printf("warn daemon: not reachable at %s; checking with %s --check\n",
+		       options->socket, path);
 		printf("     systemctl status taskmemd\n");
 		fflush(stdout);
 	}
@@ -121,21 +124,24 @@ static int doctor_main(struct options *options, int argc, char *argv[])
 	return status == 0 ? print_checks(options, reply) : status;
 }
 
+static const char doctor_help[] =
+	"Usage: tmctl doctor [--json]\n"
+	"Check what taskmem needs of this host: cgroup controllers, huge pages, io_uring and\n"
+	"so on. Lines begin with \"ok\", \"warn\" (works, but less well) or \"--\" (missing); the\n"
+	"indented line says how to get it. Without a running daemon they are made by\n"
+	"\"taskmemd --check\" ($TASKMEMD is the path of another one).\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl doctor\n"
+	"  tmctl doctor --json | jq '.checks[] | select(.status != \"ok\")'\n"
+	"\n"
+	"Exit status: 0 nothing is missing; 1 something is; 2 wrong usage; 3 neither the\n"
+	"daemon nor its program could be asked.\n";
+
 const struct verb verb_doctor = {
 	.name = "doctor",
 	.purpose = "say what this host offers and what is missing",
-	.help = "Usage: tmctl doctor [--json]\n"
-		"Check what taskmem needs of this host: cgroup controllers, huge pages, io_uring and\n"
-		"so on. Lines begin with \"ok\", \"warn\" (works, but less well) or \"--\" (missing); the\n"
-		"indented line says how to get it. Without a running daemon they are made by\n"
-		"\"taskmemd --check\" ($TASKMEMD is the path of another one).\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl doctor\n"
-		"  tmctl doctor --json | jq '.checks[] | select(.status != \"ok\")'\n"
-		"\n"
-		"Exit status: 0 nothing is missing; 1 something is; 2 wrong usage; 3 neither the\n"
-		"daemon nor its program could be asked.\n",
+	.help = doctor_help,
 	.run = doctor_main,
 };
 
@@ -157,25 +163,29 @@ static int info_main(struct options *options, int argc, char *argv[])
 	}
 	printf("taskmemd %s, up %s, at %s\n", field_text(reply, "version", "?"),
 	       format_duration(field_u64(reply, "uptimeUsec", 0), uptime), options->socket);
-	printf("limits   %s\n", field_bool(reply, "enforced", true) ?
-					"enforced" : "NOT enforced, pools only; see: tmctl doctor");
+	printf("limits   %s\n", field_bool(reply, "enforced", true)
+					? "enforced"
+					: "NOT enforced, pools only; see: tmctl doctor");
 	printf("cgroup   %s\n\n", field_text(reply, "cgroupPath", "?"));
 	r = view_nodes(field_array(reply, "nodes"), stdout, print_width(STDOUT_FILENO),
 		       options->has_header);
 	return r < 0 ? client_local_error(r) : TMCTL_DONE;
 }
 
+static const char info_help[] =
+	"Usage: tmctl info [--json]\n"
+	"Show the daemon's version, whether limits are enforced, where its cgroups are, and\n"
+	"the budgets and huge pages of the NUMA nodes. \"tmctl status\" is the same.\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl info\n"
+	"  tmctl info --json | jq .enforced\n"
+	"\n"
+	"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable.\n";
+
 const struct verb verb_info = {
 	.name = "info",
 	.purpose = "show the daemon and its budgets (also: status)",
-	.help = "Usage: tmctl info [--json]\n"
-		"Show the daemon's version, whether limits are enforced, where its cgroups are, and\n"
-		"the budgets and huge pages of the NUMA nodes. \"tmctl status\" is the same.\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl info\n"
-		"  tmctl info --json | jq .enforced\n"
-		"\n"
-		"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable.\n",
+	.help = info_help,
 	.run = info_main,
 };

@@ -110,11 +110,10 @@ static int watch_history(struct watch *watch, sd_varlink *link)
 static int events_main(struct options *options, int argc, char *argv[])
 {
 	enum { OPTION_FOLLOW = OPTION_OF_VERB, OPTION_SINCE_START };
-	static const struct option table[] = {
-		{ "follow", no_argument, NULL, OPTION_FOLLOW },
-		{ "since-start", no_argument, NULL, OPTION_SINCE_START },
-		COMMON_OPTIONS
-	};
+	static const struct option table[] = { { "follow", no_argument, NULL, OPTION_FOLLOW },
+					       { "since-start", no_argument, NULL,
+						 OPTION_SINCE_START },
+					       COMMON_OPTIONS };
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
 	struct watch watch = { .options = options };
 	bool must_follow = false, is_since_start = false;
@@ -153,21 +152,24 @@ static int events_main(struct options *options, int argc, char *argv[])
 	return watch.status;
 }
 
+static const char events_help[] =
+	"Usage: tmctl events [--follow [--since-start]] [--json]\n"
+	"Show the events the daemon keeps: the last 256 since it was started.\n"
+	"\n"
+	"  -f, --follow   show new events as they happen, until ^C\n"
+	"  --since-start  with --follow: the kept events first\n"
+	"  --json         one object per line\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl events\n"
+	"  tmctl events --follow --since-start\n"
+	"  tmctl events --follow --json | jq -r 'select(.slot == \"ingest\") | .message'\n"
+	"\n"
+	"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable, or went away.\n";
+
 const struct verb verb_events = {
 	.name = "events",
 	.purpose = "show what happened, and what happens",
-	.help = "Usage: tmctl events [--follow [--since-start]] [--json]\n"
-		"Show the events the daemon keeps: the last 256 since it was started.\n"
-		"\n"
-		"  -f, --follow   show new events as they happen, until ^C\n"
-		"  --since-start  with --follow: the kept events first\n"
-		"  --json         one object per line\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl events\n"
-		"  tmctl events --follow --since-start\n"
-		"  tmctl events --follow --json | jq -r 'select(.slot == \"ingest\") | .message'\n"
-		"\n"
-		"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable, or went away.\n",
+	.help = events_help,
 	.run = events_main,
 };

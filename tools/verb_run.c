@@ -64,8 +64,10 @@ static int verify_slot(const char *slot)
 
 	if (found && strcmp(found, slot) == 0)
 		return 0;
-	fprintf(stderr, "tmctl: the daemon moved this process, but it runs in cgroup \"%s\", not in "
-		"\"%s\"\n", found ? found : "?", slot);
+	fprintf(stderr,
+		"tmctl: the daemon moved this process, but it runs in cgroup \"%s\", not in "
+		"\"%s\"\n",
+		found ? found : "?", slot);
 	return TMCTL_RUN_FAILED;
 }
 
@@ -85,8 +87,8 @@ static int parse_buffer(const char *text, struct stream_options *stream)
 	    stream->buffer_bytes <= BUFFER_MAX &&
 	    (stream->buffer_bytes & (stream->buffer_bytes - 1)) == 0)
 		return -1;
-	return usage_error(&verb_run, "--buffer %s: a power of two from 4K to 1M; the default is 32K",
-			   text);
+	return usage_error(&verb_run,
+			   "--buffer %s: a power of two from 4K to 1M; the default is 32K", text);
 }
 
 static int parse_buffers(const char *text, struct stream_options *stream)
@@ -108,23 +110,13 @@ static int open_report(const char *path, FILE **ret_report)
 static int take_option(struct options *options, struct stream_options *stream, int code)
 {
 	switch (code) {
-	case OPTION_LISTEN:
-		stream->listen = optarg;
-		return -1;
-	case OPTION_CONNECT:
-		stream->connect = optarg;
-		return -1;
-	case OPTION_BUFFER:
-		return parse_buffer(optarg, stream);
-	case OPTION_BUFFERS:
-		return parse_buffers(optarg, stream);
-	case OPTION_REPORT:
-		return open_report(optarg, &stream->report);
-	case OPTION_ONCE:
-		stream->is_once = true;
-		return -1;
-	default:
-		return common_option(options, &verb_run, code);
+	case OPTION_LISTEN: stream->listen = optarg; return -1;
+	case OPTION_CONNECT: stream->connect = optarg; return -1;
+	case OPTION_BUFFER: return parse_buffer(optarg, stream);
+	case OPTION_BUFFERS: return parse_buffers(optarg, stream);
+	case OPTION_REPORT: return open_report(optarg, &stream->report);
+	case OPTION_ONCE: stream->is_once = true; return -1;
+	default: return common_option(options, &verb_run, code);
 	}
 }
 
@@ -188,34 +180,37 @@ static int run_main(struct options *options, int argc, char *argv[])
 	return stream_exec_failed(stream.argv[0], -errno);
 }
 
+static const char run_help[] =
+	"Usage: tmctl run SLOT [--] PROGRAM [ARGUMENT...]\n"
+	"       tmctl run SLOT --listen ADDR [--once] [OPTION...] -- PROGRAM [ARGUMENT...]\n"
+	"       tmctl run SLOT --connect ADDR [OPTION...] -- PROGRAM [ARGUMENT...]\n"
+	"Run a program in a slot: all of its memory is the slot's. With an address, bytes are\n"
+	"received into the slot's huge pages and fed to the program's standard input; a\n"
+	"program that reads slowly slows the senders down.\n"
+	"\n"
+	"ADDR is tcp:HOST:PORT, tcp:[V6]:PORT, unix:/PATH or unix:@NAME (abstract).\n"
+	"  --listen ADDR   take any number of connections; lines of different ones are not\n"
+	"                  mixed, unless a line is longer than a buffer\n"
+	"  --once          end with the first connection\n"
+	"  --connect ADDR  end with this connection\n"
+	"  --buffer SIZE   a power of two from 4K to 1M; default 32K\n"
+	"  --buffers N     use at most N buffers; default: all that the slot's pool gives\n"
+	"  --report FILE   write bytes, seconds, rate and checksums as JSON\n"
+	"\n"
+	"SIGTERM or ^C ends the stream: what was received is written, the program reads end of\n"
+	"file. A second signal, or the first after 30 seconds, is passed on to the program.\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl run batch -- make -j4\n"
+	"  tmctl run ingest --listen tcp:0.0.0.0:7000 -- python3 count_words.py\n"
+	"  tmctl run ingest --connect tcp:[::1]:7000 --report /tmp/r.json -- sort -u -o out\n"
+	"\n"
+	"Exit status: the program's own; 128+n if signal n ended it; 125 if tmctl failed or\n"
+	"the connection broke; 126 the program cannot be executed; 127 it is not found.\n";
+
 const struct verb verb_run = {
 	.name = "run",
 	.purpose = "run a program in a slot, and feed it from the network",
-	.help = "Usage: tmctl run SLOT [--] PROGRAM [ARGUMENT...]\n"
-		"       tmctl run SLOT --listen ADDR [--once] [OPTION...] -- PROGRAM [ARGUMENT...]\n"
-		"       tmctl run SLOT --connect ADDR [OPTION...] -- PROGRAM [ARGUMENT...]\n"
-		"Run a program in a slot: all of its memory is the slot's. With an address, bytes are\n"
-		"received into the slot's huge pages and fed to the program's standard input; a\n"
-		"program that reads slowly slows the senders down.\n"
-		"\n"
-		"ADDR is tcp:HOST:PORT, tcp:[V6]:PORT, unix:/PATH or unix:@NAME (abstract).\n"
-		"  --listen ADDR   take any number of connections; lines of different ones are not\n"
-		"                  mixed, unless a line is longer than a buffer\n"
-		"  --once          end with the first connection\n"
-		"  --connect ADDR  end with this connection\n"
-		"  --buffer SIZE   a power of two from 4K to 1M; default 32K\n"
-		"  --buffers N     use at most N buffers; default: all that the slot's pool gives\n"
-		"  --report FILE   write bytes, seconds, rate and checksums as JSON\n"
-		"\n"
-		"SIGTERM or ^C ends the stream: what was received is written, the program reads end of\n"
-		"file. A second signal, or the first after 30 seconds, is passed on to the program.\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl run batch -- make -j4\n"
-		"  tmctl run ingest --listen tcp:0.0.0.0:7000 -- python3 count_words.py\n"
-		"  tmctl run ingest --connect tcp:[::1]:7000 --report /tmp/r.json -- sort -u -o out\n"
-		"\n"
-		"Exit status: the program's own; 128+n if signal n ended it; 125 if tmctl failed or\n"
-		"the connection broke; 126 the program cannot be executed; 127 it is not found.\n",
+	.help = run_help,
 	.run = run_main,
 };

@@ -23,18 +23,18 @@
 /* The daemon's own control period is a second: asking more often shows nothing new. */
 #define WAIT_POLL_NS (NS_PER_SEC / 2)
 
-#define KEYS_HELP                                                                              \
-	"  weight=N      relative claim on memory that is contended, 1 to 10000; default 100\n"    \
-	"  min=SIZE      guarantee, never taken away; default 0\n"                                  \
-	"  max=SIZE      hard cap, or \"max\" for none but the node's budget; default max\n"        \
-	"  tier=N        priority class, 0 (served first) to 3; default 1\n"                        \
-	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"    \
+#define KEYS_HELP                                                                                \
+	"  weight=N      relative claim on memory that is contended, 1 to 10000; default 100\n"  \
+	"  min=SIZE      guarantee, never taken away; default 0\n"                               \
+	"  max=SIZE      hard cap, or \"max\" for none but the node's budget; default max\n"     \
+	"  tier=N        priority class, 0 (served first) to 3; default 1\n"                     \
+	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n" \
 	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"
 
 #define SIZES_HELP "SIZE is bytes, or a number with K, M, G or T (powers of 1024): 300M, 1.5G.\n"
 
-#define EXIT_HELP                                                                               \
-	"Exit status: 0 done; 1 failed; 2 wrong usage; 3 the daemon is not reachable;\n"          \
+#define EXIT_HELP                                                                        \
+	"Exit status: 0 done; 1 failed; 2 wrong usage; 3 the daemon is not reachable;\n" \
 	"4 not permitted; 5 no such slot; 6 refused: guarantees or huge pages do not fit.\n"
 
 /* "ingest: weight 300, share 300M, min 64M", then a line per pending change. */
@@ -46,8 +46,9 @@ static void print_outcome(sd_json_variant *slot)
 
 	if (n != UINT64_MAX)
 		snprintf(node, sizeof(node), "node %" PRIu64, n);
-	printf("%s: %s, weight %" PRIu64 ", min %s, share %s\n", field_text(slot, "name", "?"), node,
-	       field_u64(slot, "weight", 0), format_bytes(field_u64(slot, "minBytes", 0), min),
+	printf("%s: %s, weight %" PRIu64 ", min %s, share %s\n", field_text(slot, "name", "?"),
+	       node, field_u64(slot, "weight", 0),
+	       format_bytes(field_u64(slot, "minBytes", 0), min),
 	       format_bytes(field_u64(slot, "shareBytes", 0), share));
 	FIELD_FOREACH(field_array(slot, "pending"), pending) {
 		fputs("  pending: ", stdout);
@@ -91,22 +92,24 @@ static int add_main(struct options *options, int argc, char *argv[])
 	return TMCTL_DONE;
 }
 
+static const char add_help[] =
+	"Usage: tmctl add NAME [KEY=VALUE...]\n"
+	"Make a slot. The same slot with the same values again is no error.\n"
+	"\n"
+	"NAME: 1 to 63 of a-z 0-9 . _ - with a letter or digit first. Keys:\n" KEYS_HELP
+	"  node=N        NUMA node 0, 1, ... or \"any\"; default: the node with the most room\n"
+	"  owner=USER    who may run tasks in it and change its weight and max; default: you\n"
+	"\n" SIZES_HELP "\n"
+	"Examples:\n"
+	"  tmctl add ingest\n"
+	"  tmctl add ingest weight=200 min=64M max=1G owner=flink\n"
+	"  tmctl add join node=1 min=512M pool=32M pool-max=64M\n"
+	"\n" EXIT_HELP;
+
 const struct verb verb_add = {
 	.name = "add",
 	.purpose = "make a slot",
-	.help = "Usage: tmctl add NAME [KEY=VALUE...]\n"
-		"Make a slot. The same slot with the same values again is no error.\n"
-		"\n"
-		"NAME: 1 to 63 of a-z 0-9 . _ - with a letter or digit first. Keys:\n" KEYS_HELP
-		"  node=N        NUMA node 0, 1, ... or \"any\"; default: the node with the most room\n"
-		"  owner=USER    who may run tasks in it and change its weight and max; default: you\n"
-		"\n" SIZES_HELP
-		"\n"
-		"Examples:\n"
-		"  tmctl add ingest\n"
-		"  tmctl add ingest weight=200 min=64M max=1G owner=flink\n"
-		"  tmctl add join node=1 min=512M pool=32M pool-max=64M\n"
-		"\n" EXIT_HELP,
+	.help = add_help,
 	.run = add_main,
 };
 
@@ -161,8 +164,8 @@ static int wait_settled(const struct options *options, sd_varlink *link, const c
 			fflush(stdout);
 		}
 		if (mono_now_ns() - start >= timeout_ns) {
-			fprintf(stderr, "tmctl: after %s a change of \"%s\" is still pending\n", elapsed,
-				name);
+			fprintf(stderr, "tmctl: after %s a change of \"%s\" is still pending\n",
+				elapsed, name);
 			return TMCTL_FAILED;
 		}
 		nanosleep(&pause, NULL);
@@ -180,7 +183,8 @@ static int take_wait(int argc, char *argv[], uint64_t *ret_timeout_ns)
 	uint64_t timeout_ns = WAIT_DEFAULT_NS;
 
 	if (optarg && parse_duration_ns(optarg, &timeout_ns) < 0)
-		return usage_error(&verb_set, "--wait=%s: a time is 30, 30s, 2min or 500ms", optarg);
+		return usage_error(&verb_set, "--wait=%s: a time is 30, 30s, 2min or 500ms",
+				   optarg);
 	if (!optarg && optind < argc && parse_duration_ns(argv[optind], &timeout_ns) == 0)
 		optind++;
 	*ret_timeout_ns = timeout_ns;
@@ -222,27 +226,28 @@ static int set_main(struct options *options, int argc, char *argv[])
 	return wait_settled(options, link, argv[optind], timeout_ns);
 }
 
+static const char set_help[] =
+	"Usage: tmctl set NAME KEY=VALUE... [--wait[=TIME]]\n"
+	"Change a slot while its tasks run. Keys left out stay. Nothing is killed to make\n"
+	"room: what takes time is shown as pending, with the time it is expected to take.\n"
+	"\n"
+	"Keys:\n" KEYS_HELP "  owner=USER    administrators only\n"
+	"A slot's node cannot be changed.\n"
+	"\n"
+	"  --wait[=TIME]  show progress until nothing is pending; fail after TIME\n"
+	"                 (30, 30s, 2min; default 2min)\n"
+	"  --json         the reply to the change; with --wait the last state of the slot\n"
+	"\n" SIZES_HELP "\n"
+	"Examples:\n"
+	"  tmctl set ingest weight=300\n"
+	"  tmctl set ingest max=300M --wait\n"
+	"  tmctl set join pool=64M pool-max=128M --wait=30s\n"
+	"\n" EXIT_HELP;
+
 const struct verb verb_set = {
 	.name = "set",
 	.purpose = "change a slot while its tasks run",
-	.help = "Usage: tmctl set NAME KEY=VALUE... [--wait[=TIME]]\n"
-		"Change a slot while its tasks run. Keys left out stay. Nothing is killed to make\n"
-		"room: what takes time is shown as pending, with the time it is expected to take.\n"
-		"\n"
-		"Keys:\n" KEYS_HELP
-		"  owner=USER    administrators only\n"
-		"A slot's node cannot be changed.\n"
-		"\n"
-		"  --wait[=TIME]  show progress until nothing is pending; fail after TIME\n"
-		"                 (30, 30s, 2min; default 2min)\n"
-		"  --json         the reply to the change; with --wait the last state of the slot\n"
-		"\n" SIZES_HELP
-		"\n"
-		"Examples:\n"
-		"  tmctl set ingest weight=300\n"
-		"  tmctl set ingest max=300M --wait\n"
-		"  tmctl set join pool=64M pool-max=128M --wait=30s\n"
-		"\n" EXIT_HELP,
+	.help = set_help,
 	.run = set_main,
 };
 
@@ -282,18 +287,21 @@ static int rm_main(struct options *options, int argc, char *argv[])
 	return status;
 }
 
+static const char rm_help[] =
+	"Usage: tmctl rm NAME [--kill]\n"
+	"Remove a slot that no process runs in; its memory and huge pages are free for others.\n"
+	"\n"
+	"  --kill  kill the processes that run in it first\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl rm ingest\n"
+	"  tmctl rm ingest --kill\n"
+	"\n" EXIT_HELP;
+
 const struct verb verb_rm = {
 	.name = "rm",
 	.purpose = "remove a slot",
-	.help = "Usage: tmctl rm NAME [--kill]\n"
-		"Remove a slot that no process runs in; its memory and huge pages are free for others.\n"
-		"\n"
-		"  --kill  kill the processes that run in it first\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl rm ingest\n"
-		"  tmctl rm ingest --kill\n"
-		"\n" EXIT_HELP,
+	.help = rm_help,
 	.run = rm_main,
 };
 
@@ -328,23 +336,26 @@ static int list_main(struct options *options, int argc, char *argv[])
 	return r < 0 ? client_local_error(r) : TMCTL_DONE;
 }
 
+static const char list_help[] =
+	"Usage: tmctl list [--json] [--no-header]\n"
+	"Show all slots and, below, the NUMA nodes.\n"
+	"\n"
+	"Slots: MIN guarantee; SHARE what the slot gets when every slot is hungry; USAGE from\n"
+	"the kernel; MAX cap; POOL huge-page memory its tasks hold / may hold; STATE with\n"
+	"changes under way, such as \"running; share 245M->300M, 5s\".\n"
+	"Nodes: BUDGET what slots may have; GUARANTEED sum of MIN; HUGEPAGES of 2M, of them\n"
+	"GRANTED to tasks, PROMISED as guarantees, FREE in the kernel.\n"
+	"On a narrow terminal the less important columns are left out; --json has all.\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl list\n"
+	"  tmctl list --json | jq '.slots[] | select(.usageBytes > .shareBytes) | .name'\n"
+	"\n" EXIT_HELP;
+
 const struct verb verb_list = {
 	.name = "list",
 	.purpose = "show all slots and nodes",
-	.help = "Usage: tmctl list [--json] [--no-header]\n"
-		"Show all slots and, below, the NUMA nodes.\n"
-		"\n"
-		"Slots: MIN guarantee; SHARE what the slot gets when every slot is hungry; USAGE from\n"
-		"the kernel; MAX cap; POOL huge-page memory its tasks hold / may hold; STATE with\n"
-		"changes under way, such as \"running; share 245M->300M, 5s\".\n"
-		"Nodes: BUDGET what slots may have; GUARANTEED sum of MIN; HUGEPAGES of 2M, of them\n"
-		"GRANTED to tasks, PROMISED as guarantees, FREE in the kernel.\n"
-		"On a narrow terminal the less important columns are left out; --json has all.\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl list\n"
-		"  tmctl list --json | jq '.slots[] | select(.usageBytes > .shareBytes) | .name'\n"
-		"\n" EXIT_HELP,
+	.help = list_help,
 	.run = list_main,
 };
 
@@ -368,16 +379,19 @@ static int show_main(struct options *options, int argc, char *argv[])
 	return TMCTL_DONE;
 }
 
+static const char show_help[] =
+	"Usage: tmctl show NAME [--json]\n"
+	"Show all of one slot: its policy, its memory as the kernel's own files have it, its\n"
+	"pool with the nodes the pages are on, and changes under way.\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl show ingest\n"
+	"  tmctl show ingest --json | jq '.slots[0].kernelLowBytes'\n"
+	"\n" EXIT_HELP;
+
 const struct verb verb_show = {
 	.name = "show",
 	.purpose = "show one slot in full",
-	.help = "Usage: tmctl show NAME [--json]\n"
-		"Show all of one slot: its policy, its memory as the kernel's own files have it, its\n"
-		"pool with the nodes the pages are on, and changes under way.\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl show ingest\n"
-		"  tmctl show ingest --json | jq '.slots[0].kernelLowBytes'\n"
-		"\n" EXIT_HELP,
+	.help = show_help,
 	.run = show_main,
 };

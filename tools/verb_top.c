@@ -75,8 +75,7 @@ static int print_block(const struct options *options, const struct screen *scree
 		strftime(clock, sizeof(clock), "%H:%M:%S", &local);
 	fprintf(out, "tmctl top  %s  %zu slots%s%s\n\n", clock,
 		slots ? sd_json_variant_elements(slots) : 0,
-		is_enforced ? "" : "  limits are NOT enforced",
-		screen->is_raw ? "  q ends" : "");
+		is_enforced ? "" : "  limits are NOT enforced", screen->is_raw ? "  q ends" : "");
 	r = view_slots(slots, out, width, options->has_header);
 	fputc('\n', out);
 	if (r == 0)
@@ -168,11 +167,10 @@ static int open_signals(void)
 static int top_main(struct options *options, int argc, char *argv[])
 {
 	enum { OPTION_INTERVAL = OPTION_OF_VERB };
-	static const struct option table[] = {
-		{ "interval", required_argument, NULL, OPTION_INTERVAL },
-		{ "count", required_argument, NULL, 'n' },
-		COMMON_OPTIONS
-	};
+	static const struct option table[] = { { "interval", required_argument, NULL,
+						 OPTION_INTERVAL },
+					       { "count", required_argument, NULL, 'n' },
+					       COMMON_OPTIONS };
 	CLEANUP(fd_closep) int signal_fd = -1;
 	struct screen screen = {};
 	uint64_t interval_ns = INTERVAL_DEFAULT_NS, count = 0;
@@ -180,9 +178,12 @@ static int top_main(struct options *options, int argc, char *argv[])
 
 	while ((code = getopt_long(argc, argv, "hn:", table, NULL)) >= 0) {
 		if (code == OPTION_INTERVAL) {
-			if (parse_duration_ns(optarg, &interval_ns) < 0 || interval_ns < INTERVAL_MIN_NS)
-				return usage_error(&verb_top, "--interval %s: a time of at least 100ms "
-						   "is 1, 500ms or 2s", optarg);
+			if (parse_duration_ns(optarg, &interval_ns) < 0 ||
+			    interval_ns < INTERVAL_MIN_NS)
+				return usage_error(&verb_top,
+						   "--interval %s: a time of at least 100ms "
+						   "is 1, 500ms or 2s",
+						   optarg);
 		} else if (code == 'n') {
 			if (parse_u64(optarg, UINT32_MAX, &count) < 0 || count == 0)
 				return usage_error(&verb_top, "-n %s: a number from 1 on", optarg);
@@ -204,22 +205,25 @@ static int top_main(struct options *options, int argc, char *argv[])
 	return status;
 }
 
+static const char top_help[] =
+	"Usage: tmctl top [--interval TIME] [-n COUNT] [--json]\n"
+	"Show the tables of \"tmctl list\" again and again. On a terminal q or ^C ends;\n"
+	"elsewhere one block follows the other.\n"
+	"\n"
+	"  --interval TIME  time between two, from 100ms on (1, 500ms, 2s); default 1s\n"
+	"  -n, --count N    end after N; default: go on\n"
+	"  --json           one object per line, as of \"tmctl list --json\"\n"
+	"\n"
+	"Examples:\n"
+	"  tmctl top\n"
+	"  tmctl top -n 60 --interval 1s > load.txt\n"
+	"  tmctl top --json | jq -c '.slots[] | [.name, .usageBytes]'\n"
+	"\n"
+	"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable, or went away.\n";
+
 const struct verb verb_top = {
 	.name = "top",
 	.purpose = "watch slots and nodes",
-	.help = "Usage: tmctl top [--interval TIME] [-n COUNT] [--json]\n"
-		"Show the tables of \"tmctl list\" again and again. On a terminal q or ^C ends;\n"
-		"elsewhere one block follows the other.\n"
-		"\n"
-		"  --interval TIME  time between two, from 100ms on (1, 500ms, 2s); default 1s\n"
-		"  -n, --count N    end after N; default: go on\n"
-		"  --json           one object per line, as of \"tmctl list --json\"\n"
-		"\n"
-		"Examples:\n"
-		"  tmctl top\n"
-		"  tmctl top -n 60 --interval 1s > load.txt\n"
-		"  tmctl top --json | jq -c '.slots[] | [.name, .usageBytes]'\n"
-		"\n"
-		"Exit status: 0 done; 2 wrong usage; 3 the daemon is not reachable, or went away.\n",
+	.help = top_help,
 	.run = top_main,
 };

@@ -39,8 +39,7 @@ const char *view_pending(sd_json_variant *pending, char buf[static VIEW_PENDING_
 
 	snprintf(buf, VIEW_PENDING_MAX, "%s %s->%s%s%s", field_text(pending, "what", "?"),
 		 bytes_of(pending, "fromBytes", 0, from), bytes_of(pending, "toBytes", 0, to),
-		 usec == UNKNOWN ? "" : ", ",
-		 usec == UNKNOWN ? "" : format_duration(usec, eta));
+		 usec == UNKNOWN ? "" : ", ", usec == UNKNOWN ? "" : format_duration(usec, eta));
 	return buf;
 }
 
@@ -97,9 +96,9 @@ static void pool_cell(struct table *table, sd_json_variant *slot)
 int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_header)
 {
 	static const struct column columns[] = {
-		{ "NAME", false, 0 },  { "NODE", true, 6 },  { "TIER", true, 8 },
-		{ "WEIGHT", true, 2 }, { "MIN", true, 3 },   { "SHARE", true, 0 },
-		{ "USAGE", true, 0 },  { "MAX", true, 5 },   { "POOL", true, 4 },
+		{ "NAME", false, 0 },  { "NODE", true, 6 },   { "TIER", true, 8 },
+		{ "WEIGHT", true, 2 }, { "MIN", true, 3 },    { "SHARE", true, 0 },
+		{ "USAGE", true, 0 },  { "MAX", true, 5 },    { "POOL", true, 4 },
 		{ "PROCS", true, 7 },  { "STATE", false, 0 },
 	};
 	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
@@ -127,9 +126,9 @@ int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_heade
 int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header)
 {
 	static const struct column columns[] = {
-		{ "NODE", false, 0 },     { "BUDGET", true, 0 },   { "RESERVE", true, 2 },
+		{ "NODE", false, 0 },      { "BUDGET", true, 0 },  { "RESERVE", true, 2 },
 		{ "GUARANTEED", true, 0 }, { "USAGE", true, 0 },   { "SLOTS", true, 1 },
-		{ "HUGEPAGES", true, 0 }, { "GRANTED", true, 0 },  { "PROMISED", true, 0 },
+		{ "HUGEPAGES", true, 0 },  { "GRANTED", true, 0 }, { "PROMISED", true, 0 },
 		{ "FREE", true, 0 },
 	};
 	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
@@ -229,7 +228,8 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "usageBytes", 0, "memory.current", "in use");
 	bytes_line(out, slot, "swapBytes", 0, "memory.swap.current", NULL);
 	bytes_line(out, slot, "kernelMinBytes", 0, "memory.min", "never reclaimed below");
-	bytes_line(out, slot, "kernelLowBytes", 0, "memory.low", "protected while others have more");
+	bytes_line(out, slot, "kernelLowBytes", 0, "memory.low",
+		   "protected while others have more");
 	bytes_line(out, slot, "kernelHighBytes", BYTES_UNLIMITED, "memory.high", NULL);
 	bytes_line(out, slot, "kernelMaxBytes", BYTES_UNLIMITED, "memory.max", NULL);
 	places_line(out, slot, "memoryNodes", "memory.numa_stat");

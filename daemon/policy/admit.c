@@ -4,7 +4,7 @@
  * Only promises can be broken, so only they are refused: on each node the mins must fit into
  * budget - reserve and the pools' mins into the huge pages that are there. Weights, caps and
  * pool maxima beyond the node are fine; they just never come true. What an `any` slot promises
- * is counted on every node as entitle() will divide it, by the same entitle_part().
+ * is counted on every node as entitle() will divide it, by the same functions.
  */
 
 #include "policy/admit.h"
@@ -115,8 +115,8 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 {
 	if (!admit_name_is_valid(p->name))
 		return refuse(ret, ADMIT_BAD_VALUE, "name", NODE_ANY,
-			      "a slot's name has 1 to %d of the characters a-z 0-9 . _ - and begins "
-			      "with a letter or digit",
+			      "a slot's name has 1 to %d of the characters a-z 0-9 . _ - and "
+			      "begins with a letter or digit",
 			      SLOT_NAME_MAX);
 	if (p->node != NODE_ANY && (p->node < 0 || p->node >= NODES_MAX))
 		return refuse(ret, ADMIT_BAD_VALUE, "node", NODE_ANY,
@@ -141,27 +141,6 @@ static uint64_t distributable(const struct node_info *node)
 	return node->budget_bytes - node->reserve_bytes;
 }
 
-/* The part of an `any` slot's @amount on nodes[k]; it falls on the nodes that have something. */
-static uint64_t part_on(const struct node_info *nodes, size_t n_nodes, size_t k, const char *name,
-			uint64_t amount, uint64_t (*has)(const struct node_info *))
-{
-	size_t n = 0, index = 0;
-
-	for (size_t i = 0; i < n_nodes; i++)
-		if (has(&nodes[i]) > 0) {
-			index += i < k;
-			n++;
-		}
-	if (n == 0)
-		return entitle_part(name, amount, k, n_nodes);
-	return has(&nodes[k]) > 0 ? entitle_part(name, amount, index, n) : 0;
-}
-
-static uint64_t hugepages(const struct node_info *node)
-{
-	return node->hugepages;
-}
-
 static struct load slot_load(const struct node_info *nodes, size_t n_nodes, size_t k,
 			     const struct slot_policy *p)
 {
@@ -172,8 +151,8 @@ static struct load slot_load(const struct node_info *nodes, size_t n_nodes, size
 	if (p->node != NODE_ANY)
 		return (struct load){};
 	return (struct load){
-		part_on(nodes, n_nodes, k, p->name, p->min_bytes, distributable),
-		part_on(nodes, n_nodes, k, p->name, chunks, hugepages),
+		entitle_part_of_bytes(nodes, n_nodes, k, p->name, p->min_bytes),
+		entitle_part_of_chunks(nodes, n_nodes, k, p->name, chunks),
 	};
 }
 

@@ -54,7 +54,7 @@ uint64_t entitle_part(const char *name, uint64_t amount, size_t index, size_t n)
 	return amount / n + (distance < amount % n ? 1 : 0);
 }
 
-/* What one resource looks like, so that memory and huge pages share the code. */
+/* Memory or huge pages. */
 struct resource {
 	uint64_t (*node_amount)(const struct node_info *node);
 	uint64_t (*slot_min)(const struct slot_policy *policy);
@@ -93,6 +93,47 @@ static uint64_t slot_max_chunks(const struct slot_policy *policy)
 
 static const struct resource memory = { node_bytes, slot_min_bytes, slot_max_bytes };
 static const struct resource huge_pages = { node_chunks, slot_min_chunks, slot_max_chunks };
+
+/* How `any` slots' parts fall: on the nodes that have something; if none has, on all, where they
+ * show as overpromised. */
+struct parts {
+	size_t n;     /* nodes that take a part */
+	size_t index; /* of this node among them */
+	bool has_one; /* this node does */
+};
+
+static struct parts find_parts(const struct resource *what, const struct node_info *nodes,
+			       size_t n_nodes, size_t k)
+{
+	struct parts parts = { .has_one = what->node_amount(&nodes[k]) > 0 };
+
+	for (size_t i = 0; i < n_nodes; i++)
+		if (what->node_amount(&nodes[i]) > 0) {
+			parts.index += i < k;
+			parts.n++;
+		}
+	return parts.n > 0 ? parts : (struct parts){ .n = n_nodes, .index = k, .has_one = true };
+}
+
+static uint64_t part_of(const struct resource *what, const struct node_info *nodes, size_t n_nodes,
+			size_t k, const char *name, uint64_t amount)
+{
+	struct parts parts = find_parts(what, nodes, n_nodes, k);
+
+	return parts.has_one ? entitle_part(name, amount, parts.index, parts.n) : 0;
+}
+
+uint64_t entitle_part_of_bytes(const struct node_info *nodes, size_t n_nodes, size_t k,
+			       const char *name, uint64_t bytes)
+{
+	return part_of(&memory, nodes, n_nodes, k, name, bytes);
+}
+
+uint64_t entitle_part_of_chunks(const struct node_info *nodes, size_t n_nodes, size_t k,
+				const char *name, uint64_t chunks)
+{
+	return part_of(&huge_pages, nodes, n_nodes, k, name, chunks);
+}
 
 /* The claims on one node, and the slot each belongs to. Both arrays hold all slots. */
 struct claims {
@@ -174,35 +215,23 @@ static int divide_node(const struct resource *what, const struct node_info *node
 {
 	uint64_t total = what->node_amount(&nodes[k]);
 	struct node_sums sums = {};
-	size_t n_parts = 0, part = 0;
-	bool takes_parts;
+	struct parts parts;
 	int r;
 
-	/* parts of `any` slots fall on the nodes that have something; if none has, on all, where
-	 * they show as overpromised */
-	for (size_t i = 0; i < n_nodes; i++)
-		if (what->node_amount(&nodes[i]) > 0) {
-			part += i < k;
-			n_parts++;
-		}
-	takes_parts = total > 0 || n_parts == 0;
-	if (n_parts == 0) {
-		n_parts = n_nodes;
-		part = k;
-	}
+	parts = find_parts(what, nodes, n_nodes, k);
 	c->n = 0;
 	for (size_t i = 0; i < n_slots; i++) {
 		const struct slot_policy *p = slots[i].policy;
 		bool is_any = p->node == NODE_ANY;
 		uint64_t min = what->slot_min(p), max = what->slot_max(p);
 
-		if (is_any ? !takes_parts : p->node != nodes[k].node)
+		if (is_any ? !parts.has_one : p->node != nodes[k].node)
 			continue;
 		c->claims[c->n] = (struct claim){
 			.name = p->name,
-			.weight = is_any ? p->weight : p->weight * (uint64_t)n_parts,
-			.min = is_any ? entitle_part(p->name, min, part, n_parts) : min,
-			.max = is_any ? entitle_part(p->name, max, part, n_parts) : max,
+			.weight = is_any ? p->weight : p->weight * (uint64_t)parts.n,
+			.min = is_any ? entitle_part(p->name, min, parts.index, parts.n) : min,
+			.max = is_any ? entitle_part(p->name, max, parts.index, parts.n) : max,
 		};
 		c->owners[c->n++] = i;
 	}
@@ -241,8 +270,9 @@ static int entitle_memory(const struct node_info *nodes, size_t n_nodes, size_t 
 	node->shared_bytes = sums.own_shared;
 	node->any_bytes = sums.any_shared;
 	if (sums.any_shared > 0)
-		node->any_reserve_bytes = (uint64_t)((u128)nodes[k].reserve_bytes * sums.any_shared /
-						     node->distributable_bytes);
+		node->any_reserve_bytes =
+			(uint64_t)((u128)nodes[k].reserve_bytes * sums.any_shared /
+				   node->distributable_bytes);
 	node->group_max_bytes =
 		nodes[k].budget_bytes - node->any_bytes - node->any_reserve_bytes;
 	node->is_overpromised |= sums.is_overpromised;

@@ -31,7 +31,7 @@ struct entitle_node {
 	uint64_t any_reserve_bytes;   /* the part of the reserve that goes with any_bytes */
 	uint64_t group_max_bytes;     /* memory.max of node<N>/: budget - any - any's reserve */
 	uint64_t guaranteed_chunks, shared_chunks, any_chunks;
-	bool is_overpromised;         /* guarantees exceed what there is and were cut in proportion */
+	bool is_overpromised;         /* guarantees exceed what is here, were cut in proportion */
 };
 
 /* The group of the slots without a node. All 0 when there are none. */
@@ -76,3 +76,10 @@ MUST_USE int entitle(const struct node_info *nodes, size_t n_nodes, struct entit
  * out, and a <= b gives part(a) <= part(b) everywhere. UINT64_MAX stays UINT64_MAX.
  */
 uint64_t entitle_part(const char *name, uint64_t amount, size_t index, size_t n);
+
+/* The part of an `any` slot's bytes, or chunks, that falls on nodes[k]: entitle_part() over the
+ * nodes that have memory, or huge pages; over all nodes if none has. */
+uint64_t entitle_part_of_bytes(const struct node_info *nodes, size_t n_nodes, size_t k,
+			       const char *name, uint64_t bytes);
+uint64_t entitle_part_of_chunks(const struct node_info *nodes, size_t n_nodes, size_t k,
+				const char *name, uint64_t chunks);

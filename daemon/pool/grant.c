@@ -35,6 +35,7 @@ struct ledger {
 	int32_t pid;
 	uint32_t n_file_chunks;
 	uint32_t wanted;
+	uint32_t is_delivered; /* the task was told of this grant */
 	char slot[SLOT_NAME_MAX + 1];
 	uint64_t bits[]; /* present words, then filling words */
 };
@@ -312,7 +313,7 @@ int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **re
 	grant->pidfd = fcntl(found[STORED_PIDFD], F_DUPFD_CLOEXEC, 3);
 	if (grant->file_fd < 0 || grant->pidfd < 0)
 		return -errno;
-	if (grant_is_orphaned(grant)) {
+	if (grant_is_orphaned(grant) || !grant->ledger->is_delivered) {
 		(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
 		return -ESRCH;
 	}
@@ -396,6 +397,11 @@ int grant_return(struct grant *grant, const uint32_t *chunks, size_t n)
 		grant->n_held--;
 	}
 	return 0;
+}
+
+void grant_note_delivered(struct grant *grant)
+{
+	grant->ledger->is_delivered = 1;
 }
 
 size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks)

@@ -37,11 +37,13 @@ struct grant {
 	uint32_t wanted;    /* what the task asked for in all; bounds the target */
 	uint32_t target;    /* what it should hold now */
 	void *subscriber;   /* the client's connection; NULL while it is away */
+	bool is_announced;  /* the client knows of it: notices may follow */
 	struct populate *populate;
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
 		      void *userdata);
 	void *grown_userdata;
 	uint32_t *growing;          /* n_pending indexes */
+	struct growth *waiting;       /* of the manager: its first pages are still owed by others */
 	sd_event_source *exit_source; /* watches pidfd; owned by the manager */
 	void *slot;                   /* struct slot of the manager */
 };
@@ -62,8 +64,8 @@ MUST_USE int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd,
  * @ret_slot_name: the slot it belongs to
  *
  * Chunks that were being filled when the daemon died are freed: no task knows of them.
- * Return: 0, -EBADMSG (not a whole grant), -ESRCH (its process has ended; nothing adopted),
- * or -errno.
+ * Return: 0, -EBADMSG (not a whole grant), -ESRCH (its process has ended or was never told of
+ * it; pages freed, nothing adopted), or -errno.
  */
 MUST_USE int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **ret_grant,
 			 char ret_slot_name[static SLOT_NAME_MAX + 1]);
@@ -87,6 +89,9 @@ MUST_USE int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot
 
 /* Frees the listed chunks. Return: 0, or -EINVAL when one is not held: nothing is freed. */
 MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n);
+
+/* The task is told of the grant now: it outlives a lost connection and the daemon. */
+void grant_note_delivered(struct grant *grant);
 
 /* Indexes of the held chunks into @chunks (room for n_held). Returns their number. */
 size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks);

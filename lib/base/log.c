@@ -44,7 +44,8 @@ static bool stderr_is_journal(const char *stream)
 		return false;
 	memcpy(text, stream, (size_t)(colon - stream));
 	text[colon - stream] = 0;
-	if (parse_u64(text, UINT64_MAX, &device) < 0 || parse_u64(colon + 1, UINT64_MAX, &inode) < 0)
+	if (parse_u64(text, UINT64_MAX, &device) < 0 ||
+	    parse_u64(colon + 1, UINT64_MAX, &inode) < 0)
 		return false;
 	if (fstat(STDERR_FILENO, &st) < 0)
 		return false;

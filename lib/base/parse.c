@@ -228,8 +228,12 @@ const char *format_bytes(uint64_t bytes, char buf[static FORMAT_BYTES_MAX])
 
 		tenths = ((u128)bytes * 10 + unit / 2) / unit;
 	} while (i > 0 && tenths >= 10240);
-	(void)snprintf(buf, FORMAT_BYTES_MAX, tenths % 10 ? "%" PRIu64 ".%u%s" : "%" PRIu64 "%.0u%s",
-		       (uint64_t)(tenths / 10), (unsigned)(tenths % 10), format_units[i].suffix);
+	if (tenths % 10 == 0)
+		(void)snprintf(buf, FORMAT_BYTES_MAX, "%" PRIu64 "%s", (uint64_t)(tenths / 10),
+			       format_units[i].suffix);
+	else
+		(void)snprintf(buf, FORMAT_BYTES_MAX, "%" PRIu64 ".%u%s", (uint64_t)(tenths / 10),
+			       (unsigned)(tenths % 10), format_units[i].suffix);
 	return buf;
 }
 

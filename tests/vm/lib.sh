@@ -85,10 +85,10 @@ hog() {
 	hog_pid=$!
 }
 
-# Swap of 1 GiB in compressed memory, once
+# swap_on [SIZE]: swap in compressed memory, 1 GiB unless told, once
 swap_on() {
 	grep -q zram /proc/swaps && return
-	modprobe zram && echo 1G >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null &&
+	modprobe zram && echo "${1:-1G}" >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null &&
 		swapon -p 100 /dev/zram0 || fail "no swap could be made"
 	echo 0 >/proc/sys/vm/page-cluster
 }

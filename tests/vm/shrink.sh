@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+# Lowering the max of a slot in use: nobody is killed, no brake (memory.high) is left behind, and
+# what cannot be done is said; also when the daemon is killed on the way.
+# vm: memory=3072 nodes=2
+. ./lib.sh
+
+usage() { read -r REPLY <"$slots/node0/$1/memory.current"; }
+uses_least() { usage "$1" && [ "$REPLY" -ge "$2" ]; }
+uses_most() { usage "$1" && [ "$REPLY" -le "$2" ]; }
+file_is() { [ "$(cgroup "$1" "$2")" = "$3" ]; }
+pending() { tmctl --json show "$1" | jq -c '.slots[0].pending[] | select(.what == "max")'; }
+note() { tmctl --json show "$1" | jq -r '.slots[0].pending[] | select(.what == "max") | .note // ""'; }
+is_settled() { [ -z "$(pending "$1")" ]; }
+has_note() { [[ $(note "$1") = *"$2"* ]]; }
+
+# nobody_killed SLOT
+nobody_killed() {
+	[[ $(cgroup "$1" memory.events) = *"oom_kill 0"* ]] || fail "a kill in $1"
+	[ "$(cgroup "$1" cgroup.procs)" = "$task" ] || fail "$1: process $(cgroup "$1" cgroup.procs), not $task"
+}
+
+# reached SLOT BYTES: waits until memory.max is there; checks what has to hold then
+reached() {
+	wait_for 45 "memory.max of $1 is $2" file_is "$1" memory.max "$2"
+	say "memory.max is $2 after $(((${EPOCHREALTIME/./} - begin) / 100000)) tenths of a second"
+	wait_for 5 "no brake is left on $1" file_is "$1" memory.high max
+	wait_for 5 "nothing is pending" is_settled "$1"
+	nobody_killed "$1"
+}
+
+swap_off && swap_on
+printf '[node default]\nbudget=600M\n' | fresh_daemon
+
+say "with swap: half of what a busy slot has"
+expect add tmctl add busy node=0 max=400M
+hog busy --bytes 380M --seconds 3600
+wait_for 30 "the hog has its memory" uses_least busy $((370 << 20))
+task=$(cgroup busy cgroup.procs)
+begin=${EPOCHREALTIME/./}
+expect set tmctl set busy max=200M
+[ "$(cgroup busy memory.max)" -gt $((200 << 20)) ] || fail "memory.max was written before there was room"
+pending busy | jq -e '.toBytes == 209715200 and .fromBytes > .toBytes' >/dev/null || fail "pending: $(pending busy)"
+reached busy $((200 << 20))
+sleep 2
+file_is busy memory.high max || fail "a brake after the end"
+nobody_killed busy
+
+say "kill -9 on the way"
+grow() {
+	expect set tmctl set busy max=400M
+	[ "$(cgroup busy memory.max)" = $((400 << 20)) ] || fail "a larger max is not written at once"
+	wait_for 30 "the hog has its memory again" uses_least busy $((370 << 20))
+}
+grow
+begin=${EPOCHREALTIME/./}
+expect set tmctl set busy max=120M
+wait_for 20 "the shrink is on its way" uses_most busy $((320 << 20))
+old=$(daemon_pid)
+kill -9 "$old"
+[ "$(cgroup busy memory.max)" = $((400 << 20)) ] || fail "it was through before the kill"
+wait_for 15 "the daemon is back" daemon_is_up
+[ "$(daemon_pid)" != "$old" ] || fail "the same daemon"
+reached busy $((120 << 20))
+
+say "a brake left by a daemon that died is taken off"
+grow
+expect set tmctl set busy max=200M
+systemctl stop taskmemd
+echo 300M >$slots/node0/busy/memory.high
+begin=${EPOCHREALTIME/./}
+expect start systemctl start taskmemd
+reached busy $((200 << 20))
+expect set tmctl set busy max=max
+systemctl stop taskmemd
+echo 300M >$slots/node0/busy/memory.high
+echo 350M >$slots/node0/busy/memory.max
+begin=${EPOCHREALTIME/./}
+expect start systemctl start taskmemd
+reached busy max
+expect rm tmctl rm busy --kill
+
+say "without swap: anonymous memory stays, and it is said"
+swap_off
+expect add tmctl add stuck node=0 max=300M
+hog stuck --bytes 200M --seconds 3600 --pattern touch-once
+wait_for 20 "the hog has its memory" uses_least stuck $((200 << 20))
+task=$(cgroup stuck cgroup.procs)
+expect set tmctl set stuck max=100M
+wait_for 15 "the reason" has_note stuck "cannot be reclaimed: no swap is free"
+tmctl show stuck | grep 'cannot be reclaimed' || fail "tmctl show does not say why"
+for _ in 1 2 3 4 5 6 7 8; do
+	usage stuck
+	[ "$(cgroup stuck memory.max)" -gt "$REPLY" ] || fail "memory.max $(cgroup stuck memory.max) at usage $REPLY"
+	file_is stuck memory.high max || fail "memory.high is $(cgroup stuck memory.high)"
+	sleep 0.5
+done
+[ -n "$(pending stuck)" ] || fail "it is not pending any more"
+nobody_killed stuck
+# what the note proposes is right
+least=$(note stuck | sed -n 's/.*set max >= \([0-9.]*[KMG]\).*/\1/p')
+[ -n "$least" ] || fail "no number in: $(note stuck)"
+begin=${EPOCHREALTIME/./}
+expect set tmctl set stuck "max=$least"
+wait_for 5 "nothing is pending at max=$least" is_settled stuck
+[ "$(cgroup stuck memory.max)" -lt $((240 << 20)) ] || fail "memory.max $(cgroup stuck memory.max) for $least"
+expect set tmctl set stuck max=100M
+[ -n "$(pending stuck)" ] || fail "not pending"
+expect set tmctl set stuck max=280M
+reached stuck $((280 << 20))
+
+say "without swap: page cache goes"
+expect add tmctl add cache node=0
+echo 3 >/proc/sys/vm/drop_caches
+tmctl run cache -- sh -c 'find /usr/lib /usr/bin -xdev -type f -size +2M -exec cat {} + | head -c 160M >/dev/null
+	exec sleep 3600' &
+wait_for 60 "160M of page cache" uses_least cache $((140 << 20))
+task=$(cgroup cache cgroup.procs)
+wait_for 20 "the files are read" sh -c "[ \$(wc -l <$slots/node0/cache/cgroup.procs) = 1 ]"
+task=$(cgroup cache cgroup.procs)
+begin=${EPOCHREALTIME/./}
+expect set tmctl set cache max=40M
+reached cache $((40 << 20))
+
+systemctl stop taskmem-slots.scope
+exit 0
