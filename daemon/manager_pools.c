@@ -326,11 +326,11 @@ static uint32_t slot_chunks_owed(const struct slot *slot)
 /* Its part beside the slot's other tasks, or what it needs at least if that is to be had. */
 static void grant_start_waited(struct grant *grant, struct growth *growth, uint32_t available)
 {
-	uint32_t n = MIN(available, MAX(grant->target, growth->min_chunks));
+	uint32_t due = MAX(grant->target, growth->min_chunks);
 
 	grant->waiting = NULL;
 	growth->timer = sd_event_source_disable_unref(growth->timer);
-	grant_start_growth(grant, n, growth);
+	grant_start_growth(grant, MIN(available, due), growth);
 }
 
 /* One at a time, oldest first: what it takes is counted before the next one is looked at. */

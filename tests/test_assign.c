@@ -172,10 +172,10 @@ START_TEST(a_name_is_checked_when_a_slot_is_added)
 		     "weight=1: the slot's name comes first, then key=value");
 	memset(name, 'a', sizeof(name));
 	name[64] = '\0';
-	expect_error(
-		ASSIGN_ADD, name, WORDS("tier=1"),
-		"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" cannot name a "
-		"slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
+	expect_error(ASSIGN_ADD, name, WORDS("tier=1"),
+		     "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" "
+		     "cannot name a "
+		     "slot: 1 to 63 of a-z 0-9 . _ - with a letter or digit first");
 	expect(ASSIGN_ADD, "0.a_b-c", WORDS("tier=1"), "{\"name\":\"0.a_b-c\",\"tier\":1}");
 }
 END_TEST

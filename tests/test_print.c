@@ -168,11 +168,12 @@ END_TEST
 START_TEST(nodes_show_budgets_and_huge_pages)
 {
 	CLEANUP(sd_json_variant_unrefp)
-	sd_json_variant *nodes = parse(
-		"[{\"node\":0,\"budgetBytes\":419430400,\"reserveBytes\":8388608,"
-		"\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,\"hugePages\":64,"
-		"\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24},"
-		"{\"node\":null}]");
+	sd_json_variant *nodes =
+		parse("[{\"node\":0,\"budgetBytes\":419430400,\"reserveBytes\":8388608,"
+		      "\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,"
+		      "\"hugePages\":64,"
+		      "\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24},"
+		      "{\"node\":null}]");
 
 	EXPECT_OUTPUT(
 		"NODE  BUDGET  RESERVE  GUARANTEED  USAGE  SLOTS  HUGEPAGES  GRANTED  PROMISED  "
@@ -195,7 +196,8 @@ START_TEST(a_slot_is_shown_in_sections)
 		"policy\n"
 		"  node                  0\n"
 		"  owner                 root\n"
-		"  weight                300       claim on contended memory, relative to other slots\n"
+		"  weight                300       claim on contended memory, relative to other "
+		"slots\n"
 		"  tier                  1         0 is served first\n"
 		"  min                   64M       guarantee\n"
 		"  max                   max       cap; max: the node's budget\n"

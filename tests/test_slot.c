@@ -375,13 +375,13 @@ START_TEST(a_slot_survives_a_restart_of_the_daemon)
 	ck_assert_ptr_nonnull(buffer = tm_pool_acquire(pool));
 	fake_daemon_stop(fake);
 	dispatch_until(is_connected, 0);
-	memset(buffer->data, 0x5a, SIZE);
 	tm_buffer_release(buffer);
 	ck_assert_ptr_nonnull(buffer = tm_pool_acquire(pool));
-	ck_assert_int_eq(((unsigned char *)buffer->data)[SIZE - 1], 0x5a);
+	memset(buffer->data, 0x5a, SIZE);
 	ck_assert_uint_eq(info().chunks_held, 3);
 	fake_daemon_start(fake);
 	dispatch_until(is_connected, 1);
+	ck_assert_int_eq(((unsigned char *)buffer->data)[SIZE - 1], 0x5a);
 	ck_assert_int_eq(tm_slot_fd(slot), fd);
 	/* notices and calls work again */
 	fake_daemon_set_share(fake, 1);

@@ -40,8 +40,8 @@ static int usage(void)
 {
 	fputs("Usage: demo_stream serve --port P --bytes N [--connections C] [--source FILE]...\n"
 	      "       demo_stream count < TEXT\n"
-	      "       demo_stream hog --bytes SIZE [--seconds S] [--pattern random|touch-once|scan]\n"
-	      "                       [--pace OPS]\n"
+	      "       demo_stream hog --bytes SIZE [--seconds S] [--pace OPS]\n"
+	      "                       [--pattern random|touch-once|scan]\n"
 	      "serve: C connections (default 1) to 127.0.0.1:P and ::1 get N bytes together, as\n"
 	      "       whole lines of the files (default: licenses), then it ends.\n"
 	      "hog:   touches pages of SIZE for S seconds (default 10), at most OPS a second.\n",

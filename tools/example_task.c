@@ -2,13 +2,13 @@
 
 /*
  * The smallest useful task: counts the lines and words of one connection. Run it in a slot:
- *
- *     cc -o example_task example_task.c $(pkg-config --cflags --libs libtaskmem)
+ *     cc example_task.c -o example_task $(pkg-config --cflags --libs libtaskmem)
  *     tmctl add words pool=8M && tmctl run words ./example_task listen tcp:0.0.0.0:7000
  */
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <taskmem.h>
 
@@ -38,18 +38,17 @@ static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32
 	tm_buffer_release(buffer);
 }
 
-/* error is 0 at the end of the stream. */
 static void on_close(struct tm_channel *channel, int error, void *userdata)
 {
 	struct counts *counts = userdata;
 
 	(void)channel;
-	counts->error = error;
+	counts->error = error; /* 0 at the end of the stream */
 	counts->is_over = true;
 }
 
-/* "tmctl set words pool=4M" while we run: the library gives pages back as soon as the buffers
- * in them are released. A task that keeps buffers for long would release some of them now. */
+/* After "tmctl set words pool=4M". The library gives pages back once their buffers are released;
+ * a task that keeps buffers for long would release some now. */
 static void on_resize(struct tm_slot *slot, uint32_t old_chunks, uint32_t new_chunks,
 		      void *userdata)
 {
@@ -68,14 +67,14 @@ int main(int argc, char *argv[])
 {
 	const struct tm_handlers handlers = { .data = on_data, .close = on_close };
 	struct counts counts = { 0 };
-	struct tm_engine *engine;
-	struct tm_channel *channel;
 	struct tm_slot *slot;
 	struct tm_pool *pool;
+	struct tm_engine *engine;
+	struct tm_channel *channel;
 	int r;
 
 	if (argc != 3 || (strcmp(argv[1], "listen") != 0 && strcmp(argv[1], "connect") != 0))
-		return fprintf(stderr, "Usage: %s listen|connect ADDRESS\n", argv[0]), 2;
+		return fail("usage: example_task listen|connect ADDRESS", -EINVAL);
 	r = tm_slot_attach(NULL, &slot); /* the slot this process runs in */
 	if (r < 0)
 		return fail("attach", r);

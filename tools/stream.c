@@ -173,7 +173,8 @@ static int open_engine(struct stream *stream)
 		return fail("starting the receive engine", r);
 	if (tm_engine_get_kind(stream->engine) == TM_ENGINE_EPOLL) {
 		stream->engine_kind = "epoll";
-		fputs("tmctl: receiving with epoll: io_uring is refused here, or TASKMEM_ENGINE says so\n",
+		fputs("tmctl: receiving with epoll: io_uring is refused here, or TASKMEM_ENGINE "
+		      "says so\n",
 		      stderr);
 	} else {
 		stream->engine_kind = "io_uring";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* tmctl: slots of a machine's memory, from the command line. A table of verbs and a loop. */
+/* A table of verbs and a loop. */
 
 #include "tmctl.h"
 
@@ -115,9 +115,8 @@ static int run_verb(struct options *options, int argc, char *argv[])
 		names[i] = verbs[i]->name;
 	}
 	meant = nearest_word(name, names);
-	fprintf(stderr, "tmctl: there is no verb \"%s\"%s%s%s\n", name,
+	fprintf(stderr, "tmctl: there is no verb \"%s\"%s%s%s\nTry: tmctl --help\n", name,
 		meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
-	fputs("Try: tmctl --help\n", stderr);
 	return TMCTL_USAGE;
 }
 
@@ -125,7 +124,6 @@ int main(int argc, char *argv[])
 {
 	static const struct option table[] = { { "version", no_argument, NULL, OPTION_OF_VERB },
 					       COMMON_OPTIONS };
-	static const struct verb self = { .name = "" };
 	const char *socket = getenv("TASKMEM_SOCKET");
 	struct options options = { .socket = socket && *socket ? socket : CLIENT_SOCKET_DEFAULT,
 				   .has_header = true };
@@ -136,7 +134,7 @@ int main(int argc, char *argv[])
 			return puts("tmctl " TASKMEM_VERSION) < 0;
 		if (code == 'h')
 			return print_usage(stdout, TMCTL_DONE);
-		status = common_option(&options, &self, code);
+		status = common_option(&options, &(const struct verb){ .name = "" }, code);
 		if (status >= 0)
 			return status;
 	}

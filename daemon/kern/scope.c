@@ -196,6 +196,9 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 	return 0;
 }
 
+/* MemoryMin= of taskmemd.service, which is in the slice beside the slots. */
+#define SERVICE_MIN_BYTES (UINT64_C(32) << 20)
+
 static int send_memory_min(struct scope *scope, const char *unit, uint64_t bytes)
 {
 	return sd_bus_call_method_async(scope->bus, NULL, MANAGER, "SetUnitProperties", on_answer,
@@ -215,7 +218,7 @@ int scope_set_memory_min(struct scope *scope, uint64_t bytes)
 	}
 	refusal = scope->refusal;
 	scope->refusal = 0;
-	r = send_memory_min(scope, SCOPE_SLICE, bytes);
+	r = send_memory_min(scope, SCOPE_SLICE, bytes + SERVICE_MIN_BYTES);
 	if (r >= 0)
 		r = send_memory_min(scope, SCOPE_UNIT, bytes);
 	if (r >= 0 && !scope->event)

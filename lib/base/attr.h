@@ -31,15 +31,16 @@
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
-#define MIN(a, b)                          \
-	({                                 \
-		typeof(a) a_ = (a);        \
-		typeof(b) b_ = (b);        \
-		a_ < b_ ? a_ : b_;         \
-	})
-#define MAX(a, b)                          \
-	({                                 \
-		typeof(a) a_ = (a);        \
-		typeof(b) b_ = (b);        \
-		a_ > b_ ? a_ : b_;         \
+/* Each argument is evaluated once. The counter gives nested uses names of their own. */
+#define MIN(a, b) MIN_NAMED(a, b, __COUNTER__)
+#define MAX(a, b) MAX_NAMED(a, b, __COUNTER__)
+#define MIN_NAMED(a, b, n) PICK(a, b, <, PASTE(left_, n), PASTE(right_, n))
+#define MAX_NAMED(a, b, n) PICK(a, b, >, PASTE(left_, n), PASTE(right_, n))
+#define PASTE(a, b) PASTE_NOW(a, b)
+#define PASTE_NOW(a, b) a##b
+#define PICK(a, b, order, left, right)              \
+	({                                          \
+		typeof(a) left = (a);               \
+		typeof(b) right = (b);              \
+		left order right ? left : right;    \
 	})

@@ -13,6 +13,7 @@ list() {
 	took=$(((${EPOCHREALTIME/./} - begin) / 1000))
 }
 
+systemctl stop taskmem-slots.scope 2>/dev/null
 swap_off && swap_on 2G
 printf '[node default]\nbudget=1500M\n' | fresh_daemon
 expect add tmctl add large node=0 weight=100 max=1300M
