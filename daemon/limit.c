@@ -131,7 +131,7 @@ static void limit_run(struct limit *limit)
 
 int limit_init(struct limit *limit, sd_event *event, struct writer *writer, struct cgdir *cg)
 {
-	uint64_t high_bytes;
+	uint64_t max_bytes, high_bytes;
 	int r;
 
 	*limit = (struct limit){ .event = event, .writer = writer, .cg = cg };
@@ -140,8 +140,14 @@ int limit_init(struct limit *limit, sd_event *event, struct writer *writer, stru
 	if (r < 0)
 		return r;
 	(void)sd_event_source_set_enabled(limit->timer, SD_EVENT_OFF);
-	if (cgdir_read_u64(cg, CG_MEMORY_HIGH, &high_bytes) == CGDIR_OK)
+	/* What an earlier daemon left may be neither the target of now nor "max". */
+	if (cgdir_read_u64(cg, CG_MEMORY_MAX, &max_bytes) == CGDIR_OK)
+		limit->shrink.target_bytes = max_bytes;
+	if (cgdir_read_u64(cg, CG_MEMORY_HIGH, &high_bytes) == CGDIR_OK &&
+	    high_bytes != BYTES_UNLIMITED) {
 		shrink_adopt_brake(&limit->shrink, high_bytes);
+		limit_run(limit);
+	}
 	return 0;
 }
 

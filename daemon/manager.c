@@ -123,7 +123,7 @@ static void slot_start_progress(struct slot *slot, uint64_t old_share, uint64_t 
 	if (usage < slot->share_bytes && usage < old_share - old_share / 16)
 		return;
 	progress_start(&slot->share_progress, usage, slot->share_bytes, now_ns);
-	slot->is_share_moving = true;
+	slot->is_share_moving = slot->share_progress.phase == PROGRESS_MOVING;
 }
 
 static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t max_bytes, uint64_t now_ns)
@@ -141,21 +141,34 @@ static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t m
 	}
 }
 
+/* What is guaranteed to the slots of one group. The plan of a node counts the parts of the slots
+ * without a node, too, whose guarantee is in a group of its own. */
+static uint64_t group_guaranteed(const struct manager *manager, int node)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < manager->n_slots; i++)
+		if (manager->slots[i]->policy.node == node)
+			sum += manager->slots[i]->guaranteed_bytes;
+	return sum;
+}
+
 /* Guarantees go up before anything of them is handed out, group limits before the slots'. */
 static void manager_write(struct manager *manager, bool is_change, const uint64_t *old_shares)
 {
-	uint64_t now_ns = mono_now_ns(), protect = manager->any_plan.guaranteed_bytes;
+	uint64_t now_ns = mono_now_ns(), protect = 0;
 
-	for (size_t i = 0; i < manager->n_nodes; i++) {
-		const struct entitle_node *plan = &manager->node_plans[i];
+	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		struct node_group *group = &manager->groups[i];
+		uint64_t guaranteed = group_guaranteed(manager, group->node);
+		/* With a limit of 0 not even a slot's directory could be made in it. */
+		uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
+						    : manager->any_plan.group_max_bytes
+							      ?: BYTES_UNLIMITED;
 
-		group_write(&manager->groups[i], plan->guaranteed_bytes, plan->group_max_bytes,
-			    now_ns);
-		protect += plan->guaranteed_bytes;
+		group_write(group, guaranteed, max, now_ns);
+		protect += guaranteed;
 	}
-	/* With a limit of 0 not even a slot's directory could be made in it. */
-	group_write(&manager->groups[manager->n_nodes], manager->any_plan.guaranteed_bytes,
-		    manager->any_plan.group_max_bytes ?: BYTES_UNLIMITED, now_ns);
 	if (protect != manager->protected_bytes && tree_protect(manager->tree, protect) == 0)
 		manager->protected_bytes = protect;
 	for (size_t i = 0; i < manager->n_slots; i++) {

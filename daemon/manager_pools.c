@@ -518,7 +518,7 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 
 	if (grant_return(grant, chunks, n) < 0) {
 		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
-		return fault_set(fault, FAULT_BAD_VALUE, "lists a chunk that the grant does not hold");
+		return fault_set(fault, FAULT_BAD_VALUE, "lists a chunk beyond the end of the file");
 	}
 	slot_divide_pool(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "pool-returned", MESSAGE_GRANT_RETURNED,

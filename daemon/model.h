@@ -37,11 +37,11 @@ struct slot_policy {
 /* One NUMA node as configured and as found. */
 struct node_info {
 	int node;
-	uint64_t total_bytes;       /* MemTotal of the node */
-	uint64_t budget_bytes;      /* what taskmem may hand out, huge pages not included */
-	uint64_t reserve_bytes;     /* part of the budget that is never promised */
-	uint64_t hugepages_wanted;  /* from the configuration, 2 MiB pages */
-	uint64_t hugepages;         /* what the kernel granted */
+	uint64_t total_bytes;      /* MemTotal of the node */
+	uint64_t budget_bytes;     /* what taskmem may hand out, huge pages not included */
+	uint64_t reserve_bytes;    /* part of the budget that is never promised */
+	uint64_t hugepages_wanted; /* from the configuration, 2 MiB pages */
+	uint64_t hugepages;        /* what the kernel granted */
 };
 
 /* The process at the other end of a client's connection, as the kernel tells it. */

@@ -16,7 +16,7 @@
 
 static int resolve_unix(const char *path, struct address *ret)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	size_t length = strlen(path);
 
 	if (length < 2 || (path[0] != '/' && path[0] != '@'))
@@ -74,8 +74,8 @@ static int gai_to_errno(int error)
 /* Every address of the host; IPv6 includes IPv4 where the kernel has both. */
 static int resolve_any(uint64_t port, struct address ret[static 2])
 {
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 
 	memcpy(&ret[0].storage, &in6, sizeof(in6));
 	ret[0].length = sizeof(in6);
@@ -86,7 +86,7 @@ static int resolve_any(uint64_t port, struct address ret[static 2])
 
 static int resolve_tcp(const char *text, bool is_passive, struct address *ret)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *list, *info;
 	char host[256];
 	const char *port_text;
@@ -132,7 +132,8 @@ static void format_unix(const struct sockaddr *address, socklen_t length,
 	size_t n;
 
 	memcpy(&un, address, MIN((size_t)length, sizeof(un)));
-	n = MIN((size_t)length, sizeof(un)) - MIN((size_t)length, offsetof(struct sockaddr_un, sun_path));
+	n = MIN((size_t)length, sizeof(un)) -
+	    MIN((size_t)length, offsetof(struct sockaddr_un, sun_path));
 	memcpy(path, un.sun_path, n);
 	if (n > 1 && path[0] == '\0')
 		path[0] = '@';

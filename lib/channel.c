@@ -95,8 +95,8 @@ static int open_socket(struct tm_channel *channel, const struct address *address
 	const struct sockaddr *sockaddr = (const struct sockaddr *)&address->storage;
 	int r = 0;
 
-	channel->fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			     0);
+	channel->fd =
+		socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (channel->fd < 0)
 		return -errno;
 	if (address->storage.ss_family != AF_UNIX)
@@ -270,8 +270,7 @@ TM_PUBLIC const char *tm_channel_peer(const struct tm_channel *channel)
 	return channel->peer;
 }
 
-TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel,
-				   struct tm_channel_stats *stats)
+TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats)
 {
 	struct tm_channel_stats now = {
 		.bytes = channel->bytes,

@@ -135,10 +135,15 @@ void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes)
 	}
 	pthread_mutex_lock(&slot->lock);
 	for (chunk = 0; chunk < slot->file_chunks; chunk++) {
-		if (is_present[chunk] || slot->chunks[chunk] != CHUNK_FREE)
+		if (is_present[chunk])
 			continue;
-		slot->chunks[chunk] = CHUNK_ABSENT; /* a Return whose reply was lost */
-		atomic_fetch_sub(&slot->n_free, 1);
+		if (slot->chunks[chunk] == CHUNK_FREE)
+			atomic_fetch_sub(&slot->n_free, 1);
+		else if (slot->chunks[chunk] == CHUNK_RETURNING) /* the reply was lost */
+			slot->n_leaving--;
+		else
+			continue;
+		slot->chunks[chunk] = CHUNK_ABSENT;
 		slot->n_held--;
 	}
 	pthread_mutex_unlock(&slot->lock);
@@ -210,8 +215,7 @@ static void return_unusable(struct tm_slot *slot, sd_json_variant *indexes)
 			r = sd_json_variant_append_arrayb(&unusable, SD_JSON_BUILD_UNSIGNED(chunk));
 	}
 	if (unusable && r >= 0)
-		r = sd_json_buildo(&parameters,
-				   SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+		r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
 				   SD_JSON_BUILD_PAIR_VARIANT("chunks", unusable));
 	if (parameters && r >= 0)
 		(void)!link_call(slot, "io.taskmem.Return", parameters, &reply);
@@ -245,6 +249,7 @@ static int grow_locked(struct tm_slot *slot, uint32_t n)
 
 int chunk_grow(struct tm_slot *slot, uint32_t n)
 {
+	bool is_connected;
 	uint32_t n_targets;
 	int r;
 
@@ -253,9 +258,15 @@ int chunk_grow(struct tm_slot *slot, uint32_t n)
 	if (slot->max_chunks && slot->n_held + n > slot->max_chunks)
 		n = slot->max_chunks > slot->n_held ? slot->max_chunks - slot->n_held : 0;
 	n_targets = slot->n_targets;
+	is_connected = slot->is_connected;
 	pthread_mutex_unlock(&slot->lock);
 
-	r = n > 0 ? grow_locked(slot, n) : -ENOBUFS;
+	/* Between a resume and its answer nothing may be granted: the answer's list of what is
+	 * present could be older than the new pages. */
+	if (!is_connected)
+		r = -ENOTCONN;
+	else
+		r = n > 0 ? grow_locked(slot, n) : -ENOBUFS;
 
 	pthread_mutex_lock(&slot->lock);
 	/* what the daemon gives is not owed, even if the notice that says so is still unread */
@@ -354,7 +365,7 @@ static int give_back(struct tm_slot *slot, sd_json_variant *indexes)
 			   SD_JSON_BUILD_PAIR_VARIANT("chunks", indexes));
 	if (r < 0)
 		return r;
-	/* on failure the page is still in the file, and the next touch maps it again */
+	/* when it is refused the page is still in the file, and the next touch maps it again */
 	for (size_t i = 0; i < n; i++)
 		(void)madvise(chunk_address(slot, index_at(slot, indexes, i)), TM_CHUNK_BYTES,
 			      MADV_DONTNEED);
@@ -382,6 +393,10 @@ void chunk_settle(struct tm_slot *slot)
 
 	r = give_back(slot, indexes);
 	n = sd_json_variant_elements(indexes);
+	/* Without an answer nobody knows whether the pages are gone. They stay RETURNING, out of
+	 * everybody's hands, until the next try or the list that follows a resume. */
+	if (r == -ENOTCONN || r == -ETIMEDOUT || r == -ENOMEM)
+		n = 0;
 	pthread_mutex_lock(&slot->lock);
 	for (size_t i = 0; i < n; i++) {
 		chunk = index_at(slot, indexes, i);

@@ -49,6 +49,28 @@ static void file_place(struct tm_pool *pool, struct place *place)
 		list_append(pool->buckets[bucket].next, &place->node);
 }
 
+/* Counts a buffer that is not idle, @by 1 when it becomes so and -1 when it ceases to be. */
+static void count_out(struct tm_pool *pool, const struct buffer *buffer, uint32_t by)
+{
+	if (buffer->state == BUFFER_POSTED) {
+		pool->n_posted += by;
+		buffer->place->n_posted += by;
+	} else {
+		pool->n_held += by;
+	}
+}
+
+static void change_state(struct buffer *buffer, enum buffer_state state)
+{
+	struct tm_pool *pool = buffer->public.pool;
+
+	pthread_mutex_lock(&pool->lock);
+	count_out(pool, buffer, -1U);
+	buffer->state = state;
+	count_out(pool, buffer, 1);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static struct buffer *take_one(struct tm_pool *pool, enum buffer_state state)
 {
 	struct place *place;
@@ -67,7 +89,7 @@ static struct buffer *take_one(struct tm_pool *pool, enum buffer_state state)
 	file_place(pool, place);
 
 	buffer->state = state;
-	*(state == BUFFER_POSTED ? &pool->n_posted : &pool->n_held) += 1;
+	count_out(pool, buffer, 1);
 	pool->high_water = MAX(pool->high_water, pool->n_held + pool->n_posted);
 	pool->acquired_total++;
 	return buffer;
@@ -115,24 +137,12 @@ uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
 
 void pool_post(struct buffer *buffer)
 {
-	struct tm_pool *pool = buffer->public.pool;
-
-	pthread_mutex_lock(&pool->lock);
-	buffer->state = BUFFER_POSTED;
-	pool->n_held--;
-	pool->n_posted++;
-	pthread_mutex_unlock(&pool->lock);
+	change_state(buffer, BUFFER_POSTED);
 }
 
 void pool_unpost(struct buffer *buffer)
 {
-	struct tm_pool *pool = buffer->public.pool;
-
-	pthread_mutex_lock(&pool->lock);
-	buffer->state = BUFFER_HELD;
-	pool->n_posted--;
-	pool->n_held++;
-	pthread_mutex_unlock(&pool->lock);
+	change_state(buffer, BUFFER_HELD);
 }
 
 static void die_of_double_release(const struct buffer *buffer)
@@ -152,17 +162,9 @@ void pool_put(struct buffer *buffer)
 		memset(buffer->public.data, POISON, pool->buffer_bytes);
 #endif
 	pthread_mutex_lock(&pool->lock);
-	switch (buffer->state) {
-	case BUFFER_IDLE:
+	if (buffer->state == BUFFER_IDLE)
 		die_of_double_release(buffer);
-		break;
-	case BUFFER_HELD:
-		pool->n_held--;
-		break;
-	case BUFFER_POSTED:
-		pool->n_posted--;
-		break;
-	}
+	count_out(pool, buffer, -1U);
 	buffer->state = BUFFER_IDLE;
 	buffer->next = place->idle_head;
 	place->idle_head = (uint32_t)(buffer - place->buffers);
@@ -348,7 +350,8 @@ int pool_find_spare(struct tm_pool *pool, struct place **ret_place)
 		if (place->chunk == CHUNK_NONE || atomic_load(&place->is_draining) ||
 		    pool->n_buffers - place->n_buffers < pool->min_buffers)
 			continue;
-		emptiness = (int)((uint64_t)place->n_idle * 1024 / place->n_buffers);
+		emptiness = (int)((uint64_t)(place->n_idle + place->n_posted) * 1024 /
+				  place->n_buffers);
 		if (emptiness <= most)
 			continue;
 		most = emptiness;

@@ -25,12 +25,12 @@ struct mailbox {
 	atomic_uint refs;
 	pthread_mutex_t lock;
 	int event_fd;
-	bool is_open;          /* false once the engine is gone */
-	bool is_asleep;        /* the engine waits, or is about to: write event_fd */
-	bool should_withdraw;  /* posted buffers are owed */
-	bool should_return;    /* tm_engine_wakeup() */
-	struct list credited;  /* channels that may go on, each with a reference */
-	struct buffer *given;  /* what engine->waiter waited for */
+	bool is_open;         /* false once the engine is gone */
+	bool is_asleep;       /* the engine waits, or is about to: write event_fd */
+	bool should_withdraw; /* posted buffers are owed */
+	bool should_return;   /* tm_engine_wakeup() */
+	struct list credited; /* channels that may go on, each with a reference */
+	struct buffer *given; /* what engine->waiter waited for */
 };
 
 enum channel_state {
@@ -45,8 +45,8 @@ struct tm_channel {
 	struct buffer_owner owner; /* of the buffers the task holds */
 	atomic_uint refs;          /* the engine, each held buffer, a place in the mailbox */
 	atomic_uint held;
-	atomic_bool is_parked;     /* releasers look at it */
-	bool is_mailed;            /* in mailbox->credited; mailbox->lock */
+	atomic_bool is_parked; /* releasers look at it */
+	bool is_mailed;        /* in mailbox->credited; mailbox->lock */
 	struct list mail;
 	struct mailbox *mailbox;
 
@@ -55,11 +55,11 @@ struct tm_channel {
 	struct list queue; /* engine->starved, engine->closing or engine->pending */
 	enum channel_state state;
 	int fd;
-	int error;           /* for the close handler */
-	bool has_more;       /* the last receive left data behind */
-	bool was_starved;    /* served from the queue: goes back to its head */
-	bool is_polled;      /* back end: a poll for errors is armed */
-	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
+	int error;        /* for the close handler */
+	bool has_more;    /* the last receive left data behind */
+	bool was_starved; /* served from the queue: goes back to its head */
+	bool is_polled;   /* back end: a poll for errors is armed */
+	uint32_t n_ops;   /* back end: requests in the kernel that name this channel */
 	void *userdata;
 	uint64_t bytes, buffers, parked_total;
 	char peer[ADDRESS_TEXT_MAX];
@@ -110,12 +110,12 @@ struct tm_engine {
 	struct mailbox *mailbox;
 	struct pool_user user;
 	struct pool_waiter waiter;
-	bool is_waiting;        /* the waiter is queued, or its buffer is on its way */
-	struct buffer *spare;   /* what the waiter got */
+	bool is_waiting;      /* the waiter is queued, or its buffer is on its way */
+	struct buffer *spare; /* what the waiter got */
 	bool is_started;
-	pthread_t thread;       /* once started */
+	pthread_t thread; /* once started */
 	uint32_t n_channels;
-	uint32_t n_events;      /* handlers called in this run */
+	uint32_t n_events; /* handlers called in this run */
 	struct list channels, listeners, starved, closing, pending;
 };
 

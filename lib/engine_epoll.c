@@ -33,10 +33,11 @@ struct epoll {
 	int fd;
 };
 
-static int control(struct tm_engine *engine, int fd, uint32_t events, enum watch watch, void *object)
+static int control(struct tm_engine *engine, int fd, uint32_t events, enum watch watch,
+		   void *object)
 {
 	struct epoll *ep = engine->backend_data;
-	struct epoll_event event = {.events = events, .data.u64 = (uintptr_t)object | watch};
+	struct epoll_event event = { .events = events, .data.u64 = (uintptr_t)object | watch };
 
 	if (epoll_ctl(ep->fd, EPOLL_CTL_MOD, fd, &event) == 0)
 		return 0;
@@ -156,7 +157,7 @@ static bool receive(struct tm_engine *engine, struct tm_channel *channel)
 	if (n_buffers == 0)
 		return false;
 	for (uint32_t i = 0; i < n_buffers; i++)
-		iov[i] = (struct iovec){buffers[i]->public.data, buffers[i]->public.capacity};
+		iov[i] = (struct iovec){ buffers[i]->public.data, buffers[i]->public.capacity };
 	n = readv(channel->fd, iov, (int)n_buffers);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		channel_close(channel, -errno);

@@ -24,10 +24,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bufring.h"
 #include "engine.h"
 
 #define SQ_ENTRIES 256
-#define GROUP 0
 
 enum op { OP_CANCEL, OP_ACCEPT, OP_WRITABLE, OP_RECEIVE, OP_ERROR_POLL, OP_MAIL, OP_SLOT };
 
@@ -35,19 +35,10 @@ enum op { OP_CANCEL, OP_ACCEPT, OP_WRITABLE, OP_RECEIVE, OP_ERROR_POLL, OP_MAIL,
 
 struct uring {
 	struct io_uring ring;
-	struct io_uring_buf_ring *entries; /* page aligned, n_entries of them */
-	struct buffer **posted;            /* by buffer id; NULL: the id is free */
-	uint16_t *free_ids;
-	uint32_t n_entries, n_free_ids;    /* posted: the rest */
-	uint32_t n_inflight;               /* requests whose last completion is to come */
-	bool is_registered;                /* entries, with the kernel */
+	struct bufring buffers;
+	uint32_t n_inflight; /* requests whose last completion is to come */
 	bool is_mail_armed, is_slot_armed;
 };
-
-static uint32_t n_posted(const struct uring *u)
-{
-	return u->n_entries - u->n_free_ids;
-}
 
 static struct io_uring_sqe *get_sqe(struct uring *u, enum op op, void *object)
 {
@@ -67,7 +58,7 @@ static struct io_uring_sqe *get_sqe(struct uring *u, enum op op, void *object)
 	return sqe;
 }
 
-/* The prep helpers of liburing 2.9 leave user_data alone. */
+/* The io_uring_prep_ functions of liburing 2.9 leave user_data alone. */
 static int arm_poll(struct uring *u, enum op op, void *object, int fd, uint32_t mask)
 {
 	struct io_uring_sqe *sqe = get_sqe(u, op, object);
@@ -78,43 +69,6 @@ static int arm_poll(struct uring *u, enum op op, void *object, int fd, uint32_t 
 	return 0;
 }
 
-/* ---- provided buffers */
-
-static int register_entries(struct uring *u)
-{
-	struct io_uring_buf_reg reg = {
-		.ring_addr = (uintptr_t)u->entries,
-		.ring_entries = u->n_entries,
-		.bgid = GROUP,
-	};
-
-	int r;
-
-	io_uring_buf_ring_init(u->entries);
-	r = io_uring_register_buf_ring(&u->ring, &reg, 0);
-	u->is_registered = r >= 0;
-	return r;
-}
-
-/* Writes an entry; io_uring_buf_ring_advance() publishes it. */
-static void post(struct uring *u, struct buffer *buffer, uint32_t offset)
-{
-	uint16_t id = u->free_ids[--u->n_free_ids];
-
-	u->posted[id] = buffer;
-	io_uring_buf_ring_add(u->entries, buffer->public.data, buffer->public.capacity, id,
-			      io_uring_buf_ring_mask(u->n_entries), (int)offset);
-}
-
-static struct buffer *unpost(struct uring *u, uint32_t id)
-{
-	struct buffer *buffer = u->posted[id];
-
-	u->posted[id] = NULL;
-	u->free_ids[u->n_free_ids++] = (uint16_t)id;
-	return buffer;
-}
-
 static void refill(struct tm_engine *engine)
 {
 	struct uring *u = engine->backend_data;
@@ -122,20 +76,18 @@ static void refill(struct tm_engine *engine)
 	struct buffer *batch[32];
 	uint32_t n, want;
 
-	if (!u->is_registered && register_entries(u) < 0)
-		return;
-	if (engine->spare && u->n_free_ids > 0) {
+	if (bufring_register(&u->buffers, &u->ring) < 0)
+		return; /* no memory: the next turn tries again */
+	if (engine->spare && u->buffers.n_free_ids > 0) {
 		/* the only one to be had, so the limit does not matter */
-		pool_post(engine->spare);
-		post(u, TAKE(engine->spare), 0);
-		io_uring_buf_ring_advance(u->entries, 1);
+		batch[0] = TAKE(engine->spare);
+		pool_post(batch[0]);
+		bufring_post(&u->buffers, batch, 1);
 	}
-	while (n_posted(u) < wanted) {
-		want = MIN(wanted - n_posted(u), (uint32_t)ARRAY_LEN(batch));
+	while (bufring_count(&u->buffers) < wanted) {
+		want = MIN(wanted - bufring_count(&u->buffers), (uint32_t)ARRAY_LEN(batch));
 		n = pool_take(engine->pool, want, BUFFER_POSTED, batch);
-		for (uint32_t i = 0; i < n; i++)
-			post(u, batch[i], i);
-		io_uring_buf_ring_advance(u->entries, (int)n);
+		bufring_post(&u->buffers, batch, n);
 		if (n < want)
 			return;
 	}
@@ -150,7 +102,7 @@ static int arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 		return -EAGAIN;
 	io_uring_prep_recv(sqe, channel->fd, NULL, 0, 0); /* length: the buffer's */
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = GROUP;
+	sqe->buf_group = BUFRING_GROUP;
 	/* without data at hand the attempt would be wasted, and on an empty ring end in ENOBUFS */
 	if (!channel->has_more)
 		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
@@ -167,7 +119,7 @@ static void feed(struct tm_engine *engine)
 	int r;
 
 	refill(engine);
-	budget = n_posted(u);
+	budget = bufring_count(&u->buffers);
 	while (budget-- > 0 && !list_is_empty(&engine->starved)) {
 		channel = list_entry(engine->starved.next, struct tm_channel, queue);
 		list_remove(&channel->queue);
@@ -178,7 +130,7 @@ static void feed(struct tm_engine *engine)
 		if (r < 0)
 			channel_close(channel, r);
 	}
-	if (n_posted(u) == 0 && !list_is_empty(&engine->starved))
+	if (bufring_count(&u->buffers) == 0 && !list_is_empty(&engine->starved))
 		engine_want_buffer(engine);
 }
 
@@ -187,10 +139,11 @@ static void feed(struct tm_engine *engine)
 static void on_receive(struct tm_engine *engine, struct tm_channel *channel,
 		       const struct io_uring_cqe *cqe)
 {
+	struct uring *u = engine->backend_data;
 	struct buffer *buffer = NULL;
 
 	if (cqe->flags & IORING_CQE_F_BUFFER)
-		buffer = unpost(engine->backend_data, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+		buffer = bufring_take(&u->buffers, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 	if (channel->state == CHANNEL_CLOSING || cqe->res <= 0) {
 		if (buffer)
 			pool_put(buffer);
@@ -309,8 +262,8 @@ static int arm_watches(struct tm_engine *engine)
 static int wait_events(struct tm_engine *engine, int timeout_ms)
 {
 	struct uring *u = engine->backend_data;
-	struct __kernel_timespec ts = {.tv_sec = timeout_ms / 1000,
-				       .tv_nsec = (long long)(timeout_ms % 1000) * 1000000};
+	struct __kernel_timespec ts = { .tv_sec = timeout_ms / 1000,
+					.tv_nsec = (long long)(timeout_ms % 1000) * 1000000 };
 	struct io_uring_cqe *cqe;
 	int r;
 
@@ -320,8 +273,8 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	if (timeout_ms == 0)
 		r = io_uring_submit_and_get_events(&u->ring);
 	else
-		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
-						     timeout_ms < 0 ? NULL : &ts, NULL);
+		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts,
+						     NULL);
 	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;
@@ -389,63 +342,22 @@ static void stop(struct tm_engine *engine, struct tm_channel *channel)
 static void withdraw(struct tm_engine *engine)
 {
 	struct uring *u = engine->backend_data;
-	struct buffer *buffer;
-	bool is_hit = false;
 
-	for (uint32_t id = 0; id < u->n_entries; id++)
-		is_hit = is_hit || (u->posted[id] && atomic_load(&u->posted[id]->place->is_draining));
-	if (!is_hit || io_uring_unregister_buf_ring(&u->ring, GROUP) < 0)
+	if (!bufring_is_owed(&u->buffers) || bufring_unregister(&u->buffers, &u->ring) < 0)
 		return;
 	while (io_uring_cq_ready(&u->ring) > 0 || io_uring_cq_has_overflow(&u->ring)) {
 		if (io_uring_cq_has_overflow(&u->ring))
 			(void)io_uring_get_events(&u->ring);
 		reap(engine);
 	}
-	u->is_registered = false; /* refill() makes a new one */
-	for (uint32_t id = 0; id < u->n_entries; id++) {
-		buffer = u->posted[id];
-		if (!buffer)
-			continue;
-		(void)unpost(u, id);
-		pool_put(buffer);
-	}
+	bufring_clear(&u->buffers); /* refill() registers it again */
 }
 
 /* ---- build and teardown */
 
-static void uring_free(struct uring *u)
-{
-	if (!u)
-		return;
-	free(u->entries);
-	free(u->posted);
-	free(u->free_ids);
-	free(u);
-}
-
-static struct uring *uring_alloc(uint32_t posted_buffers)
-{
-	struct uring *u = calloc(1, sizeof(*u));
-
-	if (!u)
-		return NULL;
-	for (u->n_entries = 1; u->n_entries < posted_buffers;)
-		u->n_entries *= 2;
-	u->entries = aligned_alloc(4096, (u->n_entries * sizeof(struct io_uring_buf) + 4095) & ~4095UL);
-	u->posted = calloc(u->n_entries, sizeof(*u->posted));
-	u->free_ids = calloc(u->n_entries, sizeof(*u->free_ids));
-	if (!u->entries || !u->posted || !u->free_ids) {
-		uring_free(u);
-		return NULL;
-	}
-	for (u->n_free_ids = 0; u->n_free_ids < u->n_entries; u->n_free_ids++)
-		u->free_ids[u->n_free_ids] = (uint16_t)u->n_free_ids;
-	return u;
-}
-
 static int setup_ring(struct tm_engine *engine, struct uring *u)
 {
-	/* two requests per channel at most, and every posted buffer: the queue never overflows */
+	/* two requests per channel as a rule, and every posted buffer: the queue hardly overflows */
 	uint32_t cq_entries = 2 * engine->max_channels + engine->posted_buffers + SQ_ENTRIES;
 	const uint32_t common = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
 				IORING_SETUP_R_DISABLED;
@@ -457,8 +369,8 @@ static int setup_ring(struct tm_engine *engine, struct uring *u)
 
 	r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
 	if (r == -EINVAL) {
-		params = (struct io_uring_params){.flags = common | IORING_SETUP_COOP_TASKRUN,
-						  .cq_entries = cq_entries};
+		params = (struct io_uring_params){ .flags = common | IORING_SETUP_COOP_TASKRUN,
+						   .cq_entries = cq_entries };
 		r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
 	}
 	return r;
@@ -466,19 +378,22 @@ static int setup_ring(struct tm_engine *engine, struct uring *u)
 
 static int init(struct tm_engine *engine)
 {
-	struct uring *u = uring_alloc(engine->posted_buffers);
+	struct uring *u = calloc(1, sizeof(*u));
 	int r;
 
 	if (!u)
 		return -ENOMEM;
-	r = setup_ring(engine, u);
+	r = bufring_init(&u->buffers, engine->posted_buffers);
+	if (r >= 0)
+		r = setup_ring(engine, u);
 	if (r >= 0) {
-		r = register_entries(u);
+		r = bufring_register(&u->buffers, &u->ring);
 		if (r < 0)
 			io_uring_queue_exit(&u->ring);
 	}
 	if (r < 0) {
-		uring_free(u);
+		bufring_deinit(&u->buffers);
+		free(u);
 		return r;
 	}
 	engine->backend_data = u;
@@ -507,7 +422,7 @@ static void discard(struct uring *u, const struct io_uring_cqe *cqe)
 static void cancel_all(struct uring *u)
 {
 	struct io_uring_sqe *sqe = get_sqe(u, OP_CANCEL, NULL);
-	struct __kernel_timespec ts = {.tv_sec = 1};
+	struct __kernel_timespec ts = { .tv_sec = 1 };
 	struct io_uring_cqe *cqe;
 	int r;
 
@@ -537,10 +452,8 @@ static void deinit(struct tm_engine *engine)
 	if (engine->is_started && pthread_equal(engine->thread, pthread_self()))
 		cancel_all(u);
 	io_uring_queue_exit(&u->ring);
-	for (uint32_t id = 0; id < u->n_entries; id++)
-		if (u->posted[id])
-			pool_put(u->posted[id]);
-	uring_free(u);
+	bufring_deinit(&u->buffers);
+	free(u);
 }
 
 const struct engine_backend engine_uring_backend = {

@@ -34,18 +34,18 @@ static int error_to_errno(const char *id)
 		const char *id;
 		int error;
 	} table[] = {
-		{"io.taskmem.NoHugePages", ENOBUFS},
-		{"io.taskmem.NotInSlot", ENXIO},
-		{"io.taskmem.NoSuchSlot", ENOENT},
-		{"io.taskmem.NoSuchGrant", ESTALE},
-		{"io.taskmem.Refused", EDQUOT},
-		{"io.taskmem.BadValue", EINVAL},
-		{SD_VARLINK_ERROR_PERMISSION_DENIED, EACCES},
-		{SD_VARLINK_ERROR_INVALID_PARAMETER, EINVAL},
-		{SD_VARLINK_ERROR_METHOD_NOT_FOUND, EPROTONOSUPPORT},
-		{SD_VARLINK_ERROR_INTERFACE_NOT_FOUND, EPROTONOSUPPORT},
-		{SD_VARLINK_ERROR_DISCONNECTED, ECONNRESET},
-		{SD_VARLINK_ERROR_TIMEOUT, ETIMEDOUT},
+		{ "io.taskmem.NoHugePages", ENOBUFS },
+		{ "io.taskmem.NotInSlot", ENXIO },
+		{ "io.taskmem.NoSuchSlot", ENOENT },
+		{ "io.taskmem.NoSuchGrant", ESTALE },
+		{ "io.taskmem.Refused", EDQUOT },
+		{ "io.taskmem.BadValue", EINVAL },
+		{ SD_VARLINK_ERROR_PERMISSION_DENIED, EACCES },
+		{ SD_VARLINK_ERROR_INVALID_PARAMETER, EINVAL },
+		{ SD_VARLINK_ERROR_METHOD_NOT_FOUND, EPROTONOSUPPORT },
+		{ SD_VARLINK_ERROR_INTERFACE_NOT_FOUND, EPROTONOSUPPORT },
+		{ SD_VARLINK_ERROR_DISCONNECTED, ECONNRESET },
+		{ SD_VARLINK_ERROR_TIMEOUT, ETIMEDOUT },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -88,7 +88,7 @@ static int get_optional(sd_json_variant *v, const char *key, int *ret)
 static int parse_reply(sd_json_variant *v, struct link_reply *ret)
 {
 	sd_json_variant *name = sd_json_variant_by_key(v, "slot");
-	struct link_reply reply = {.chunks = sd_json_variant_by_key(v, "chunks")};
+	struct link_reply reply = { .chunks = sd_json_variant_by_key(v, "chunks") };
 	uint64_t file_chunks, target;
 
 	if (!name || !sd_json_variant_is_string(name) || !reply.chunks ||
@@ -243,7 +243,8 @@ static int send_attach(struct tm_slot *slot, uint32_t min_chunks)
 	(void)sd_varlink_set_userdata(link, slot);
 	r = sd_varlink_observebo(
 		link, "io.taskmem.Attach",
-		SD_JSON_BUILD_PAIR_CONDITION(is_new, "minChunks", SD_JSON_BUILD_UNSIGNED(min_chunks)),
+		SD_JSON_BUILD_PAIR_CONDITION(is_new, "minChunks",
+					     SD_JSON_BUILD_UNSIGNED(min_chunks)),
 		SD_JSON_BUILD_PAIR_CONDITION(slot->max_chunks > 0, "wantedChunks",
 					     SD_JSON_BUILD_UNSIGNED(slot->max_chunks)),
 		SD_JSON_BUILD_PAIR_CONDITION(!is_new, "resumeGrant",
@@ -305,8 +306,8 @@ int link_attach(struct tm_slot *slot, const char *address, uint32_t min_chunks)
 
 void link_set_timer(struct tm_slot *slot, uint32_t ms)
 {
-	struct itimerspec spec = {.it_value = {.tv_sec = ms / 1000,
-					       .tv_nsec = (long)(ms % 1000) * 1000000}};
+	struct itimerspec spec = { .it_value = { .tv_sec = ms / 1000,
+						 .tv_nsec = (long)(ms % 1000) * 1000000 } };
 
 	/* cannot fail: the descriptor and the values are ours */
 	(void)timerfd_settime(slot->timer_fd, 0, &spec, NULL);

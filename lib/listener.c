@@ -24,7 +24,7 @@
 
 #define BACKLOG 1024
 #define WINDOW_MIN_BYTES (64 << 10)
-#define WINDOW_MAX_BYTES (64 << 20) /* the kernel caps it at net.core.rmem_max anyway */
+#define WINDOW_MAX_BYTES (64 << 20)  /* the kernel caps it at net.core.rmem_max anyway */
 #define PAUSE_NS (100 * NS_PER_MSEC) /* after EMFILE and its like, for descriptors to come free */
 
 void listener_set_window(const struct tm_engine *engine, int fd)

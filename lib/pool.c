@@ -45,7 +45,8 @@ static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t
 	pool->per_chunk = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
 	pool->min_buffers = min_buffers;
 	most = MIN((uint64_t)slot->file_chunks * pool->per_chunk, (uint64_t)UINT32_MAX / 2);
-	pool->max_buffers = max_buffers ? (uint32_t)MIN(most, (uint64_t)max_buffers) : (uint32_t)most;
+	pool->max_buffers =
+		max_buffers ? (uint32_t)MIN(most, (uint64_t)max_buffers) : (uint32_t)most;
 	/* one more, so that a pool at its maximum can replace a chunk that drains */
 	n_places = ((uint64_t)pool->max_buffers + pool->per_chunk - 1) / pool->per_chunk + 1;
 	pool->n_places = (uint32_t)MIN(n_places, (uint64_t)slot->file_chunks);
@@ -183,10 +184,10 @@ static void give_to_sleeper(struct pool_waiter *waiter, struct buffer *buffer)
 /* Sleeps until served or @deadline_ns (UINT64_MAX: no end). NULL: too late. */
 static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_ns)
 {
-	struct sleeper sleeper = {.waiter.give = give_to_sleeper,
-				  .cond = PTHREAD_COND_INITIALIZER};
-	struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
-				    .tv_nsec = (long)(deadline_ns % NS_PER_SEC)};
+	struct sleeper sleeper = { .waiter.give = give_to_sleeper,
+				   .cond = PTHREAD_COND_INITIALIZER };
+	struct timespec deadline = { .tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
+				     .tv_nsec = (long)(deadline_ns % NS_PER_SEC) };
 	int r = 0;
 
 	pool_wait(pool, &sleeper.waiter);

@@ -42,8 +42,9 @@ struct place {
 	struct buffer *buffers; /* survive the chunk, so that a stale release is noticed */
 	uint32_t chunk;         /* of the slot, or CHUNK_NONE */
 	uint32_t n_buffers, n_idle;
-	uint32_t idle_head;     /* index into buffers, LIFO */
-	int bucket;             /* -1: in none */
+	uint32_t n_posted;       /* can be withdrawn, so as good as idle when a chunk must drain */
+	uint32_t idle_head;      /* index into buffers, LIFO */
+	int bucket;              /* -1: in none */
 	atomic_bool is_draining; /* engines read it without the lock */
 };
 
@@ -71,10 +72,10 @@ struct tm_pool {
 	struct list waiters, users;
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
-	uint32_t n_buffers;  /* in places that are not draining */
-	uint32_t n_idle;     /* of those */
+	uint32_t n_buffers;        /* in places that are not draining */
+	uint32_t n_idle;           /* of those */
 	uint32_t n_held, n_posted; /* wherever */
-	uint32_t n_leaving;  /* held or posted in draining places */
+	uint32_t n_leaving;        /* held or posted in draining places */
 	uint32_t high_water;
 	uint64_t acquired_total, empty_total;
 };

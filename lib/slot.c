@@ -16,17 +16,21 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/mono.h"
 #include "info.h"
 #include "pool.h"
 
 #define SOCKET_DEFAULT "/run/taskmem/io.taskmem"
+#define DETACH_WAIT_NS (5 * NS_PER_SEC)
+#define DETACH_PAUSE_NS (50 * NS_PER_MSEC)
 
 static int watch(struct tm_slot *slot, int fd)
 {
-	struct epoll_event event = {.events = EPOLLIN};
+	struct epoll_event event = { .events = EPOLLIN };
 
 	return epoll_ctl(slot->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -109,9 +113,30 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
 	return 0;
 }
 
+/* A daemon that is being started again is waited for: it has the pages in its books until it is
+ * told or this process ends. Without its socket it was stopped, and nothing is waited for. */
+static void detach_grant(struct tm_slot *slot, sd_json_variant *parameters)
+{
+	const struct timespec pause = {.tv_nsec = (long)DETACH_PAUSE_NS};
+	uint64_t deadline_ns = mono_now_ns() + DETACH_WAIT_NS;
+	sd_json_variant *reply;
+	int r;
+
+	pthread_mutex_lock(&slot->call_lock);
+	for (;;) {
+		r = link_call(slot, "io.taskmem.Detach", parameters, &reply);
+		if (r != -ENOTCONN || mono_now_ns() >= deadline_ns)
+			break;
+		if (slot->address[0] == '/' && access(slot->address, F_OK) < 0)
+			break;
+		(void)nanosleep(&pause, NULL); /* a signal only makes the pause shorter */
+	}
+	pthread_mutex_unlock(&slot->call_lock);
+}
+
 TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
 {
-	sd_json_variant *parameters = NULL, *reply;
+	sd_json_variant *parameters = NULL;
 
 	if (!slot)
 		return;
@@ -120,21 +145,17 @@ TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
 			slot->name, list_entry(slot->pools.next, struct tm_pool, node)->name);
 		abort();
 	}
-	/* closing the connections would do as well, but later */
-	if (slot->is_connected &&
-	    sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0) {
-		chunk_unmap(slot);
-		pthread_mutex_lock(&slot->call_lock);
-		(void)!link_call(slot, "io.taskmem.Detach", parameters, &reply);
-		pthread_mutex_unlock(&slot->call_lock);
-	}
+	chunk_unmap(slot);
+	/* closing the connections alone would keep the pages until this process ends */
+	if (sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0)
+		detach_grant(slot, parameters);
 	sd_json_variant_unref(parameters);
 	slot_free(slot);
 }
 
 TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)
 {
-	struct tm_slot_info now = {.node = slot->node};
+	struct tm_slot_info now = { .node = slot->node };
 
 	pthread_mutex_lock(&slot->lock);
 	now.chunks_held = slot->n_held;

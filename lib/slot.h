@@ -48,9 +48,9 @@ struct tm_slot {
 	pthread_mutex_t dispatch_lock;
 	sd_varlink *notices;
 	enum link_state link_state;
-	int link_error;         /* why the notice connection ended, -errno */
+	int link_error; /* why the notice connection ended, -errno */
 	uint32_t backoff_ms;
-	uint32_t n_notices;     /* seen in this dispatch */
+	uint32_t n_notices; /* seen in this dispatch */
 
 	pthread_mutex_t call_lock;
 	sd_varlink *calls;
@@ -58,13 +58,13 @@ struct tm_slot {
 
 	pthread_mutex_t lock;
 	bool is_connected;
-	enum chunk_state *chunks; /* [file_chunks] */
+	enum chunk_state *chunks;   /* [file_chunks] */
 	uint32_t n_held, n_leaving; /* leaving: DRAINING and RETURNING, part of held */
 	uint32_t target;
-	uint32_t told_target;     /* what the resize handler knows */
-	uint32_t n_targets;       /* counts changes of target by notices */
-	atomic_uint n_free;       /* written under lock, peeked without */
-	uint64_t ask_after_ns;    /* the daemon refused pages: not before this time again */
+	uint32_t told_target;  /* what the resize handler knows */
+	uint32_t n_targets;    /* counts changes of target by notices */
+	atomic_uint n_free;    /* written under lock, peeked without */
+	uint64_t ask_after_ns; /* the daemon refused pages: not before this time again */
 	struct list pools;
 	tm_resize_handler resize_handler;
 	void *resize_userdata;

@@ -46,20 +46,21 @@ struct tm_channel;
 /* ------------------------------------------------------------------ slot */
 
 struct tm_attach_options {
-	size_t size;          /* sizeof(struct tm_attach_options), for later extension */
-	const char *socket;   /* varlink socket; NULL: $TASKMEM_SOCKET, else /run/taskmem/io.taskmem */
-	uint32_t min_chunks;  /* fail with -ENOBUFS unless at least so many are granted; default 1 */
-	uint32_t max_chunks;  /* never hold more; 0: as many as the slot's share allows */
+	size_t size; /* sizeof(struct tm_attach_options), for later extension */
+	/* NULL: $TASKMEM_SOCKET, else /run/taskmem/io.taskmem */
+	const char *socket;
+	uint32_t min_chunks; /* fail with -ENOBUFS unless at least so many are granted; default 1 */
+	uint32_t max_chunks; /* never hold more; 0: as many as the slot's share allows */
 };
 
 struct tm_slot_info {
-	size_t size;             /* set by the caller to sizeof(struct tm_slot_info) */
+	size_t size; /* set by the caller to sizeof(struct tm_slot_info) */
 	char name[64];
-	int node;                /* NUMA node of the pages or TM_NODE_ANY */
-	uint32_t chunks_held;    /* 2 MiB pages this process holds now */
-	uint32_t chunks_target;  /* what it should hold; less than held: pages are owed */
-	uint32_t chunks_draining;/* owed pages still waiting for a buffer to be released */
-	int connected;           /* 0 while the daemon is away; buffers go on working */
+	int node;                 /* NUMA node of the pages or TM_NODE_ANY */
+	uint32_t chunks_held;     /* 2 MiB pages this process holds now */
+	uint32_t chunks_target;   /* what it should hold; less than held: pages are owed */
+	uint32_t chunks_draining; /* owed pages still waiting for a buffer to be released */
+	int connected;            /* 0 while the daemon is away; buffers go on working */
 };
 
 /**
@@ -144,13 +145,13 @@ struct tm_buffer {
 };
 
 struct tm_pool_stats {
-	size_t size;             /* set by the caller to sizeof(struct tm_pool_stats) */
-	uint32_t buffers;        /* all there are now; those in pages that drain only while in use */
-	uint32_t idle;           /* can be acquired at once */
-	uint32_t held;           /* by the task */
-	uint32_t posted;         /* offered to the kernel by engines, empty so far */
-	uint32_t high_water;     /* most ever held and posted together */
-	uint32_t waiters;        /* threads and engines that wait for a buffer now */
+	size_t size;         /* set by the caller to sizeof(struct tm_pool_stats) */
+	uint32_t buffers;    /* all there are now; those in pages that drain only while in use */
+	uint32_t idle;       /* can be acquired at once */
+	uint32_t held;       /* by the task */
+	uint32_t posted;     /* offered to the kernel by engines, empty so far */
+	uint32_t high_water; /* most ever held and posted together */
+	uint32_t waiters;    /* threads and engines that wait for a buffer now */
 	uint64_t acquired_total; /* buffers handed out, to the task or to engines */
 	uint64_t empty_total;    /* times a buffer was wanted and there was none */
 };
@@ -227,7 +228,7 @@ int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats);
 /* ------------------------------------------------------------------ receive engine */
 
 enum tm_engine_kind {
-	TM_ENGINE_AUTO,  /* io_uring if it can be had, else epoll; $TASKMEM_ENGINE=uring|epoll */
+	TM_ENGINE_AUTO, /* io_uring if it can be had, else epoll; $TASKMEM_ENGINE=uring|epoll */
 	TM_ENGINE_URING,
 	TM_ENGINE_EPOLL,
 };
@@ -258,12 +259,13 @@ struct tm_handlers {
 };
 
 struct tm_engine_options {
-	size_t size;              /* sizeof(struct tm_engine_options) */
+	size_t size; /* sizeof(struct tm_engine_options) */
 	enum tm_engine_kind kind;
-	uint32_t posted_buffers;  /* offered to the kernel at a time, <= 4096; 0: 64. io_uring only;
-				   * never more than half of the pool's buffers */
-	uint32_t credit_buffers;  /* a channel may have so many unreleased; 0: 10 */
-	uint32_t max_channels;    /* more are refused at accept, <= 65536; 0: 4096 */
+	/* offered to the kernel at a time, <= 4096; 0: 64. io_uring only; never more than half of
+	 * the pool's buffers */
+	uint32_t posted_buffers;
+	uint32_t credit_buffers; /* a channel may have so many unreleased; 0: 10 */
+	uint32_t max_channels;   /* more are refused at accept, <= 65536; 0: 4096 */
 };
 
 /**

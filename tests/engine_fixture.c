@@ -15,7 +15,7 @@
 
 #define WAIT_NS (60 * NS_PER_SEC)
 
-const enum tm_engine_kind kinds[2] = {TM_ENGINE_URING, TM_ENGINE_EPOLL};
+const enum tm_engine_kind kinds[2] = { TM_ENGINE_URING, TM_ENGINE_EPOLL };
 
 struct fake_daemon *fake;
 struct tm_slot *slot;
@@ -66,8 +66,8 @@ static void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
 		s->is_wrong = s->is_wrong || data[i] != pattern(s->id, s->bytes++);
 }
 
-void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
-		    uint32_t length, void *userdata)
+void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset, uint32_t length,
+	     void *userdata)
 {
 	struct stream *s = tm_channel_get_userdata(channel);
 
@@ -100,7 +100,7 @@ static void on_close(struct tm_channel *channel, int error, void *userdata)
 	n_closed++;
 }
 
-const struct tm_handlers handlers = {.open = on_open, .data = on_data, .close = on_close};
+const struct tm_handlers handlers = { .open = on_open, .data = on_data, .close = on_close };
 
 void release_held(struct stream *s)
 {
@@ -114,7 +114,7 @@ void release_held(struct stream *s)
 
 void set_up_slot(uint32_t share)
 {
-	struct tm_attach_options options = {.size = sizeof(options)};
+	struct tm_attach_options options = { .size = sizeof(options) };
 
 	fake = fake_daemon_new(16, share);
 	options.socket = fake_daemon_get_socket(fake);
@@ -150,7 +150,7 @@ void listen_tcp(void)
 
 struct tm_pool_stats stats(void)
 {
-	struct tm_pool_stats s = {.size = sizeof(s)};
+	struct tm_pool_stats s = { .size = sizeof(s) };
 
 	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
 	return s;
@@ -286,7 +286,7 @@ void join_peers(struct peer *peers, uint32_t n)
 
 int bind_unix(const char *name, bool should_listen)
 {
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

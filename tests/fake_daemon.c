@@ -54,7 +54,8 @@ static uint32_t count(const struct fake_daemon *d)
 static void punch(struct fake_daemon *d, uint32_t chunk)
 {
 	d->present[chunk] = false;
-	must(fallocate(d->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, chunk * CHUNK, CHUNK) == 0,
+	must(fallocate(d->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, chunk * CHUNK,
+		       CHUNK) == 0,
 	     "punch");
 }
 
@@ -96,7 +97,8 @@ static sd_json_variant *list_present(struct fake_daemon *d)
 
 	for (uint32_t i = 0; i < d->file_chunks; i++)
 		if (d->present[i])
-			must(sd_json_variant_append_arrayb(&indexes, SD_JSON_BUILD_UNSIGNED(i)) >= 0,
+			must(sd_json_variant_append_arrayb(&indexes, SD_JSON_BUILD_UNSIGNED(i)) >=
+				     0,
 			     "append");
 	if (!indexes)
 		must(sd_json_build(&indexes, SD_JSON_BUILD_EMPTY_ARRAY) >= 0, "build");
@@ -127,9 +129,11 @@ static int tell(struct fake_daemon *d, sd_json_variant *chunks, bool with_fd)
 {
 	return sd_varlink_notifybo(
 		d->client, SD_JSON_BUILD_PAIR_STRING("slot", "fake"),
-		SD_JSON_BUILD_PAIR_INTEGER("node", 1), SD_JSON_BUILD_PAIR_UNSIGNED("grant", d->grant),
+		SD_JSON_BUILD_PAIR_INTEGER("node", 1),
+		SD_JSON_BUILD_PAIR_UNSIGNED("grant", d->grant),
 		SD_JSON_BUILD_PAIR_UNSIGNED("fileChunks", d->file_chunks),
-		SD_JSON_BUILD_PAIR_CONDITION(chunks != NULL, "chunks", SD_JSON_BUILD_VARIANT(chunks)),
+		SD_JSON_BUILD_PAIR_CONDITION(chunks != NULL, "chunks",
+					     SD_JSON_BUILD_VARIANT(chunks)),
 		SD_JSON_BUILD_PAIR_CONDITION(!chunks, "chunks", SD_JSON_BUILD_EMPTY_ARRAY),
 		SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", d->share),
 		SD_JSON_BUILD_PAIR_CONDITION(with_fd, "fdIndex", SD_JSON_BUILD_UNSIGNED(0)));
@@ -274,7 +278,8 @@ static void set_up(struct fake_daemon *d)
 {
 	must(sd_event_new(&d->event) >= 0, "sd_event_new");
 	must(sd_event_add_io(d->event, NULL, d->command_fd, EPOLLIN, on_command, d) >= 0, "add_io");
-	must(sd_varlink_server_new(&d->server, SD_VARLINK_SERVER_INHERIT_USERDATA) >= 0, "server_new");
+	must(sd_varlink_server_new(&d->server, SD_VARLINK_SERVER_INHERIT_USERDATA) >= 0,
+	     "server_new");
 	sd_varlink_server_set_userdata(d->server, d);
 	must(sd_varlink_server_bind_method_many(d->server, "io.taskmem.Attach", on_attach,
 						"io.taskmem.Grow", on_grow, "io.taskmem.Return",

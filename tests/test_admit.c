@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
+
 #define M (UINT64_C(1) << 20)
 
 static struct refusal why;
@@ -284,8 +286,6 @@ int main(void)
 {
 	Suite *suite = suite_create("admit");
 	TCase *tc = tcase_create("admit");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, names_are_cgroup_directories);
 	tcase_add_test(tc, values_wrong_by_themselves_are_named);
@@ -301,9 +301,5 @@ int main(void)
 	tcase_add_test(tc, the_node_with_most_unpromised_memory_is_chosen);
 	tcase_add_test(tc, when_no_node_fits_the_refusal_speaks_of_the_roomiest);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 #include "assign.h"
 #include "base/fd.h"
 #include "nearest.h"
+#include "suite.h"
 
 #define WORDS(...) ((char *const[]){ __VA_ARGS__, NULL })
 
@@ -223,8 +224,6 @@ int main(void)
 {
 	Suite *suite = suite_create("assign");
 	TCase *words = tcase_create("words");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(words, every_key_becomes_its_parameter);
 	tcase_add_test(words, any_node_and_no_cap_have_fields_of_their_own);
@@ -238,9 +237,5 @@ int main(void)
 	tcase_add_test(words, a_parameter_is_called_by_its_key);
 	tcase_add_test(words, nearest_word_finds_typing_errors_and_beginnings_only);
 	suite_add_tcase(suite, words);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

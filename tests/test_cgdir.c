@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "kern/cgdir.h"
+#include "suite.h"
 
 static char root[64];
 static int root_fd;
@@ -317,8 +318,6 @@ int main(void)
 {
 	Suite *s = suite_create("cgdir");
 	TCase *tc = tcase_create("cgdir");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, opening_tells_missing_directories_from_forbidden_paths);
@@ -337,8 +336,5 @@ int main(void)
 	tcase_add_test(tc, the_policy_attribute_is_kept_and_replaced);
 	tcase_add_test(tc, a_slot_without_policy_says_so);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

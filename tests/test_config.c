@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
+
 #define M (UINT64_C(1) << 20)
 #define G (UINT64_C(1) << 30)
 
@@ -254,8 +256,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config");
 	TCase *tc = tcase_create("config");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, an_empty_file_gives_the_built_in_values);
@@ -266,9 +266,5 @@ int main(void)
 	tcase_add_test(tc, sums_that_cannot_be_are_refused_with_their_line);
 	tcase_add_test(tc, mutated_files_are_parsed_or_refused_but_nothing_else);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -5,11 +5,15 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mono.h"
@@ -19,7 +23,7 @@
 
 START_TEST(every_byte_arrives_over_tcp)
 {
-	struct peer peer = {.fd = -1, .listen_fd = -1};
+	struct peer peer = { .fd = -1, .listen_fd = -1 };
 
 	set_up(_i, 32768, 64);
 	listen_tcp();
@@ -33,7 +37,7 @@ END_TEST
 
 START_TEST(every_byte_arrives_over_a_unix_socket)
 {
-	struct peer peer = {.listen_fd = -1};
+	struct peer peer = { .listen_fd = -1 };
 	char name[64], address[80];
 
 	set_up(_i, 32768, 64);
@@ -51,7 +55,8 @@ END_TEST
 
 START_TEST(every_byte_arrives_over_outgoing_connections)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t length = sizeof(in);
 	struct peer peers[2] = {};
 	struct tm_channel *channel;
@@ -130,7 +135,7 @@ END_TEST
 
 START_TEST(credit_parks_a_channel_and_the_others_go_on)
 {
-	struct tm_channel_stats cs = {.size = sizeof(cs)};
+	struct tm_channel_stats cs = { .size = sizeof(cs) };
 	struct peer peers[4] = {};
 	struct stream *parked = NULL;
 
@@ -169,7 +174,7 @@ static void *release_later(void *userdata)
 
 START_TEST(a_release_by_another_thread_wakes_a_parked_channel)
 {
-	struct peer peer = {.fd = -1, .listen_fd = -1};
+	struct peer peer = { .fd = -1, .listen_fd = -1 };
 	pthread_t thread;
 
 	set_up(_i, 4096, 64);
@@ -289,7 +294,7 @@ END_TEST
 
 START_TEST(a_resize_under_traffic_loses_no_byte)
 {
-	struct tm_slot_info info = {.size = sizeof(info)};
+	struct tm_slot_info info = { .size = sizeof(info) };
 	struct peer peers[8] = {};
 	uint64_t n_bytes = 0;
 	uint32_t n_changes = 0;
@@ -325,8 +330,8 @@ END_TEST
 
 START_TEST(posted_buffers_do_not_keep_an_owed_page)
 {
-	struct tm_slot_info info = {.size = sizeof(info)};
-	struct peer peer = {.fd = -1, .listen_fd = -1};
+	struct tm_slot_info info = { .size = sizeof(info) };
+	struct peer peer = { .fd = -1, .listen_fd = -1 };
 	struct tm_buffer *taken[3];
 
 	/* two buffers a page: the task has the first page and half of the second */
@@ -359,7 +364,7 @@ END_TEST
 
 START_TEST(a_starved_engine_gets_pages_that_a_notice_allows)
 {
-	struct peer peer = {.fd = -1, .listen_fd = -1};
+	struct peer peer = { .fd = -1, .listen_fd = -1 };
 	struct tm_buffer *taken[32];
 
 	set_up_slot(1);
@@ -384,7 +389,7 @@ END_TEST
 
 START_TEST(auto_obeys_the_environment)
 {
-	struct tm_engine_options options = {.size = sizeof(options)};
+	struct tm_engine_options options = { .size = sizeof(options) };
 
 	set_up(_i, 4096, 8);
 	tm_engine_free(engine);
@@ -395,6 +400,43 @@ START_TEST(auto_obeys_the_environment)
 	setenv("TASKMEM_ENGINE", "steam", 1);
 	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), -EINVAL);
 	engine = NULL;
+	tear_down();
+}
+END_TEST
+
+/* As container runtimes do by default. */
+static void refuse_io_uring(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = ARRAY_LEN(filter), .filter = filter };
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+START_TEST(auto_takes_epoll_where_io_uring_is_refused)
+{
+	struct tm_engine_options options = { .size = sizeof(options) };
+	struct peer peer = { .fd = -1, .listen_fd = -1 };
+
+	set_up(_i, 4096, 8);
+	tm_engine_free(engine);
+	refuse_io_uring();
+	options.kind = TM_ENGINE_URING;
+	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), -EPERM);
+	options.kind = TM_ENGINE_AUTO;
+	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), 0);
+	ck_assert_int_eq(tm_engine_get_kind(engine), TM_ENGINE_EPOLL);
+	listen_tcp();
+	start_peer(&peer, 1, MIB);
+	run_until_closed(1);
+	check_streams(1, MIB);
+	join_peers(&peer, 1);
 	tear_down();
 }
 END_TEST
@@ -419,6 +461,7 @@ int main(void)
 		posted_buffers_do_not_keep_an_owed_page,
 		a_starved_engine_gets_pages_that_a_notice_allows,
 		auto_obeys_the_environment,
+		auto_takes_epoll_where_io_uring_is_refused,
 	};
 
 	return run_suite("engine", tests, ARRAY_LEN(tests));

@@ -9,29 +9,12 @@
 #include <string.h>
 
 #include "policy/admit.h"
+#include "suite.h"
 
 #define M (UINT64_C(1) << 20)
 #define MACHINES 100000
 #define NODES_HERE 4
 #define SLOTS_HERE 8
-
-/* For millions of checks: Check notes each assertion that holds, which takes its time. */
-#define REQUIRE(x)                    \
-	do {                          \
-		if (!(x))             \
-			ck_assert(x); \
-	} while (0)
-
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t bound)
-{
-	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % bound;
-}
 
 static struct node_info node_of(int number, uint64_t budget, uint64_t reserve, uint64_t hugepages)
 {
@@ -510,8 +493,6 @@ int main(void)
 {
 	Suite *suite = suite_create("entitle");
 	TCase *tc = tcase_create("entitle");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, three_slots_share_a_node_by_weight);
@@ -530,9 +511,5 @@ int main(void)
 	tcase_add_test(tc, a_machine_that_lost_memory_still_divides_exactly_what_it_has);
 	tcase_add_test(tc, the_order_of_the_slots_does_not_matter);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

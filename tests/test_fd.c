@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "suite.h"
+
 static char dir_path[64];
 static int dir_fd;
 
@@ -255,8 +257,6 @@ int main(void)
 {
 	Suite *suite = suite_create("fd");
 	TCase *tc = tcase_create("fd");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, small_files_lose_their_newlines_and_gain_a_0);
@@ -272,9 +272,5 @@ int main(void)
 	tcase_add_test(tc, write_all_fills_a_pipe_in_pieces);
 	tcase_add_test(tc, closing_keeps_errno_and_marks_the_descriptor);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

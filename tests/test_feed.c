@@ -18,6 +18,7 @@
 
 #include "feed.h"
 #include "lines.h"
+#include "suite.h"
 
 /* Passes one piece through the splitter, behind what is in @out. */
 static void pass_piece(struct lines *lines, const char *data, size_t len, char *out)
@@ -302,8 +303,6 @@ int main(void)
 {
 	Suite *suite = suite_create("feed");
 	TCase *lines = tcase_create("lines"), *feed = tcase_create("feed");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(lines, only_whole_lines_are_passed_on);
 	tcase_add_test(lines, a_line_is_kept_up_to_the_bound_and_then_passed_as_it_is);
@@ -316,9 +315,5 @@ int main(void)
 	tcase_add_test(feed, more_than_a_pipe_holds_arrives_whole);
 	suite_add_tcase(suite, lines);
 	suite_add_tcase(suite, feed);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

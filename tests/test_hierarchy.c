@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "kern/hierarchy.h"
+#include "suite.h"
 
 static struct hierarchy h;
 
@@ -140,8 +141,6 @@ int main(void)
 {
 	Suite *s = suite_create("hierarchy");
 	TCase *tc = tcase_create("hierarchy");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_test(tc, a_unified_mount_is_found_among_others);
 	tcase_add_test(tc, controllers_on_v1_are_named_with_their_mounts);
@@ -150,8 +149,5 @@ int main(void)
 	tcase_add_test(tc, torn_lines_are_passed_over);
 	tcase_add_test(tc, only_controllers_that_are_off_are_switched_on);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

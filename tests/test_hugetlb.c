@@ -16,6 +16,7 @@
 #include "kern/hugetlb.h"
 #include "kern/topology.h"
 #include "model.h"
+#include "suite.h"
 
 #define PAGES_NEEDED 3
 
@@ -144,9 +145,7 @@ int main(void)
 {
 	Suite *s = suite_create("hugetlb");
 	TCase *tc = tcase_create("hugetlb");
-	SRunner *sr = srunner_create(s);
 	struct hugetlb_counts counts;
-	int failed;
 
 	if (hugetlb_read(0, &counts) < 0) {
 		fprintf(stderr, "this kernel has no 2 MiB pages: skipped\n");
@@ -163,8 +162,5 @@ int main(void)
 		fprintf(stderr, "fewer than %d huge pages free: punching is not tested\n",
 			PAGES_NEEDED);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

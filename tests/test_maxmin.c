@@ -9,30 +9,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "suite.h"
+
 #define NO_CAP UINT64_MAX
 #define CASES 100000
 #define CLAIMS_MAX 12
 
-/* For millions of checks: Check notes each assertion that holds, which takes its time. */
-#define REQUIRE(x)               \
-	do {                     \
-		if (!(x))        \
-			ck_assert(x); \
-	} while (0)
-
 typedef unsigned __int128 u128;
-
-/* splitmix64, so that a seed gives the same cases on every libc */
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t bound)
-{
-	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % bound;
-}
 
 static char names[CLAIMS_MAX][24];
 
@@ -440,8 +423,6 @@ int main(void)
 {
 	Suite *suite = suite_create("maxmin");
 	TCase *tc = tcase_create("maxmin");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, tables_by_hand);
@@ -454,9 +435,5 @@ int main(void)
 	tcase_add_test(tc, unclamped_shares_are_within_one_unit_of_lambda_times_weight);
 	tcase_add_test(tc, ten_thousand_claims_take_a_few_milliseconds);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
+
 #define K (UINT64_C(1) << 10)
 #define M (UINT64_C(1) << 20)
 #define G (UINT64_C(1) << 30)
@@ -234,8 +236,6 @@ int main(void)
 {
 	Suite *suite = suite_create("parse");
 	TCase *tc = tcase_create("parse");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, a_number_is_digits_and_nothing_else);
 	tcase_add_test(tc, sizes_have_binary_suffixes_only);
@@ -246,9 +246,5 @@ int main(void)
 	tcase_add_test(tc, sizes_are_shown_with_at_most_one_decimal);
 	tcase_add_test(tc, exact_sizes_read_back_to_the_same_byte);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -18,6 +18,7 @@
 
 #include "base/fd.h"
 #include "kern/peer.h"
+#include "suite.h"
 
 #define NOWHERE "/no/such/tree"
 #define TEST_GID 54321
@@ -189,8 +190,6 @@ int main(void)
 {
 	Suite *s = suite_create("peer");
 	TCase *tc = tcase_create("peer");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_process_knows_itself_through_a_socket_pair);
@@ -204,8 +203,5 @@ int main(void)
 		fprintf(stderr, "not root: groups of others are not tested\n");
 	}
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

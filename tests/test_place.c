@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kern/place.h"
+#include "suite.h"
 
 START_TEST(groups_are_formatted_and_parsed_back)
 {
@@ -89,16 +90,11 @@ int main(void)
 {
 	Suite *s = suite_create("place");
 	TCase *tc = tcase_create("place");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_test(tc, groups_are_formatted_and_parsed_back);
 	tcase_add_test(tc, other_directories_are_no_groups);
 	tcase_add_test(tc, slot_names_are_plain_and_no_file_of_the_kernel);
 	tcase_add_test(tc, a_place_has_exactly_two_parts);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

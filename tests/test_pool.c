@@ -14,6 +14,7 @@
 #include "base/mono.h"
 #include "fake_daemon.h"
 #include "taskmem.h"
+#include "suite.h"
 
 #define SIZE ((size_t)32 << 10)
 #define PER_CHUNK 64
@@ -25,7 +26,7 @@ static struct tm_slot *slot;
 
 static void set_up(uint32_t share)
 {
-	struct tm_attach_options options = {.size = sizeof(options)};
+	struct tm_attach_options options = { .size = sizeof(options) };
 
 	fake = fake_daemon_new(16, share);
 	options.socket = fake_daemon_get_socket(fake);
@@ -50,7 +51,7 @@ static struct tm_pool *open_pool(const char *name, size_t bytes, uint32_t min, u
 
 static struct tm_pool_stats stats(struct tm_pool *pool)
 {
-	struct tm_pool_stats s = {.size = sizeof(s)};
+	struct tm_pool_stats s = { .size = sizeof(s) };
 
 	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
 	return s;
@@ -165,7 +166,7 @@ END_TEST
 
 START_TEST(sizes_do_not_share_chunks)
 {
-	static const size_t sizes[] = {256, 4096, SIZE, (size_t)1 << 20};
+	static const size_t sizes[] = { 256, 4096, SIZE, (size_t)1 << 20 };
 	struct tm_buffer *buffers[ARRAY_LEN(sizes)];
 	struct tm_pool *pools[ARRAY_LEN(sizes)], *extra;
 	uintptr_t a, b;
@@ -302,7 +303,7 @@ START_TEST(waiters_are_woken_first_come_first_served)
 	pool = open_pool("fifo", SIZE, 1, 1);
 	ck_assert_ptr_nonnull(held = tm_pool_acquire(pool));
 	for (int i = 0; i < 4; i++) {
-		turns[i] = (struct turn){.pool = pool, .clock = &clock, .order = -1};
+		turns[i] = (struct turn){ .pool = pool, .clock = &clock, .order = -1 };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, take_turn, &turns[i]), 0);
 		while (stats(pool).waiters != (uint32_t)i + 1)
 			usleep(500);
@@ -374,7 +375,9 @@ START_TEST(no_buffer_is_given_to_two_threads)
 	set_up(2);
 	pool = open_pool("stress", 4096, 1, 16);
 	for (int i = 0; i < STRESS_THREADS; i++) {
-		s[i] = (struct stress){.pool = pool, .stamp = (uint64_t)i + 1, .n_errors = &n_errors};
+		s[i] = (struct stress){ .pool = pool,
+					.stamp = (uint64_t)i + 1,
+					.n_errors = &n_errors };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, stress, &s[i]), 0);
 	}
 	for (int i = 0; i < STRESS_THREADS; i++)
@@ -392,13 +395,15 @@ START_TEST(resizing_under_stress_gives_no_buffer_twice)
 	struct stress s[STRESS_THREADS];
 	pthread_t threads[STRESS_THREADS];
 	atomic_uint n_errors = 0;
-	struct tm_slot_info info = {.size = sizeof(info)};
+	struct tm_slot_info info = { .size = sizeof(info) };
 	struct tm_pool *pool;
 
 	set_up(8);
 	pool = open_pool("resize", (size_t)1 << 20, 2, 0);
 	for (int i = 0; i < STRESS_THREADS; i++) {
-		s[i] = (struct stress){.pool = pool, .stamp = (uint64_t)i + 1, .n_errors = &n_errors};
+		s[i] = (struct stress){ .pool = pool,
+					.stamp = (uint64_t)i + 1,
+					.n_errors = &n_errors };
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, stress, &s[i]), 0);
 	}
 	for (uint32_t i = 0; i < 60; i++) {
@@ -448,8 +453,6 @@ int main(void)
 {
 	Suite *suite = suite_create("pool");
 	TCase *tc = tcase_create("pool");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_pool_gives_exactly_max_buffers_and_takes_them_back);
@@ -467,9 +470,5 @@ int main(void)
 	tcase_add_test(tc, releasing_nothing_is_fine);
 	tcase_add_test_raise_signal(tc, releasing_twice_aborts, SIGABRT);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed > 0;
+	return suite_run(suite);
 }

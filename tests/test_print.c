@@ -14,6 +14,7 @@
 #include "print.h"
 #include "tmctl.h"
 #include "view.h"
+#include "suite.h"
 
 static const char slot_json[] =
 	"{\"name\":\"ingest\",\"node\":0,\"owner\":0,\"weight\":300,\"tier\":1,"
@@ -290,8 +291,6 @@ int main(void)
 {
 	Suite *suite = suite_create("print");
 	TCase *output = tcase_create("output");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(output, numbers_are_right_aligned_and_no_line_ends_in_spaces);
 	tcase_add_test(output, columns_are_dropped_in_order_until_the_table_fits);
@@ -304,9 +303,5 @@ int main(void)
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);
 	tcase_add_test(output, a_daemon_that_is_down_and_a_locked_socket_differ);
 	suite_add_tcase(suite, output);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -5,6 +5,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "suite.h"
+
 #define M (UINT64_C(1) << 20)
 #define S UINT64_C(1000000000)
 #define MS UINT64_C(1000000)
@@ -159,8 +161,6 @@ int main(void)
 {
 	Suite *suite = suite_create("progress");
 	TCase *tc = tcase_create("progress");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tc, a_steady_move_shows_its_part_and_the_time_left);
 	tcase_add_test(tc, three_percent_is_near_enough_and_beyond_is_reached_too);
@@ -171,9 +171,5 @@ int main(void)
 	tcase_add_test(tc, a_staircase_of_chunks_gives_a_steady_time_of_arrival);
 	tcase_add_test(tc, samples_at_one_instant_only_replace_each_other);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

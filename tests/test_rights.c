@@ -4,6 +4,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "suite.h"
+
 /* Owner of the slot is uid 1000, on node 1. */
 static const struct slot_policy slot = { .name = "ingest", .owner = 1000, .node = 1 };
 
@@ -60,15 +62,9 @@ int main(void)
 {
 	Suite *suite = suite_create("rights");
 	TCase *tc = tcase_create("table");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_loop_test(tc, each_may_do_what_the_table_says, 0, (int)ARRAY_LEN(rows));
 	tcase_add_test(tc, without_a_slot_only_administrators_have_rights);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

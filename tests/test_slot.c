@@ -14,6 +14,7 @@
 #include "base/mono.h"
 #include "fake_daemon.h"
 #include "taskmem.h"
+#include "suite.h"
 
 #define SIZE ((size_t)64 << 10) /* 32 buffers in a chunk */
 #define PER_CHUNK 32
@@ -50,7 +51,7 @@ static void tear_down(void)
 
 static struct tm_slot_info info(void)
 {
-	struct tm_slot_info i = {.size = sizeof(i)};
+	struct tm_slot_info i = { .size = sizeof(i) };
 
 	ck_assert_int_eq(tm_slot_get_info(slot, &i), 0);
 	return i;
@@ -80,7 +81,7 @@ static bool is_draining(uint32_t n)
 static void dispatch_until(bool (*claim)(uint32_t), uint32_t n)
 {
 	uint64_t end_ns = mono_now_ns() + WAIT_NS;
-	struct pollfd pfd = {.fd = tm_slot_fd(slot), .events = POLLIN};
+	struct pollfd pfd = { .fd = tm_slot_fd(slot), .events = POLLIN };
 
 	while (!claim(n)) {
 		ck_assert_uint_lt(mono_now_ns(), end_ns);
@@ -92,7 +93,7 @@ static void dispatch_until(bool (*claim)(uint32_t), uint32_t n)
 /* Runs what is there already. */
 static void dispatch_all(void)
 {
-	struct pollfd pfd = {.fd = tm_slot_fd(slot), .events = POLLIN};
+	struct pollfd pfd = { .fd = tm_slot_fd(slot), .events = POLLIN };
 
 	while (poll(&pfd, 1, 50) > 0)
 		ck_assert_int_ge(tm_slot_dispatch(slot), 0);
@@ -108,7 +109,7 @@ static struct tm_pool *open_pool(uint32_t min, uint32_t max)
 
 static struct tm_pool_stats stats(struct tm_pool *pool)
 {
-	struct tm_pool_stats s = {.size = sizeof(s)};
+	struct tm_pool_stats s = { .size = sizeof(s) };
 
 	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
 	return s;
@@ -152,7 +153,8 @@ END_TEST
 
 START_TEST(attach_fails_without_a_daemon)
 {
-	struct tm_attach_options options = {.size = sizeof(options), .socket = "/nonexistent/socket"};
+	struct tm_attach_options options = { .size = sizeof(options),
+					     .socket = "/nonexistent/socket" };
 
 	ck_assert_int_eq(tm_slot_attach(&options, &slot), -ENOENT);
 	setenv("TASKMEM_SOCKET", "/nonexistent/other", 1);
@@ -171,7 +173,8 @@ END_TEST
 
 START_TEST(a_smaller_info_of_an_older_program_is_filled_as_far_as_it_goes)
 {
-	struct tm_slot_info i = {.size = offsetof(struct tm_slot_info, connected), .connected = 77};
+	struct tm_slot_info i = { .size = offsetof(struct tm_slot_info, connected),
+				  .connected = 77 };
 
 	set_up(2);
 	ck_assert_int_eq(tm_slot_get_info(slot, &i), 0);
@@ -471,8 +474,6 @@ int main(void)
 {
 	Suite *suite = suite_create("slot");
 	TCase *tc = tcase_create("slot");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, attach_grants_the_share_of_the_slot);
@@ -494,9 +495,5 @@ int main(void)
 	tcase_add_test(tc, nothing_but_granted_pages_is_touched);
 	tcase_add_test_raise_signal(tc, detaching_with_an_open_pool_aborts, SIGABRT);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed > 0;
+	return suite_run(suite);
 }

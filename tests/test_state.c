@@ -14,6 +14,7 @@
 #include <zlib.h>
 
 #include "base/fd.h"
+#include "suite.h"
 
 #define M (UINT64_C(1) << 20)
 
@@ -560,8 +561,6 @@ int main(void)
 {
 	Suite *suite = suite_create("state");
 	TCase *tc = tcase_create("state");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -581,9 +580,5 @@ int main(void)
 	tcase_add_test(tc, mutated_bodies_with_a_right_checksum_are_refused_or_sound);
 	tcase_add_test(tc, ten_thousand_slots_are_encoded_and_decoded);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

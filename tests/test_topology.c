@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kern/topology.h"
+#include "suite.h"
 
 START_TEST(node_lists_become_bits)
 {
@@ -73,15 +74,10 @@ int main(void)
 {
 	Suite *s = suite_create("topology");
 	TCase *tc = tcase_create("topology");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_test(tc, node_lists_become_bits);
 	tcase_add_test(tc, bad_node_lists_are_refused);
 	tcase_add_test(tc, the_nodes_of_this_machine_have_its_memory);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

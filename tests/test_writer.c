@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "kern/writer.h"
+#include "suite.h"
 
 #define TIMEOUT_USEC (10U * 1000000U)
 
@@ -299,8 +300,6 @@ int main(void)
 {
 	Suite *s = suite_create("writer");
 	TCase *tc = tcase_create("writer");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -317,8 +316,5 @@ int main(void)
 	tcase_add_loop_test(tc, a_callback_may_submit, 0, 2);
 	tcase_add_loop_test(tc, a_callback_may_free_the_writer, 0, 2);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

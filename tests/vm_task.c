@@ -39,8 +39,8 @@
 static int usage(void)
 {
 	fputs("Usage: vm_task task               lines: attach MIN MAX, open BYTES MIN MAX, take N,\n"
-	      "                                  free N, check, nodes, info, listen ADDRESS,\n"
-	      "                                  channels, close, detach, quit\n"
+	      "                                  free N (newest), drop N (oldest), check, nodes,\n"
+	      "                                  info, listen ADDRESS, channels, close, detach, quit\n"
 	      "       vm_task memfd              attach without the library and abuse the memfd\n"
 	      "       vm_task send PORT BYTES    bytes with a known checksum\n"
 	      "       vm_task idle PORT N        N connections that say nothing\n"
@@ -187,6 +187,17 @@ static void cmd_free(struct task *task, char *words[])
 	printf("{\"buffers\":%u}\n", task->n_held);
 }
 
+static void cmd_drop(struct task *task, char *words[])
+{
+	uint32_t n = (uint32_t)MIN(number(words[1]), (uint64_t)task->n_held);
+
+	for (uint32_t i = 0; i < n; i++)
+		tm_buffer_release(task->held[i]);
+	task->n_held -= n;
+	memmove(task->held, task->held + n, task->n_held * sizeof(task->held[0]));
+	printf("{\"buffers\":%u}\n", task->n_held);
+}
+
 static void cmd_check(struct task *task)
 {
 	uint64_t n_bad = 0;
@@ -297,6 +308,8 @@ static bool obey(struct task *task, char *line)
 		cmd_take(task, words);
 	else if (strcmp(words[0], "free") == 0)
 		cmd_free(task, words);
+	else if (strcmp(words[0], "drop") == 0)
+		cmd_drop(task, words);
 	else if (strcmp(words[0], "check") == 0)
 		cmd_check(task);
 	else if (strcmp(words[0], "nodes") == 0)
@@ -350,6 +363,7 @@ static int task_main(void)
 
 struct raw_grant {
 	int fd;
+	uint64_t id;
 	bool is_answered;
 };
 
@@ -358,13 +372,14 @@ static int on_raw_reply(sd_varlink *link, sd_json_variant *parameters, const cha
 {
 	struct raw_grant *grant = userdata;
 
-	(void)parameters;
 	(void)flags;
 	grant->is_answered = true;
-	if (error_id)
+	if (error_id) {
 		fprintf(stderr, "vm_task: Attach: %s\n", error_id);
-	else
-		grant->fd = sd_varlink_take_fd(link, 0);
+		return 0;
+	}
+	grant->id = sd_json_variant_unsigned(sd_json_variant_by_key(parameters, "grant"));
+	grant->fd = sd_varlink_take_fd(link, 0);
 	return 0;
 }
 
@@ -392,6 +407,20 @@ static const char *outcome(int r)
 	return r < 0 ? strerrorname_np(errno) : "done";
 }
 
+/* The one process that may end this grant does so. */
+static void raw_detach(const struct raw_grant *grant)
+{
+	const char *error_id = NULL;
+	sd_varlink *link = NULL;
+	int r = sd_varlink_connect_address(&link, "/run/taskmem/io.taskmem");
+
+	if (r >= 0)
+		r = sd_varlink_callbo(link, "io.taskmem.Detach", NULL, &error_id,
+				      SD_JSON_BUILD_PAIR_UNSIGNED("grant", grant->id));
+	printf("{\"detach\":\"%s\"}\n", r < 0 ? strerrorname_np(-r) : error_id ? error_id : "done");
+	sd_varlink_close_unref(link);
+}
+
 /* What a holder of the memfd could try to get more out of it than it was given. */
 static int memfd_main(void)
 {
@@ -408,8 +437,8 @@ static int memfd_main(void)
 		return 1;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", grant.fd);
-	printf("{\"pid\":%d,\"fd\":%d,\"mode\":\"%o\",\"uid\":%u", (int)getpid(), grant.fd,
-	       st.st_mode & 07777, st.st_uid);
+	printf("{\"pid\":%d,\"grant\":%" PRIu64 ",\"fd\":%d,\"mode\":\"%o\",\"uid\":%u",
+	       (int)getpid(), grant.id, grant.fd, st.st_mode & 07777, st.st_uid);
 	printf(",\"reopen\":\"%s\"", outcome(open(path, O_RDWR | O_CLOEXEC)));
 	printf(",\"reopenRead\":\"%s\"", outcome(open(path, O_RDONLY | O_CLOEXEC)));
 	printf(",\"chmod\":\"%s\"", outcome(fchmod(grant.fd, 0666)));
@@ -417,7 +446,8 @@ static int memfd_main(void)
 	printf(",\"shrink\":\"%s\"", outcome(ftruncate(grant.fd, 0)));
 	printf(",\"unseal\":\"%s\"}\n", outcome(fcntl(grant.fd, F_ADD_SEALS, F_SEAL_WRITE)));
 	fflush(stdout);
-	pause();
+	(void)getchar();
+	raw_detach(&grant);
 	return 0;
 }
 

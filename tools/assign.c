@@ -137,14 +137,17 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 
 		return r == 0 && *ret < key->low ? -ERANGE : r;
 	}
-	case KIND_BYTES: return parse_bytes(text, ret);
-	case KIND_BYTES_OR_MAX: return parse_bytes_or_max(text, ret);
+	case KIND_BYTES:
+		return parse_bytes(text, ret);
+	case KIND_BYTES_OR_MAX:
+		return parse_bytes_or_max(text, ret);
 	case KIND_CHUNKS: {
 		int r = parse_bytes(text, ret);
 
 		return r == 0 && *ret % TM_CHUNK_BYTES ? -EINVAL : r;
 	}
-	case KIND_USER: return parse_user(text, ret);
+	case KIND_USER:
+		return parse_user(text, ret);
 	}
 	return -EINVAL;
 }

@@ -262,20 +262,20 @@ static int write_report(const struct stream *stream, const struct feed_totals *t
 	if (r < 0)
 		return r;
 	snprintf(sum, sizeof(sum), "%08x", totals->crc32);
-	r = sd_json_buildo(&report, SD_JSON_BUILD_PAIR_STRING("slot", options->slot),
-			   SD_JSON_BUILD_PAIR_STRING("engine", stream->engine_kind),
-			   SD_JSON_BUILD_PAIR_UNSIGNED("bytes", totals->bytes),
-			   SD_JSON_BUILD_PAIR_REAL("seconds", seconds_of(totals)),
-			   SD_JSON_BUILD_PAIR_REAL("mibPerSecond", rate_of(totals)),
-			   SD_JSON_BUILD_PAIR_UNSIGNED("buffers", totals->buffers),
-			   SD_JSON_BUILD_PAIR_UNSIGNED("bufferBytes", options->buffer_bytes),
-			   SD_JSON_BUILD_PAIR_UNSIGNED("connections", stream->n_connections),
-			   SD_JSON_BUILD_PAIR_UNSIGNED("newlinesAdded", totals->newlines_added),
-			   SD_JSON_BUILD_PAIR_STRING("crc32", sum),
-			   SD_JSON_BUILD_PAIR_STRING("error",
-						     stream->error ? strerror(-stream->error) : ""),
-			   SD_JSON_BUILD_PAIR_INTEGER("exitStatus", status),
-			   SD_JSON_BUILD_PAIR_VARIANT("streams", streams));
+	r = sd_json_buildo(
+		&report, SD_JSON_BUILD_PAIR_STRING("slot", options->slot),
+		SD_JSON_BUILD_PAIR_STRING("engine", stream->engine_kind),
+		SD_JSON_BUILD_PAIR_UNSIGNED("bytes", totals->bytes),
+		SD_JSON_BUILD_PAIR_REAL("seconds", seconds_of(totals)),
+		SD_JSON_BUILD_PAIR_REAL("mibPerSecond", rate_of(totals)),
+		SD_JSON_BUILD_PAIR_UNSIGNED("buffers", totals->buffers),
+		SD_JSON_BUILD_PAIR_UNSIGNED("bufferBytes", options->buffer_bytes),
+		SD_JSON_BUILD_PAIR_UNSIGNED("connections", stream->n_connections),
+		SD_JSON_BUILD_PAIR_UNSIGNED("newlinesAdded", totals->newlines_added),
+		SD_JSON_BUILD_PAIR_STRING("crc32", sum),
+		SD_JSON_BUILD_PAIR_STRING("error", stream->error ? strerror(-stream->error) : ""),
+		SD_JSON_BUILD_PAIR_INTEGER("exitStatus", status),
+		SD_JSON_BUILD_PAIR_VARIANT("streams", streams));
 	if (r >= 0)
 		r = sd_json_variant_dump(report, SD_JSON_FORMAT_NEWLINE, options->report, NULL);
 	if (r >= 0 && fflush(options->report) != 0)

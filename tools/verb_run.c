@@ -110,13 +110,23 @@ static int open_report(const char *path, FILE **ret_report)
 static int take_option(struct options *options, struct stream_options *stream, int code)
 {
 	switch (code) {
-	case OPTION_LISTEN: stream->listen = optarg; return -1;
-	case OPTION_CONNECT: stream->connect = optarg; return -1;
-	case OPTION_BUFFER: return parse_buffer(optarg, stream);
-	case OPTION_BUFFERS: return parse_buffers(optarg, stream);
-	case OPTION_REPORT: return open_report(optarg, &stream->report);
-	case OPTION_ONCE: stream->is_once = true; return -1;
-	default: return common_option(options, &verb_run, code);
+	case OPTION_LISTEN:
+		stream->listen = optarg;
+		return -1;
+	case OPTION_CONNECT:
+		stream->connect = optarg;
+		return -1;
+	case OPTION_BUFFER:
+		return parse_buffer(optarg, stream);
+	case OPTION_BUFFERS:
+		return parse_buffers(optarg, stream);
+	case OPTION_REPORT:
+		return open_report(optarg, &stream->report);
+	case OPTION_ONCE:
+		stream->is_once = true;
+		return -1;
+	default:
+		return common_option(options, &verb_run, code);
 	}
 }
 

@@ -2,8 +2,9 @@
 
 /*
  * The rate is an exponential average whose memory is about 5 s: after 5 s of a new speed two
- * thirds of it are the new one. A least-squares line over a ring of samples was no better on the
- * staircases that chunked reclaim makes and needs the ring. Irregular samples are weighted by
+ * thirds of it are the new one. Until then it is the mean since the start, lest a first sample
+ * taken at once stands for seconds. A least-squares line over a ring of samples was no better on
+ * the staircases that chunked reclaim makes and needs the ring. Irregular samples are weighted by
  * their length, dt / (dt + 2.5 s).
  */
 
@@ -14,6 +15,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define FLAT_NS (5 * NS_PER_S)
 #define RATE_MEMORY_S 2.5
+#define RATE_LEAST_S 0.2 /* no word on the rate before */
 #define ETA_MAX_NS (100 * 3600 * NS_PER_S) /* beyond that "unknown" is the honest word */
 #define TOLERANCE_PERCENT 3
 #define TOLERANCE_LEAST (UINT64_C(256) << 10) /* memory.current is exact to 64 pages per CPU */
@@ -69,12 +71,10 @@ enum progress_phase progress_sample(struct progress *p, uint64_t now_ns, uint64_
 		double seconds = (double)(now_ns - p->sampled_ns) / (double)NS_PER_S;
 		double moved = (double)usage_bytes - (double)p->now_bytes;
 		double rate = (is_growing(p) ? moved : -moved) / seconds;
+		double known = (double)(p->sampled_ns - p->started_ns) / (double)NS_PER_S;
 
-		if (p->has_rate)
-			p->rate += (rate - p->rate) * seconds / (seconds + RATE_MEMORY_S);
-		else
-			p->rate = rate;
-		p->has_rate = true;
+		p->rate += (rate - p->rate) * seconds / (seconds + MIN(known, RATE_MEMORY_S));
+		p->has_rate = p->has_rate || seconds + known >= RATE_LEAST_S;
 		p->sampled_ns = now_ns;
 	}
 	p->now_bytes = usage_bytes;

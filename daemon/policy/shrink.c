@@ -7,7 +7,8 @@
  *   kills in the cgroup until usage fits. So memory.max is lowered only when usage is below the
  *   new value by a margin, larger than what a slot can take between the read and the write.
  * - memory.reclaim never kills. It blocks (0.8 s for 64 MiB on a slow machine), so it is asked
- *   for at most 32 MiB, off the loop. It answers -EAGAIN when short, whatever it got, so progress
+ *   for at most 32 MiB, off the loop, and less where that takes seconds (a busy slot on a busy
+ *   machine: 5 s seen, while the slot took back all of it). It answers -EAGAIN when short, whatever it got, so progress
  *   is read from memory.current.
  * - A busy slot takes back at once what was reclaimed. Then memory.high is set below usage: the
  *   writer reclaims down to it and what the slot charges above it is slowed. This brake is let
@@ -37,6 +38,9 @@
 #define MS UINT64_C(1000000)
 
 #define CHUNK_MAX_BYTES (32 * MIB)
+#define CHUNK_LEAST_BYTES (8 * MIB)
+#define CHUNK_SLOW_NS (1000 * MS)    /* a reclaim that takes longer is followed by a smaller */
+#define CHUNK_QUICK_NS (250 * MS)    /* and one that takes less by a larger one */
 #define PROGRESS_BYTES MIB           /* less is noise of other cgroup's batches */
 #define BRAKE_ROOM_BYTES (16 * MIB)  /* between the floor and memory.high */
 #define NO_PROGRESS_NS (3000 * MS)
@@ -85,6 +89,7 @@ void shrink_set(struct shrink *s, uint64_t target_bytes, uint64_t usage_bytes, u
 	s->has_written = false;
 	s->must_release = s->brake_bytes != BYTES_UNLIMITED;
 	s->is_refilling = false;
+	s->chunk_most_bytes = CHUNK_MAX_BYTES;
 	s->best_bytes = s->mark_bytes = usage_bytes;
 	s->mark_ns = s->resume_ns = s->rewrite_ns = now_ns;
 	s->backoff_ns = BACKOFF_MIN_NS;
@@ -212,8 +217,13 @@ static void write_ended(struct shrink *s, const struct shrink_input *in)
 	uint64_t fell = s->chunk_from_bytes > in->current_bytes ?
 				s->chunk_from_bytes - in->current_bytes : 0;
 	bool is_reclaim = s->flight == SHRINK_FLIGHT_RECLAIM;
+	uint64_t took_ns = in->now_ns - s->chunk_ns;
 
 	s->flight = SHRINK_FLIGHT_NONE;
+	if (is_reclaim && took_ns > CHUNK_SLOW_NS)
+		s->chunk_most_bytes = MAX(s->chunk_most_bytes / 2, CHUNK_LEAST_BYTES);
+	else if (is_reclaim && took_ns < CHUNK_QUICK_NS)
+		s->chunk_most_bytes = MIN(s->chunk_most_bytes * 2, CHUNK_MAX_BYTES);
 	if (!s->is_pending || s->must_release)
 		return;
 	if (is_reclaim && in->last_write_result == 0 && fell < s->chunk_bytes / 2)
@@ -248,6 +258,7 @@ static struct shrink_action begin(struct shrink *s, const struct shrink_input *i
 {
 	s->flight = flight;
 	s->chunk_from_bytes = in->current_bytes;
+	s->chunk_ns = in->now_ns;
 	s->chunk_bytes = flight == SHRINK_FLIGHT_RECLAIM ? bytes :
 			 in->current_bytes > bytes	 ? in->current_bytes - bytes :
 							   0;
@@ -273,7 +284,8 @@ static struct shrink_action squeeze(struct shrink *s, const struct shrink_input 
 	if (brake > 0)
 		return begin(s, in, SHRINK_FLIGHT_BRAKE, brake);
 	/* half a margin more than needed, so that a slot that stirs does not undo it */
-	chunk = MIN(in->current_bytes - goal + shrink_margin(s->target_bytes) / 2, CHUNK_MAX_BYTES);
+	chunk = MIN(in->current_bytes - goal + shrink_margin(s->target_bytes) / 2,
+		    s->chunk_most_bytes);
 	return begin(s, in, SHRINK_FLIGHT_RECLAIM, MAX(chunk - chunk % PAGE_BYTES, PAGE_BYTES));
 }
 

@@ -67,6 +67,8 @@ struct shrink {
 	uint64_t brake_bytes;      /* memory.high as set by us, BYTES_UNLIMITED: none */
 	uint64_t chunk_bytes;      /* asked of the write in flight */
 	uint64_t chunk_from_bytes; /* usage when it was begun */
+	uint64_t chunk_ns;         /* when it was begun */
+	uint64_t chunk_most_bytes; /* of a reclaim, by how long the last ones took */
 	uint64_t best_bytes;       /* lowest usage since the set */
 	uint64_t mark_bytes;       /* lowest usage of this round */
 	uint64_t mark_ns;          /* when that was last lowered by a step that counts */

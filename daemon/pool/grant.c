@@ -142,6 +142,9 @@ void grant_release(struct grant *grant)
 		populate_cancel(grant->populate);
 		grant->populate = NULL;
 	}
+	/* First the books: killed after the punch, the next daemon must not count pages that are
+	 * gone, of a process that lives on. */
+	memset(present_bits(grant), 0, ledger_words(grant->n_file_chunks) * sizeof(uint64_t));
 	/* The task may have left the descriptor to a child: closing ours would free nothing. */
 	(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
 	grant_forget_stored(grant_store_name(grant->id, name));
@@ -386,11 +389,12 @@ int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int nod
 int grant_return(struct grant *grant, const uint32_t *chunks, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (chunks[i] >= grant->n_file_chunks || !bit_get(present_bits(grant), chunks[i]))
+		if (chunks[i] >= grant->n_file_chunks)
 			return -EINVAL;
 	for (size_t i = 0; i < n; i++) {
+		/* Listed twice, or given back before by a call whose answer was lost. */
 		if (!bit_get(present_bits(grant), chunks[i]))
-			continue; /* listed twice */
+			continue;
 		/* In this order: a page that no bit covers is freed by the next adoption. */
 		bit_clear(present_bits(grant), chunks[i]);
 		(void)hugetlb_punch(grant->file_fd, chunks[i], 1);

@@ -87,7 +87,8 @@ MUST_USE int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot
 			void (*grown)(struct grant *, int, const uint32_t *, size_t, void *),
 			void *userdata);
 
-/* Frees the listed chunks. Return: 0, or -EINVAL when one is not held: nothing is freed. */
+/* Frees the listed chunks; those that are not held stay so, for a task whose answer was lost asks
+ * again. Return: 0, or -EINVAL when one is beyond the file: nothing is freed. */
 MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n);
 
 /* The task is told of the grant now: it outlives a lost connection and the daemon. */

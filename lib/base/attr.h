@@ -20,11 +20,11 @@
 	})
 
 /* Moves a file descriptor out of its variable, which becomes -1. */
-#define TAKE_FD(fd)             \
-	({                      \
+#define TAKE_FD(fd)                \
+	({                         \
 		int taken_ = (fd); \
-		(fd) = -1;      \
-		taken_;         \
+		(fd) = -1;         \
+		taken_;            \
 	})
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -38,9 +38,9 @@
 #define MAX_NAMED(a, b, n) PICK(a, b, >, PASTE(left_, n), PASTE(right_, n))
 #define PASTE(a, b) PASTE_NOW(a, b)
 #define PASTE_NOW(a, b) a##b
-#define PICK(a, b, order, left, right)              \
-	({                                          \
-		typeof(a) left = (a);               \
-		typeof(b) right = (b);              \
-		left order right ? left : right;    \
+#define PICK(a, b, order, left, right)           \
+	({                                       \
+		typeof(a) left = (a);            \
+		typeof(b) right = (b);           \
+		left order right ? left : right; \
 	})

@@ -39,8 +39,10 @@ static inline void list_remove(struct list *item)
 
 #define list_entry(item, type, member) container_of(item, type, member)
 
+/* clang-format off */
 #define LIST_FOREACH(head, var, member)                                                  \
 	for (typeof(var) var##_next_ = ((var) = list_entry((head)->next, typeof(*(var)), member), \
 					list_entry((var)->member.next, typeof(*(var)), member));  \
 	     &(var)->member != (head);                                                   \
 	     (var) = var##_next_, var##_next_ = list_entry((var)->member.next, typeof(*(var)), member))
+/* clang-format on */

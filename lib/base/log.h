@@ -11,8 +11,13 @@
 
 #include "base/attr.h"
 
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5,
-		 LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 /* Messages above @max_level are dropped. Detects the journal from $JOURNAL_STREAM. */
 void log_setup(enum log_level max_level);
@@ -26,8 +31,8 @@ MUST_USE int log_level_parse(const char *text, enum log_level *ret);
  * @slot:       value of TASKMEM_SLOT=, or NULL
  * @format:     the text, without newline
  */
-void log_event(enum log_level level, const char *message_id, const char *slot,
-	       const char *format, ...) PRINTF_LIKE(4, 5);
+void log_event(enum log_level level, const char *message_id, const char *slot, const char *format,
+	       ...) PRINTF_LIKE(4, 5);
 
 #define log_error(...) log_event(LOG_LEVEL_ERROR, NULL, NULL, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_LEVEL_WARNING, NULL, NULL, __VA_ARGS__)

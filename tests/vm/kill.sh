@@ -22,5 +22,53 @@ expect "the storm" $storm "$kills" "$seed"
 
 say "nothing is left behind"
 [ "$(free_pages)" = "64 64" ] || fail "free huge pages: $(free_pages), not 64 64"
-wait_for 5 "the fd store is empty" test "$(stored_fds)" = 0
+is_store_empty() { [ "$(stored_fds)" = 0 ]; }
+wait_for 5 "the fd store is empty" is_store_empty
+
+# What was asked of all slots
+policies() {
+	tmctl --json list | jq -S '[.slots[] | {name, node, owner, weight, tier, minBytes, maxBytes,
+		poolMinBytes, poolMaxBytes}]'
+}
+
+# flip FILE: one bit in the middle
+flip() {
+	local at=$(($(stat -c %s "$1") / 2)) byte
+	byte=$(od -An -tu1 -j $at -N1 "$1")
+	printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek=$at conv=notrunc status=none
+}
+
+set_aside() { journalctl --sync && journalctl -o cat -t taskmemd MESSAGE_ID=c267527702684618ba336f5327b836d9 | wc -l; }
+
+again() {
+	kill -9 "$(daemon_pid)"
+	wait_for 20 "the daemon is back" daemon_is_back "$(daemon_pid)"
+}
+daemon_is_back() { [ "$(daemon_pid)" != "$1" ] && daemon_is_up; }
+
+say "a damaged state file is set aside and the slots come from their cgroups"
+state=/var/lib/taskmem/state.json
+expect add tmctl add even node=0 weight=300 tier=2 min=8M max=256M pool=8M pool-max=16M owner=65534
+expect add tmctl add odd node=1 tier=0 min=1M
+expect add tmctl add wide node=any max=64M
+tmctl run odd -- sleep 1000 &
+wait_for 10 "the task is in" sh -c '[ -s '$slots'/node1/odd/cgroup.procs ]'
+task=$(cgroup odd cgroup.procs)
+before=$(policies)
+[ "$(set_aside)" = 0 ] || fail "a state file was set aside before it was damaged"
+n=0
+for damage in "truncate -s -1" "truncate -s 20" "truncate -s 0" flip; do
+	$damage $state
+	cp $state /run/damaged
+	n=$((n + 1))
+	again
+	after=$(policies)
+	[ "$before" = "$after" ] || fail "after $damage: $(diff <(echo "$before") <(echo "$after"))"
+	cmp /run/damaged $state.bad-$n || fail "$damage: the file was not kept as it was"
+	[ "$(set_aside)" = $n ] || fail "$damage: the journal does not say that it was set aside"
+	[ "$(cgroup odd cgroup.procs)" = "$task" ] || fail "$damage: the task is not in its slot"
+done
+again
+[ "$before" = "$(policies)" ] || fail "the new state file is not the old one"
+[ ! -e $state.bad-$((n + 1)) ] || fail "the new state file was set aside, too"
 exit 0

@@ -60,10 +60,18 @@ daemon_pid() { systemctl show -P MainPID taskmemd.service; }
 
 daemon_is_up() { [ "$(systemctl is-active taskmemd.service)" = active ] && tmctl list >/dev/null 2>&1; }
 
+# all_off: no daemon, no slots, no tasks; one after the other, for the daemon comes back when the
+# scope goes away under it
+all_off() {
+	systemctl stop taskmemd.service 2>/dev/null
+	systemctl stop taskmem-slots.scope 2>/dev/null
+	true
+}
+
 # fresh_daemon [CONFIG LINES on standard input]: no slots, no state, the given configuration.
 # Default: 400M of each node, 64 huge pages on each.
 fresh_daemon() {
-	systemctl stop taskmem-slots.scope taskmemd.service 2>/dev/null
+	all_off
 	systemctl clean --what=fdstore taskmemd.service 2>/dev/null
 	systemctl reset-failed 2>/dev/null
 	rm -rf /var/lib/taskmem

@@ -77,9 +77,9 @@ owes 24 || fail "owed: $(slot sink .poolOwedBytes)"
 tmctl show sink | grep -q owed || fail "tmctl show does not tell what is owed"
 charge_is sink 32 || fail "pages in use were taken away: $(cgroup sink hugetlb.2MB.current)"
 says t1 check '.buffers == 512 and .bad == 0'
-says t1 "free 64" '.buffers == 448'
+says t1 "drop 64" '.buffers == 448'
 wait_for 3 "4 MiB come back" charge_is sink 28
-says t1 "free 320" '.buffers == 128'
+says t1 "drop 320" '.buffers == 128'
 wait_for 3 "the rest comes back" charge_is sink 8
 node_free_is $((before - 4)) || fail "$(pages_free 1) free, 4 held"
 owes 0 || fail "still owed: $(slot sink .poolOwedBytes)"
@@ -109,11 +109,12 @@ for how in restart kill; do
 	charge_is sink 32 || fail "after $how: $(cgroup sink hugetlb.2MB.current)"
 	expect set tmctl set sink pool=16M pool-max=16M
 	owes 16 || fail "after $how, owed: $(slot sink .poolOwedBytes)"
-	says t1 "free 256" '.buffers == 256'
+	says t1 "free 512" '.buffers == 0'
 	wait_for 3 "pages come back after $how" charge_is sink 16
 	node_free_is $((before - 8)) || fail "after $how: $(pages_free 1) free, 8 held"
 	expect set tmctl set sink pool=32M pool-max=32M
-	says t1 "take 256" '.buffers == 512 and .error == ""'
+	says t1 "take 512" '.buffers == 512 and .error == ""'
+	says t1 nodes '.nodes == [0, 8192, 0, 0]'
 done
 
 say "a task killed while the daemon is away is noticed later"
@@ -122,6 +123,30 @@ kill -9 "$pid"
 systemctl start taskmemd
 wait_for 5 "its pages are free" node_free_is "$before"
 charge_is sink 0 || fail "charged: $(cgroup sink hugetlb.2MB.current)"
+task_ends t1
+
+say "the daemon is killed while it hands out pages: they are the task's, or free"
+task t1 sink
+for delay in 0.02 0.06 0.12 0.25; do
+	echo "attach 16 0" >&"${task_in[t1]}"
+	sleep $delay
+	kill -9 "$(daemon_pid)"
+	read -r -t 30 -u "${task_out[t1]}" reply || fail "no answer to attach"
+	echo "killed after $delay s: $reply"
+	wait_for 15 "the daemon is back" daemon_is_up
+	held=$(jq '.held // 0' <<<"$reply")
+	wait_for 5 "the task's $held pages are all that is taken" node_free_is $((before - held))
+	charge_is sink $((held * 2)) || fail "charged: $(cgroup sink hugetlb.2MB.current), held: $held"
+	[ "$held" = 0 ] && continue
+	for _ in {1..40}; do
+		ask t1 info
+		[ "$(jq .connected <<<"$reply")" = 1 ] && break
+		sleep 0.25
+	done
+	says t1 detach '.error == null'
+	charge_is sink 0 || fail "after detach: $(cgroup sink hugetlb.2MB.current)"
+done
+says t1 quit ''
 task_ends t1
 
 say "two tasks share a slot: what one can spare is the other's"

@@ -13,7 +13,7 @@ list() {
 	took=$(((${EPOCHREALTIME/./} - begin) / 1000))
 }
 
-systemctl stop taskmem-slots.scope 2>/dev/null
+all_off
 swap_off && swap_on 2G
 printf '[node default]\nbudget=1500M\n' | fresh_daemon
 expect add tmctl add large node=0 weight=100 max=1300M
@@ -55,5 +55,5 @@ say "the table is right at the end"
 [ "$(cgroup large cgroup.procs)" = "$task" ] && [ "$(slot large .oomKills)" = 0 ] || fail "the task was killed"
 tmctl list
 
-systemctl stop taskmem-slots.scope && swap_off
+all_off && swap_off
 exit 0

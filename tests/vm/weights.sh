@@ -55,7 +55,7 @@ ratio() {
 		"thin $(mib "$(cgroup thin memory.current)")M, wide $(mib "$(cgroup wide memory.current)")M"
 }
 
-systemctl stop taskmem-slots.scope 2>/dev/null
+all_off
 swap_off && swap_on
 fresh_daemon
 expect add tmctl add thin node=0 weight=100 min=8M
@@ -119,5 +119,5 @@ wait_for 45 "tier 0 has its 320M" served
 say "tier 0 is served after $((SECONDS - begin)) s"
 nobody_suffers "with tiers"
 
-systemctl stop taskmem-slots.scope && swap_off
+all_off && swap_off
 exit 0
