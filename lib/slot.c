@@ -117,7 +117,7 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
  * told or this process ends. Without its socket it was stopped, and nothing is waited for. */
 static void detach_grant(struct tm_slot *slot, sd_json_variant *parameters)
 {
-	const struct timespec pause = {.tv_nsec = (long)DETACH_PAUSE_NS};
+	const struct timespec pause = { .tv_nsec = (long)DETACH_PAUSE_NS };
 	uint64_t deadline_ns = mono_now_ns() + DETACH_WAIT_NS;
 	sd_json_variant *reply;
 	int r;

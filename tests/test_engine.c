@@ -195,11 +195,19 @@ START_TEST(a_release_by_another_thread_wakes_a_parked_channel)
 }
 END_TEST
 
+static void *release_buffer_later(void *userdata)
+{
+	usleep(50000);
+	tm_buffer_release(userdata);
+	return NULL;
+}
+
 START_TEST(a_release_into_an_empty_pool_wakes_the_starved)
 {
 	struct peer peers[2] = {};
 	struct tm_buffer *taken[16];
 	uint32_t n_taken = 0;
+	pthread_t thread;
 
 	set_up(_i, 4096, 4);
 	listen_tcp();
@@ -216,6 +224,11 @@ START_TEST(a_release_into_an_empty_pool_wakes_the_starved)
 	ck_assert_uint_eq(n_closed, 0);
 	hold_all = false;
 	streams[0].should_hold = streams[1].should_hold = false;
+	ck_assert_uint_gt(n_taken, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, release_buffer_later, taken[--n_taken]), 0);
+	/* no time-out: only the release can end this wait */
+	ck_assert_int_ge(tm_engine_run(engine, -1), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
 	while (n_taken > 0)
 		tm_buffer_release(taken[--n_taken]);
 	run_until_closed(2);

@@ -7,9 +7,9 @@
  *   kills in the cgroup until usage fits. So memory.max is lowered only when usage is below the
  *   new value by a margin, larger than what a slot can take between the read and the write.
  * - memory.reclaim never kills. It blocks (0.8 s for 64 MiB on a slow machine), so it is asked
- *   for at most 32 MiB, off the loop, and less where that takes seconds (a busy slot on a busy
- *   machine: 5 s seen, while the slot took back all of it). It answers -EAGAIN when short, whatever it got, so progress
- *   is read from memory.current.
+ *   for at most 32 MiB, off the loop, and for less where that takes seconds (a busy slot on a
+ *   busy machine: 5 s seen, in which the slot took back all of it). It answers -EAGAIN when
+ *   short, whatever it got, so progress is read from memory.current.
  * - A busy slot takes back at once what was reclaimed. Then memory.high is set below usage: the
  *   writer reclaims down to it and what the slot charges above it is slowed. This brake is let
  *   down in steps as large as a reclaim chunk. Setting it only *at* usage would not do: below
