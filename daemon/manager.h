@@ -113,6 +113,7 @@ struct attach_request {
 	int pidfd;             /* borrowed */
 	uint32_t min_chunks;   /* 1.. */
 	uint32_t wanted_chunks;/* UINT32_MAX: all the share */
+	uint64_t token;        /* of the request, the same when it is made again; 0: none */
 	void *subscriber;      /* not NULL; handed to target_changed() */
 };
 /* @done is called once, from the loop, perhaps before this returns. */

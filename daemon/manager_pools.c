@@ -394,6 +394,21 @@ static void grant_start_first(struct grant *grant, struct growth *growth)
 	grant->waiting = growth;
 }
 
+/* The answer to the same request was lost, so the process knows nothing of this grant. */
+static void manager_drop_repeated(struct manager *manager, const struct attach_request *request)
+{
+	for (size_t i = 0; i < manager->n_slots && request->token != 0; i++) {
+		struct grant *grant;
+
+		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot) {
+			if (grant->pid != request->pid || grant->token != request->token)
+				continue;
+			grant_end(grant, "attaches anew");
+			return;
+		}
+	}
+}
+
 static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_request *request,
 				      struct grant **ret_grant, struct fault *fault)
 {
@@ -405,7 +420,7 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 		return fault_no_hugepages(fault, slot, request->min_chunks,
 					  slot_chunks_available(slot));
 	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
-		      (uint32_t)slot_file_chunks(slot), &grant);
+		      (uint32_t)slot_file_chunks(slot), request->token, &grant);
 	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "the memfd could not be made: %s",
 				 strerror(-r));
@@ -430,6 +445,7 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 	struct grant *grant = NULL;
 	enum fault_kind kind;
 
+	manager_drop_repeated(manager, request);
 	if (!growth)
 		kind = fault_set(&fault, FAULT_FAILED, "out of memory");
 	else if (!slot)

@@ -228,6 +228,11 @@ static int watch_notices(struct tm_slot *slot, int operation)
 	return 0;
 }
 
+/* Names a request to attach until it has got its grant: when the answer was lost, the daemon
+ * knows by the same number in this thread's next request what nobody ever heard of. */
+static _Atomic uint64_t last_token;
+static thread_local uint64_t attach_token;
+
 static int send_attach(struct tm_slot *slot, uint32_t min_chunks)
 {
 	sd_varlink *link = slot->notices;
@@ -245,6 +250,8 @@ static int send_attach(struct tm_slot *slot, uint32_t min_chunks)
 		link, "io.taskmem.Attach",
 		SD_JSON_BUILD_PAIR_CONDITION(is_new, "minChunks",
 					     SD_JSON_BUILD_UNSIGNED(min_chunks)),
+		SD_JSON_BUILD_PAIR_CONDITION(is_new, "token",
+					     SD_JSON_BUILD_UNSIGNED(attach_token)),
 		SD_JSON_BUILD_PAIR_CONDITION(slot->max_chunks > 0, "wantedChunks",
 					     SD_JSON_BUILD_UNSIGNED(slot->max_chunks)),
 		SD_JSON_BUILD_PAIR_CONDITION(!is_new, "resumeGrant",
@@ -280,6 +287,8 @@ int link_attach(struct tm_slot *slot, const char *address, uint32_t min_chunks)
 	if (!slot->address)
 		return -ENOMEM;
 	slot->backoff_ms = BACKOFF_MIN_MS;
+	if (attach_token == 0)
+		attach_token = atomic_fetch_add(&last_token, 1) + 1;
 	r = open_notices(slot, min_chunks);
 	if (r < 0)
 		return r;
@@ -298,6 +307,7 @@ int link_attach(struct tm_slot *slot, const char *address, uint32_t min_chunks)
 	}
 	if (slot->link_error)
 		return slot->link_error;
+	attach_token = 0;
 	slot->n_notices = 0;
 	slot->told_target = slot->target;
 	slot_signal(slot); /* later notices may be in memory already */

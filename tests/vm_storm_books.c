@@ -180,7 +180,8 @@ static bool compare_kernel(const char *dir, const struct slot_policy *policy, sd
 	}
 	if (policy->node != NODE_ANY)
 		(void)snprintf(node, sizeof(node), "%d", policy->node);
-	(void)snprintf(path, sizeof(path), "%s/cpuset.mems", dir);
+	if (snprintf(path, sizeof(path), "%s/cpuset.mems", dir) >= (int)sizeof(path))
+		return differs(why, "%s: its path is too long", policy->name);
 	if (file_read_small(AT_FDCWD, path, text, sizeof(text)) < 0 || strcmp(text, node) != 0)
 		return differs(why, "%s: cpuset.mems is \"%s\", not \"%s\"", policy->name, text,
 			       node);

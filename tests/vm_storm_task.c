@@ -74,6 +74,7 @@ struct raw {
 	bool is_waiting;           /* for the first reply */
 	bool is_attached;
 	uint32_t grant, n_file;
+	uint64_t token; /* of the Attach that has no answer yet */
 	uint8_t *base;
 	bool held[CHUNKS_MAX];
 	/* the call that was cut off, asked again until it is answered */
@@ -254,6 +255,7 @@ static void raw_attach(struct raw *raw)
 	enum outcome outcome;
 
 	(void)sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("minChunks", 1),
+			     SD_JSON_BUILD_PAIR_UNSIGNED("token", raw->token),
 			     SD_JSON_BUILD_PAIR_UNSIGNED(
 				     "wantedChunks", 1 + storm_random_below(&raw->random, 8)));
 	outcome = raw_send_attach(raw, parameters);
@@ -264,6 +266,7 @@ static void raw_attach(struct raw *raw)
 		return;
 	}
 	atomic_fetch_add(&raw->page->n_answered[CALL_ATTACH], 1);
+	raw->token++;
 	if (outcome == REFUSED) {
 		if (strcmp(raw->error, "io.taskmem.NoHugePages") != 0)
 			task_fail(raw->page, "Attach: %s", raw->error);
@@ -438,7 +441,7 @@ static void raw_pump(struct raw *raw)
 
 _Noreturn static void raw_main(struct task_page *page, uint64_t seed)
 {
-	struct raw raw = { .page = page, .random = seed };
+	struct raw raw = { .page = page, .random = seed, .token = 1 };
 
 	for (;;) {
 		unsigned quit = atomic_load(&page->quit);

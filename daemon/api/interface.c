@@ -113,7 +113,10 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	Attach, SD_VARLINK_REQUIRES_MORE, COMMENT("Fail unless so many chunks can be had; default 1"),
 	IN(minChunks, INT, NULLABLE), COMMENT("Default: all that the slot's share allows"),
 	IN(wantedChunks, INT, NULLABLE), COMMENT("Take up this grant again after a daemon restart"),
-	IN(resumeGrant, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
+	IN(resumeGrant, INT, NULLABLE),
+	COMMENT("Any number, not used by this process before, for one that tries again when the "
+		"answer is lost: what an Attach with the same number got is freed first"),
+	IN(token, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
 	OUT(grant, INT, 0), COMMENT("Size of the memfd in 2 MiB chunks"), OUT(fileChunks, INT, 0),
 	COMMENT("Indexes of the chunks that have pages; never touch another"),
 	OUT(chunks, INT, ARRAY),

@@ -20,6 +20,7 @@
 
 struct grant_parameters {
 	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
+	uint64_t token; /* 0: none */
 	sd_json_variant *list; /* borrowed from the call */
 };
 
@@ -135,6 +136,8 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 		NUMBER("minChunks", min_chunks, SD_JSON_NULLABLE),
 		NUMBER("wantedChunks", wanted_chunks, SD_JSON_NULLABLE),
 		NUMBER("resumeGrant", resume, SD_JSON_NULLABLE),
+		{ "token", _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64,
+		  offsetof(struct grant_parameters, token), SD_JSON_NULLABLE },
 		{}
 	};
 	struct grant_parameters p = nothing_given;
@@ -168,6 +171,7 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 		.pidfd = pidfd,
 		.min_chunks = p.min_chunks == NOT_GIVEN || p.min_chunks == 0 ? 1 : p.min_chunks,
 		.wanted_chunks = p.wanted_chunks,
+		.token = p.token,
 		.subscriber = link,
 	};
 	manager_attach(manager, &request, on_attached, sd_varlink_ref(link));

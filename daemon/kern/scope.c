@@ -34,6 +34,8 @@
 /* A scope that ends takes a few turns of systemd's loop; under emulation some 100 ms. */
 #define CREATE_TRIES 20
 #define CREATE_PAUSE_NS (100 * NS_PER_MSEC)
+/* Tasks have 90 s after SIGTERM (DefaultTimeoutStopSec=), then come SIGKILL and the rest. */
+#define END_WAIT_NS (150 * NS_PER_SEC)
 
 struct scope {
 	sd_bus *bus;
@@ -107,6 +109,30 @@ static void reset_failed_unit(void)
 	if (sd_bus_open_system(&bus) >= 0)
 		(void)sd_bus_call_method(bus, MANAGER, "ResetFailedUnit", NULL, NULL, "s",
 					 SCOPE_UNIT);
+}
+
+bool scope_is_ending(void)
+{
+	CLEANUP(bus_unrefp) sd_bus *bus = NULL;
+	CLEANUP(freep) char *state = NULL;
+	CLEANUP(freep) char *path = NULL;
+
+	if (sd_bus_open_system(&bus) < 0 ||
+	    sd_bus_path_encode("/org/freedesktop/systemd1/unit", SCOPE_UNIT, &path) < 0 ||
+	    sd_bus_get_property_string(bus, "org.freedesktop.systemd1", path,
+				       "org.freedesktop.systemd1.Unit", "ActiveState", NULL,
+				       &state) < 0)
+		return false;
+	return strcmp(state, "deactivating") == 0;
+}
+
+void scope_wait_ended(void)
+{
+	const struct timespec pause = { .tv_nsec = (long)CREATE_PAUSE_NS };
+
+	for (uint64_t waited = 0; waited < END_WAIT_NS && scope_is_ending();
+	     waited += CREATE_PAUSE_NS)
+		(void)nanosleep(&pause, NULL);
 }
 
 int scope_create(pid_t pid)

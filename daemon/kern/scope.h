@@ -3,6 +3,7 @@
 
 /* systemd's side of the tree: the delegated scope, its holder process, its MemoryMin=. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,11 @@ void holder_kill(pid_t pid);
  * Return: 0 or -errno; -EEXIST: a scope of that name is there and does not go away.
  */
 MUST_USE int scope_create(pid_t pid);
+
+/* Is somebody stopping the scope? Its tasks may take their time to end. */
+bool scope_is_ending(void);
+/* Waits for that to be over, 150 s at most: what is put into such a scope ends with it. */
+void scope_wait_ended(void);
 
 /* A connection to systemd for the values of the scope. */
 struct scope;

@@ -152,7 +152,9 @@ int tree_check(struct tree *tree)
 {
 	if (faccessat(tree->dir_fd, "cgroup.procs", F_OK, 0) < 0)
 		return errno == ENOENT || errno == ENODEV ? CGDIR_GONE : -errno;
-	return tree->scope ? keep_held(tree) : CGDIR_OK;
+	if (!tree->scope || is_populated(tree->dir_fd, "hold"))
+		return CGDIR_OK;
+	return scope_is_ending() ? CGDIR_GONE : keep_held(tree);
 }
 
 static int make_scope(struct tree *tree, int mount_fd, char error[static TREE_ERROR_MAX])
@@ -189,6 +191,9 @@ static int open_scope(struct tree *tree, const struct hierarchy *h, int mount_fd
 			error, -EOPNOTSUPP,
 			"systemd is not running here: set cgroup_root= to a delegated cgroup v2 "
 			"directory");
+	/* The holder ends at once when the scope is stopped; only then is it worth to ask. */
+	if (is_populated(mount_fd, SCOPE_PATH) && !is_populated(mount_fd, SCOPE_PATH "/hold"))
+		scope_wait_ended();
 	if (!is_populated(mount_fd, SCOPE_PATH)) {
 		r = make_scope(tree, mount_fd, error);
 		if (r < 0)

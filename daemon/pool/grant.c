@@ -36,6 +36,7 @@ struct ledger {
 	uint32_t n_file_chunks;
 	uint32_t wanted;
 	uint32_t is_delivered; /* the task was told of this grant */
+	uint64_t token;
 	char slot[SLOT_NAME_MAX + 1];
 	uint64_t bits[]; /* present words, then filling words */
 };
@@ -178,13 +179,14 @@ static int grant_make_ledger(struct grant *grant, const char *slot_name)
 	grant->ledger->id = grant->id;
 	grant->ledger->pid = grant->pid;
 	grant->ledger->n_file_chunks = grant->n_file_chunks;
+	grant->ledger->token = grant->token;
 	(void)snprintf(grant->ledger->slot, sizeof(grant->ledger->slot), "%s", slot_name);
 	memcpy(grant->ledger->magic, LEDGER_MAGIC, sizeof(LEDGER_MAGIC));
 	return 0;
 }
 
 int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, uint32_t n_file_chunks,
-	      struct grant **ret_grant)
+	      uint64_t token, struct grant **ret_grant)
 {
 	CLEANUP(grant_leavep) struct grant *grant = NULL;
 	char name[32];
@@ -198,6 +200,7 @@ int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, uint32_t
 	grant->id = id;
 	grant->pid = pid;
 	grant->n_file_chunks = n_file_chunks;
+	grant->token = token;
 	grant->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
 	if (grant->pidfd < 0)
 		return -errno;
@@ -252,6 +255,7 @@ static int adopt_ledger(struct grant *grant, int ledger_fd)
 	grant->id = head.id;
 	grant->pid = head.pid;
 	grant->wanted = head.wanted;
+	grant->token = head.token;
 	grant->n_file_chunks = head.n_file_chunks;
 	grant->ledger_fd = fcntl(ledger_fd, F_DUPFD_CLOEXEC, 3);
 	if (grant->ledger_fd < 0)

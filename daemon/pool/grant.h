@@ -35,6 +35,7 @@ struct grant {
 	uint32_t n_held;    /* chunks with pages, known to the task */
 	uint32_t n_pending; /* chunks being filled */
 	uint32_t wanted;    /* what the task asked for in all; bounds the target */
+	uint64_t token;     /* of the request that made it, 0: none */
 	uint32_t target;    /* what it should hold now */
 	void *subscriber;   /* the client's connection; NULL while it is away */
 	bool is_announced;  /* the client knows of it: notices may follow */
@@ -51,12 +52,13 @@ struct grant {
 /**
  * grant_new() - an empty grant for a process
  * @pidfd: duplicated
+ * @token: kept with it
  *
  * Creates memfd and ledger and puts them in the fd store (nothing is stored when the daemon
  * does not run under systemd). Return: 0 or -errno.
  */
 MUST_USE int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd,
-		       uint32_t n_file_chunks, struct grant **ret_grant);
+		       uint32_t n_file_chunks, uint64_t token, struct grant **ret_grant);
 
 /**
  * grant_adopt() - take up a grant from the fd store

@@ -48,6 +48,9 @@ close_to() { [ $((($1 - $2) * 100)) -le $(($2 * $3)) ] && [ $((($2 - $1) * 100))
 # slot NAME JQ: a value out of the slot's JSON
 slot() { tmctl --json show "$1" | jq -r ".slots[0] | $2"; }
 
+# slot_is NAME JQ VALUE: for wait_for, which must ask again each time
+slot_is() { [ "$(slot "$1" "$2")" = "$3" ]; }
+
 # cgroup SLOT FILE [FILE…]: what the kernel's files of the slot say
 cgroup() {
 	local dir f

@@ -127,17 +127,22 @@ task_ends t1
 
 say "the daemon is killed while it hands out pages: they are the task's, or free"
 task t1 sink
-for delay in 0.02 0.06 0.12 0.25; do
+n_cut=0
+for delay in 0 0.01 0.02 0.04 0.3; do
+	pid=$(daemon_pid)
 	echo "attach 16 0" >&"${task_in[t1]}"
 	sleep $delay
-	kill -9 "$(daemon_pid)"
+	kill -9 "$pid"
 	read -r -t 30 -u "${task_out[t1]}" reply || fail "no answer to attach"
 	echo "killed after $delay s: $reply"
 	wait_for 15 "the daemon is back" daemon_is_up
 	held=$(jq '.held // 0' <<<"$reply")
 	wait_for 5 "the task's $held pages are all that is taken" node_free_is $((before - held))
 	charge_is sink $((held * 2)) || fail "charged: $(cgroup sink hugetlb.2MB.current), held: $held"
-	[ "$held" = 0 ] && continue
+	if [ "$held" = 0 ]; then
+		n_cut=$((n_cut + 1))
+		continue
+	fi
 	for _ in {1..40}; do
 		ask t1 info
 		[ "$(jq .connected <<<"$reply")" = 1 ] && break
@@ -146,6 +151,7 @@ for delay in 0.02 0.06 0.12 0.25; do
 	says t1 detach '.error == null'
 	charge_is sink 0 || fail "after detach: $(cgroup sink hugetlb.2MB.current)"
 done
+[ $n_cut -gt 0 ] || fail "no attach was cut off: the delays are too long"
 says t1 quit ''
 task_ends t1
 

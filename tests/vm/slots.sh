@@ -36,7 +36,7 @@ expect set tmctl set join weight=100
 
 say "a foreign writer is put right and reported"
 echo 4096 >"$(echo $slots/*/join/memory.low)"
-wait_for 15 "memory.low is written back" test "$(slot join .shareBytes)" -lt $(($(cgroup join memory.low) + 4096))
+wait_for 15 "memory.low is written back" slot_is join '.shareBytes - .kernelLowBytes < 4096' true
 wait_for 5 "the event" sh -c 'tmctl events | grep -q foreign'
 
 say "restart, kill -9, stop and start keep slots and limits"
