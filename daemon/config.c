@@ -143,12 +143,9 @@ static const struct daemon_key {
 	const char *name;
 	int (*set)(struct config *c, const char *value, struct reason *why);
 } daemon_keys[] = {
-	{ "enforce", set_enforce },
-	{ "cgroup_root", set_cgroup_root },
-	{ "socket", set_socket },
-	{ "state_directory", set_state_directory },
-	{ "group", set_group },
-	{ "log_level", set_log_level },
+	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
+	{ "socket", set_socket },   { "state_directory", set_state_directory },
+	{ "group", set_group },     { "log_level", set_log_level },
 };
 
 static const struct node_key {
@@ -159,7 +156,6 @@ static const struct node_key {
 	{ "reserve", set_reserve },
 	{ "hugepages", set_hugepages },
 };
-
 
 /* Levenshtein's distance, for words of at most WORD_MAX. */
 static size_t word_distance(const char *a, const char *b)
@@ -347,8 +343,10 @@ static int parse_line(struct parser *p, char *text, struct reason *why)
 	value = trim(equals + 1);
 	switch (p->section) {
 	case SECTION_NONE:
-		return wrong(why, "%.40s= stands before any section; begin with [daemon] or "
-				  "[node 0]", key);
+		return wrong(why,
+			     "%.40s= stands before any section; begin with [daemon] or "
+			     "[node 0]",
+			     key);
 	case SECTION_DAEMON:
 		return daemon_assign(p, key, value, why);
 	case SECTION_NODE:
@@ -406,9 +404,9 @@ int config_parse(const char *text, const char *file_name, struct config *ret,
 
 static uint64_t resolve(const struct config_amount *amount, uint64_t of_bytes)
 {
-	uint64_t bytes = amount->is_permille ? (uint64_t)((unsigned __int128)of_bytes *
-							  amount->permille / 1000) :
-					       amount->bytes;
+	uint64_t bytes = amount->is_permille
+				 ? (uint64_t)((unsigned __int128)of_bytes * amount->permille / 1000)
+				 : amount->bytes;
 
 	return bytes - bytes % PAGE_BYTES;
 }
@@ -440,7 +438,8 @@ int config_node_budget(const struct config *config, int node, uint64_t total_byt
 	const struct config_amount *reserve = own->reserve.line ? &own->reserve : &base->reserve;
 	const struct config_node *pages = own->hugepages_line ? own : base;
 	char has[FORMAT_BYTES_MAX], huge[FORMAT_BYTES_MAX], what[CONFIG_SOURCE_MAX + 64];
-	struct node_info info = { .node = node, .total_bytes = total_bytes,
+	struct node_info info = { .node = node,
+				  .total_bytes = total_bytes,
 				  .hugepages = hugepages };
 	uint64_t huge_bytes;
 

@@ -15,7 +15,7 @@
 struct event {
 	uint64_t sequence; /* counts from 1 since the daemon started */
 	uint64_t realtime_usec;
-	const char *name; /* "slot-added", …; static */
+	const char *name;             /* "slot-added", …; static */
 	char slot[SLOT_NAME_MAX + 1]; /* empty when it is about none */
 	char message[256];
 };

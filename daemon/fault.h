@@ -11,9 +11,9 @@ enum fault_kind {
 	FAULT_NONE = 0,
 	FAULT_NO_SUCH_SLOT,
 	FAULT_SLOT_EXISTS,
-	FAULT_SLOT_BUSY,   /* needed: number of processes */
-	FAULT_REFUSED,     /* message; node, needed and available in bytes */
-	FAULT_BAD_VALUE,   /* field, message */
+	FAULT_SLOT_BUSY, /* needed: number of processes */
+	FAULT_REFUSED,   /* message; node, needed and available in bytes */
+	FAULT_BAD_VALUE, /* field, message */
 	FAULT_NOT_PERMITTED,
 	FAULT_NOT_IN_SLOT, /* message */
 	FAULT_NO_SUCH_GRANT,

@@ -46,7 +46,8 @@ static int limit_read(struct limit *limit, struct shrink_input *in)
 	r = topology_swap_free(&in->swap_free_bytes);
 	if (r < 0)
 		return r;
-	in->floor_bytes = stat.unevictable + stat.sock + stat.kernel - MIN(stat.kernel, stat.slab_reclaimable);
+	in->floor_bytes = stat.unevictable + stat.sock + stat.kernel -
+			  MIN(stat.kernel, stat.slab_reclaimable);
 	in->anon_bytes = stat.anon + stat.shmem;
 	in->file_bytes = stat.file - MIN(stat.file, stat.shmem);
 	in->last_write_done = limit->has_ended;

@@ -64,17 +64,24 @@ static int usage(FILE *out, int status)
 /* Returns -1 to go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	enum { OPT_CONFIG = 256, OPT_CHECK, OPT_JSON, OPT_HOLD, OPT_LOG_LEVEL, OPT_VERSION, OPT_HELP };
-	static const struct option table[] = {
-		{ "config", required_argument, NULL, OPT_CONFIG },
-		{ "check", no_argument, NULL, OPT_CHECK },
-		{ "json", no_argument, NULL, OPT_JSON },
-		{ "hold", no_argument, NULL, OPT_HOLD },
-		{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{}
+	enum {
+		OPT_CONFIG = 256,
+		OPT_CHECK,
+		OPT_JSON,
+		OPT_HOLD,
+		OPT_LOG_LEVEL,
+		OPT_VERSION,
+		OPT_HELP
 	};
+	static const struct option table[] = { { "config", required_argument, NULL, OPT_CONFIG },
+					       { "check", no_argument, NULL, OPT_CHECK },
+					       { "json", no_argument, NULL, OPT_JSON },
+					       { "hold", no_argument, NULL, OPT_HOLD },
+					       { "log-level", required_argument, NULL,
+						 OPT_LOG_LEVEL },
+					       { "version", no_argument, NULL, OPT_VERSION },
+					       { "help", no_argument, NULL, OPT_HELP },
+					       {} };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
@@ -257,7 +264,8 @@ static int run(const struct config *config)
 			log_error("%s", error);
 			(void)sd_notifyf(0, "STATUS=%s", error);
 			status = r == -EOPNOTSUPP ? STATUS_HOST
-						  : r == -EINVAL ? STATUS_CONFIG : STATUS_FAILED;
+				 : r == -EINVAL   ? STATUS_CONFIG
+						  : STATUS_FAILED;
 		} else if (serve(event, config, api, manager) >= 0) {
 			status = STATUS_DONE;
 		}

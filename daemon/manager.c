@@ -126,7 +126,8 @@ static void slot_start_progress(struct slot *slot, uint64_t old_share, uint64_t 
 	slot->is_share_moving = slot->share_progress.phase == PROGRESS_MOVING;
 }
 
-static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t max_bytes, uint64_t now_ns)
+static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t max_bytes,
+			uint64_t now_ns)
 {
 	if (!group->cg)
 		return;
@@ -295,10 +296,11 @@ static int manager_find_nodes(struct manager *manager, char error[static MANAGER
 					    node->node, strerror(-r));
 		}
 		if (have < node->hugepages_wanted)
-			log_warning("node %d: the kernel granted %llu of %llu huge pages; memory is "
-				    "fragmented or full: reserve them at boot with hugepages=",
-				    node->node, (unsigned long long)have,
-				    (unsigned long long)node->hugepages_wanted);
+			log_warning(
+				"node %d: the kernel granted %llu of %llu huge pages; memory is "
+				"fragmented or full: reserve them at boot with hugepages=",
+				node->node, (unsigned long long)have,
+				(unsigned long long)node->hugepages_wanted);
 		node->hugepages = have;
 	}
 	return 0;
@@ -465,6 +467,7 @@ const char *manager_status(const struct manager *manager, char *buf, size_t size
 		n_chunks += manager->slots[i]->n_granted;
 	(void)snprintf(buf, size, "%zu slots on %zu nodes, %llu MiB of buffer pools in use%s",
 		       manager->n_slots, manager->n_nodes, (unsigned long long)n_chunks * 2,
-		       manager_is_enforcing(manager) ? "" : "; limits are NOT enforced (pools-only)");
+		       manager_is_enforcing(manager) ? ""
+						     : "; limits are NOT enforced (pools-only)");
 	return buf;
 }

@@ -29,7 +29,7 @@ struct slot {
 	struct progress share_progress;
 	bool is_share_moving;
 	struct list grants;
-	uint32_t n_granted; /* chunks held and being filled, all grants */
+	uint32_t n_granted;      /* chunks held and being filled, all grants */
 	struct removal *removal; /* being killed and removed */
 };
 
@@ -58,7 +58,7 @@ struct manager {
 	struct entitle_any any_plan;
 	size_t n_nodes;
 	struct node_group groups[NODES_MAX + 1]; /* as nodes, then the one without */
-	struct slot **slots;                /* sorted by name */
+	struct slot **slots;                     /* sorted by name */
 	size_t n_slots;
 	size_t next_verified; /* slot whose limits are read back in the next tick */
 	uint64_t protected_bytes;

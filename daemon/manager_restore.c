@@ -70,7 +70,8 @@ static int restore_found(int node, const char *name, struct cgdir *cg, void *use
 	}
 	if (known) {
 		log_warning("slot %s: a second cgroup of that name with tasks on node %d is left "
-			    "alone", name, node);
+			    "alone",
+			    name, node);
 		return 0;
 	}
 	restore_policy_of(owned, node, name, &policy);
@@ -188,8 +189,8 @@ int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX
 	}
 	if (r != STATE_OK && r != STATE_ABSENT)
 		events_add(manager->events, LOG_LEVEL_WARNING, "state-set-aside",
-			   MESSAGE_STATE_SET_ASIDE, NULL, "%s; slots are rebuilt from their cgroups",
-			   why);
+			   MESSAGE_STATE_SET_ASIDE, NULL,
+			   "%s; slots are rebuilt from their cgroups", why);
 	restore.is_state_whole = r == STATE_OK;
 	r = tree_foreach_slot(manager->tree, restore_found, &restore);
 	if (r < 0) {
@@ -209,7 +210,7 @@ int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX
 		   "taskmemd is up: %zu slots, below %s", manager->n_slots,
 		   tree_path(manager->tree));
 	if (restore.n_running > 0)
-		events_add(manager->events, LOG_LEVEL_NOTICE, "adopted", MESSAGE_SLOTS_ADOPTED, NULL,
-			   "the tasks of %u slots ran on meanwhile", restore.n_running);
+		events_add(manager->events, LOG_LEVEL_NOTICE, "adopted", MESSAGE_SLOTS_ADOPTED,
+			   NULL, "the tasks of %u slots ran on meanwhile", restore.n_running);
 	return 0;
 }

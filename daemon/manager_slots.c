@@ -132,7 +132,8 @@ static void on_limit_delayed(struct limit *limit, void *userdata)
 	char max[FORMAT_BYTES_MAX], usage[FORMAT_BYTES_MAX];
 
 	events_add(slot->manager->events, LOG_LEVEL_INFO, "max-pending", MESSAGE_LIMIT_PENDING,
-		   slot->policy.name, "slot %s uses %s: memory.max becomes %s when that is reclaimed",
+		   slot->policy.name,
+		   "slot %s uses %s: memory.max becomes %s when that is reclaimed",
 		   slot->policy.name, format_bytes(limit->shrink.progress.now_bytes, usage),
 		   format_bytes(limit->shrink.target_bytes, max));
 }
@@ -173,7 +174,8 @@ void slot_note_policy(struct slot *slot)
 
 	if (slot_policy_to_json(&slot->policy, &text) < 0 ||
 	    cgdir_set_policy(slot->cg, text) != CGDIR_OK)
-		log_debug("slot %s: its policy could not be noted on its cgroup", slot->policy.name);
+		log_debug("slot %s: its policy could not be noted on its cgroup",
+			  slot->policy.name);
 }
 
 /* ---- add and set */
@@ -281,7 +283,8 @@ enum fault_kind manager_add(struct manager *manager, const struct slot_policy *w
 	r = slot_open(manager, &policy, &slot);
 	if (r < 0) {
 		state_remove(manager->state, policy.name);
-		(void)manager_save(manager); /* logged; an empty slot too many is found at restart */
+		(void)manager_save(
+			manager); /* logged; an empty slot too many is found at restart */
 		return fault_set(fault, FAULT_FAILED, "its cgroup could not be made: %s",
 				 strerror(-r));
 	}
@@ -452,8 +455,8 @@ void manager_remove(struct manager *manager, const char *name, bool kill, remove
 	if (r == CGDIR_OK && is_populated) {
 		r = removal_start(slot, done, userdata);
 		if (r < 0)
-			done(fault_set(&fault, FAULT_FAILED, "its processes could not be killed: %s",
-				       strerror(-r)),
+			done(fault_set(&fault, FAULT_FAILED,
+				       "its processes could not be killed: %s", strerror(-r)),
 			     &fault, userdata);
 		return;
 	}

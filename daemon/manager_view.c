@@ -121,7 +121,8 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 	bool is_any = i == manager->n_nodes;
 	struct hugetlb_counts counts;
 
-	*ret_view = (struct node_view){ .info = { .node = NODE_ANY }, .group_max_bytes = BYTES_UNLIMITED };
+	*ret_view = (struct node_view){ .info = { .node = NODE_ANY },
+					.group_max_bytes = BYTES_UNLIMITED };
 	if (is_any) {
 		ret_view->guaranteed_bytes = manager->any_plan.guaranteed_bytes;
 	} else {

@@ -415,8 +415,7 @@ static int take_slot(struct state *state, sd_json_variant *object,
 			    &state_find(state, policy.name)->extra);
 }
 
-static int take_body(struct state *state, sd_json_variant *body,
-		     char error[static STATE_ERROR_MAX])
+static int take_body(struct state *state, sd_json_variant *body, char error[static STATE_ERROR_MAX])
 {
 	static const char *const body_fields[] = { "slots" };
 	sd_json_variant *slots;

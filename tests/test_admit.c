@@ -15,15 +15,21 @@ static struct refusal why;
 
 static struct node_info node_of(int number, uint64_t budget, uint64_t reserve, uint64_t hugepages)
 {
-	return (struct node_info){ .node = number, .total_bytes = 2 * budget,
-				   .budget_bytes = budget, .reserve_bytes = reserve,
-				   .hugepages_wanted = hugepages, .hugepages = hugepages };
+	return (struct node_info){ .node = number,
+				   .total_bytes = 2 * budget,
+				   .budget_bytes = budget,
+				   .reserve_bytes = reserve,
+				   .hugepages_wanted = hugepages,
+				   .hugepages = hugepages };
 }
 
 static struct slot_policy slot_of(const char *name, int node, uint64_t min)
 {
-	struct slot_policy p = { .node = node, .weight = WEIGHT_DEFAULT, .tier = TIER_DEFAULT,
-				 .min_bytes = min, .max_bytes = BYTES_UNLIMITED };
+	struct slot_policy p = { .node = node,
+				 .weight = WEIGHT_DEFAULT,
+				 .tier = TIER_DEFAULT,
+				 .min_bytes = min,
+				 .max_bytes = BYTES_UNLIMITED };
 
 	snprintf(p.name, sizeof(p.name), "%s", name);
 	return p;
@@ -32,8 +38,8 @@ static struct slot_policy slot_of(const char *name, int node, uint64_t min)
 START_TEST(names_are_cgroup_directories)
 {
 	static const char *const good[] = { "a", "0", "ingest", "a.b_c-d", "9-", "a..b" };
-	static const char *const bad[] = { "", ".", "..", ".a", "-a", "_a", "A", "a/b", "a b",
-					   "a\n", "\xc3\xa4", "a*" };
+	static const char *const bad[] = { "",  ".",   "..",  ".a",  "-a",       "_a",
+					   "A", "a/b", "a b", "a\n", "\xc3\xa4", "a*" };
 	char name[SLOT_NAME_MAX + 2];
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
@@ -54,31 +60,44 @@ START_TEST(values_wrong_by_themselves_are_named)
 		struct slot_policy p;
 		const char *field, *message;
 	} rows[] = {
-		{ { .name = "A", .weight = 1 }, "name",
+		{ { .name = "A", .weight = 1 },
+		  "name",
 		  "a slot's name has 1 to 63 of the characters a-z 0-9 . _ - and begins with a "
 		  "letter or digit" },
-		{ { .name = "a", .node = -2, .weight = 1 }, "node",
+		{ { .name = "a", .node = -2, .weight = 1 },
+		  "node",
 		  "node=-2: nodes are 0 to 63, or any" },
-		{ { .name = "a", .node = 64, .weight = 1 }, "node",
+		{ { .name = "a", .node = 64, .weight = 1 },
+		  "node",
 		  "node=64: nodes are 0 to 63, or any" },
 		{ { .name = "a", .weight = 0 }, "weight", "weight=0: weights are 1 to 10000" },
-		{ { .name = "a", .weight = 10001 }, "weight",
+		{ { .name = "a", .weight = 10001 },
+		  "weight",
 		  "weight=10001: weights are 1 to 10000" },
-		{ { .name = "a", .weight = 1, .tier = 4 }, "tier",
+		{ { .name = "a", .weight = 1, .tier = 4 },
+		  "tier",
 		  "tier=4: tiers are 0, served first, to 3" },
-		{ { .name = "a", .weight = 1, .min_bytes = 512 * M, .max_bytes = 256 * M }, "min",
+		{ { .name = "a", .weight = 1, .min_bytes = 512 * M, .max_bytes = 256 * M },
+		  "min",
 		  "min=512M is above max=256M: raise max or lower min" },
-		{ { .name = "a", .weight = 1, .min_bytes = BYTES_UNLIMITED,
-		    .max_bytes = BYTES_UNLIMITED }, "min",
+		{ { .name = "a",
+		    .weight = 1,
+		    .min_bytes = BYTES_UNLIMITED,
+		    .max_bytes = BYTES_UNLIMITED },
+		  "min",
 		  "min=max: a guarantee cannot be unlimited nor above 2097152T" },
-		{ { .name = "a", .weight = 1, .max_bytes = BYTES_UNLIMITED - 1 }, "max",
+		{ { .name = "a", .weight = 1, .max_bytes = BYTES_UNLIMITED - 1 },
+		  "max",
 		  "max=18446744073709551614: use max=max for no cap" },
 		{ { .name = "a", .weight = 1, .pool_min_bytes = 3 * M, .pool_max_bytes = 4 * M },
-		  "pool", "pool=3M is not a multiple of 2M, the size of a huge page" },
-		{ { .name = "a", .weight = 1, .pool_max_bytes = BYTES_UNLIMITED }, "pool-max",
+		  "pool",
+		  "pool=3M is not a multiple of 2M, the size of a huge page" },
+		{ { .name = "a", .weight = 1, .pool_max_bytes = BYTES_UNLIMITED },
+		  "pool-max",
 		  "pool-max=max is not a multiple of 2M, the size of a huge page" },
 		{ { .name = "a", .weight = 1, .pool_min_bytes = 8 * M, .pool_max_bytes = 4 * M },
-		  "pool", "pool=8M is above pool-max=4M: raise pool-max or lower pool" },
+		  "pool",
+		  "pool=8M is above pool-max=4M: raise pool-max or lower pool" },
 	};
 	struct slot_policy good = slot_of("a", NODE_ANY, 0);
 	struct node_info node = node_of(0, 784 * M, 0, 0);

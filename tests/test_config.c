@@ -114,8 +114,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: budget=101%: use 0% to 100%, with at most one decimal" },
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
-					      "cgroup_root, socket, state_directory, group, "
-					      "log_level" },
+					       "cgroup_root, socket, state_directory, group, "
+					       "log_level" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -194,7 +194,8 @@ START_TEST(sums_that_cannot_be_are_refused_with_their_line)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		ck_assert_int_eq(config_parse(rows[i].text, "c", &config, error), 0);
 		ck_assert_int_eq(config_node_budget(&config, 1, rows[i].total, rows[i].hugepages,
-						    &info, error), -EINVAL);
+						    &info, error),
+				 -EINVAL);
 		ck_assert_str_eq(error, rows[i].error);
 	}
 }

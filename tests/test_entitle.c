@@ -18,16 +18,20 @@
 
 static struct node_info node_of(int number, uint64_t budget, uint64_t reserve, uint64_t hugepages)
 {
-	return (struct node_info){ .node = number, .total_bytes = 2 * budget,
-				   .budget_bytes = budget, .reserve_bytes = reserve,
-				   .hugepages_wanted = hugepages, .hugepages = hugepages };
+	return (struct node_info){ .node = number,
+				   .total_bytes = 2 * budget,
+				   .budget_bytes = budget,
+				   .reserve_bytes = reserve,
+				   .hugepages_wanted = hugepages,
+				   .hugepages = hugepages };
 }
 
 static struct slot_policy slot_of(const char *name, int node, uint32_t weight, uint32_t tier,
 				  uint64_t min, uint64_t max)
 {
-	struct slot_policy p = { .node = node, .weight = weight, .tier = tier, .min_bytes = min,
-				 .max_bytes = max };
+	struct slot_policy p = {
+		.node = node, .weight = weight, .tier = tier, .min_bytes = min, .max_bytes = max
+	};
 
 	snprintf(p.name, sizeof(p.name), "%s", name);
 	return p;
@@ -107,12 +111,12 @@ START_TEST(a_slot_without_a_node_claims_a_part_of_each)
 	struct entitle_slot s[] = { { .policy = &p[0] }, { .policy = &p[1] } };
 
 	ck_assert_int_eq(entitle(nodes, 2, s, 2, on, &any), ENTITLE_OK);
-	ck_assert_uint_eq(s[0].share_bytes, 50 * M);       /* 100 against 200 / 2 */
+	ck_assert_uint_eq(s[0].share_bytes, 50 * M); /* 100 against 200 / 2 */
 	ck_assert_uint_eq(s[1].share_bytes, 50 * M + 200 * M);
 	ck_assert_uint_eq(on[0].any_bytes, 50 * M);
 	ck_assert_uint_eq(on[0].any_reserve_bytes, 1 * M); /* half of the node is `any` */
 	ck_assert_uint_eq(on[0].group_max_bytes, 51 * M);
-	ck_assert_uint_eq(on[1].group_max_bytes, 0);       /* nobody is there, all is `any` */
+	ck_assert_uint_eq(on[1].group_max_bytes, 0); /* nobody is there, all is `any` */
 	ck_assert_uint_eq(any.group_max_bytes, 51 * M + 204 * M);
 	ck_assert_uint_eq(any.shared_bytes, 250 * M);
 }

@@ -79,32 +79,60 @@ struct row {
 START_TEST(tables_by_hand)
 {
 	static const struct row rows[] = {
-		{ "equal", 90, 0, { { "a", 1, 0, NO_CAP, 30 }, { "b", 1, 0, NO_CAP, 30 },
-				    { "c", 1, 0, NO_CAP, 30 } } },
-		{ "weighted", 160, 0, { { "a", 100, 0, NO_CAP, 40 }, { "b", 100, 0, NO_CAP, 40 },
-					{ "c", 200, 0, NO_CAP, 80 } } },
-		{ "a floor above the share", 100, 0, { { "a", 1, 70, NO_CAP, 70 },
-						       { "b", 1, 0, NO_CAP, 15 },
-						       { "c", 1, 0, NO_CAP, 15 } } },
-		{ "a cap below the share", 100, 0, { { "a", 1, 0, 10, 10 },
-						     { "b", 1, 0, NO_CAP, 45 },
-						     { "c", 1, 0, NO_CAP, 45 } } },
-		{ "a cap that frees what lifts a floor", 100, 0, { { "a", 8, 0, 20, 20 },
-								   { "b", 1, 30, NO_CAP, 40 },
-								   { "c", 1, 0, NO_CAP, 40 } } },
+		{ "equal",
+		  90,
+		  0,
+		  { { "a", 1, 0, NO_CAP, 30 },
+		    { "b", 1, 0, NO_CAP, 30 },
+		    { "c", 1, 0, NO_CAP, 30 } } },
+		{ "weighted",
+		  160,
+		  0,
+		  { { "a", 100, 0, NO_CAP, 40 },
+		    { "b", 100, 0, NO_CAP, 40 },
+		    { "c", 200, 0, NO_CAP, 80 } } },
+		{ "a floor above the share",
+		  100,
+		  0,
+		  { { "a", 1, 70, NO_CAP, 70 },
+		    { "b", 1, 0, NO_CAP, 15 },
+		    { "c", 1, 0, NO_CAP, 15 } } },
+		{ "a cap below the share",
+		  100,
+		  0,
+		  { { "a", 1, 0, 10, 10 }, { "b", 1, 0, NO_CAP, 45 }, { "c", 1, 0, NO_CAP, 45 } } },
+		{ "a cap that frees what lifts a floor",
+		  100,
+		  0,
+		  { { "a", 8, 0, 20, 20 },
+		    { "b", 1, 30, NO_CAP, 40 },
+		    { "c", 1, 0, NO_CAP, 40 } } },
 		{ "all capped", 100, 0, { { "a", 1, 0, 10, 10 }, { "b", 9, 0, 20, 20 } } },
-		{ "mins use it up", 100, 0, { { "a", 9, 60, NO_CAP, 60 },
-					      { "b", 1, 40, 50, 40 } } },
-		{ "mins too large", 99, -ERANGE, { { "a", 9, 60, NO_CAP, 7 },
-						   { "b", 1, 40, 50, 7 } } },
-		{ "remainder by name", 10, 0, { { "c", 1, 0, NO_CAP, 3 }, { "a", 1, 0, NO_CAP, 4 },
-						{ "b", 1, 0, NO_CAP, 3 } } },
-		{ "remainder by fraction", 10, 0, { { "a", 1, 0, NO_CAP, 1 },   /* 1.43 */
-						    { "b", 2, 0, NO_CAP, 3 },   /* 2.86 */
-						    { "c", 4, 0, NO_CAP, 6 } } }, /* 5.71 */
+		{ "mins use it up",
+		  100,
+		  0,
+		  { { "a", 9, 60, NO_CAP, 60 }, { "b", 1, 40, 50, 40 } } },
+		{ "mins too large",
+		  99,
+		  -ERANGE,
+		  { { "a", 9, 60, NO_CAP, 7 }, { "b", 1, 40, 50, 7 } } },
+		{ "remainder by name",
+		  10,
+		  0,
+		  { { "c", 1, 0, NO_CAP, 3 },
+		    { "a", 1, 0, NO_CAP, 4 },
+		    { "b", 1, 0, NO_CAP, 3 } } },
+		{ "remainder by fraction",
+		  10,
+		  0,
+		  { { "a", 1, 0, NO_CAP, 1 },     /* 1.43 */
+		    { "b", 2, 0, NO_CAP, 3 },     /* 2.86 */
+		    { "c", 4, 0, NO_CAP, 6 } } }, /* 5.71 */
 		{ "nothing to give", 0, 0, { { "a", 1, 0, NO_CAP, 0 }, { "b", 5, 0, 9, 0 } } },
 		{ "min equals max", 50, 0, { { "a", 1, 20, 20, 20 }, { "b", 1, 0, NO_CAP, 30 } } },
-		{ "largest amounts", MAXMIN_TOTAL_MAX, 0,
+		{ "largest amounts",
+		  MAXMIN_TOTAL_MAX,
+		  0,
 		  { { "a", MAXMIN_WEIGHT_MAX, 0, NO_CAP, MAXMIN_TOTAL_MAX / 2 },
 		    { "b", MAXMIN_WEIGHT_MAX, 0, NO_CAP, MAXMIN_TOTAL_MAX / 2 } } },
 		{ "weight 0", 10, -EINVAL, { { "a", 0, 0, NO_CAP, 7 } } },
@@ -180,7 +208,8 @@ START_TEST(flinks_published_cases_give_the_same_totals)
 	}
 	/* "Insufficient number of network buffers" */
 	ck_assert_int_eq(maxmin_divide((struct claim[]){ { "a", 1, 600, NO_CAP, 0 },
-							 { "b", 1, 500, NO_CAP, 0 } }, 2, 1024),
+							 { "b", 1, 500, NO_CAP, 0 } },
+				       2, 1024),
 			 -ERANGE);
 }
 END_TEST
@@ -209,8 +238,9 @@ static void fill_unit_by_unit(struct claim *claims, size_t n, uint64_t total)
 		for (size_t i = 0; i < n; i++) {
 			struct claim *c = &claims[i];
 
-			if (c->share < c->max && (!poorest || (u128)c->share * poorest->weight <
-							(u128)poorest->share * c->weight))
+			if (c->share < c->max &&
+			    (!poorest ||
+			     (u128)c->share * poorest->weight < (u128)poorest->share * c->weight))
 				poorest = c;
 		}
 		if (!poorest)
@@ -390,7 +420,7 @@ START_TEST(ten_thousand_claims_take_a_few_milliseconds)
 {
 	const size_t n = 10000;
 	struct claim *claims = calloc(n, sizeof(*claims));
-	char (*many)[8] = calloc(n, sizeof(*many));
+	char(*many)[8] = calloc(n, sizeof(*many));
 	struct timespec begin, end;
 	uint64_t best_us = UINT64_MAX;
 

@@ -52,11 +52,13 @@ static int parse_any_u64(const char *text, uint64_t *ret)
 START_TEST(a_number_is_digits_and_nothing_else)
 {
 	static const struct row rows[] = {
-		{ "0", 0, 0 },           { "7", 0, 7 },           { "1000", 0, 1000 },
-		{ "0010", 0, 10 },       { "1001", -ERANGE, 0 },  { "", -EINVAL, 0 },
-		{ " 1", -EINVAL, 0 },    { "1 ", -EINVAL, 0 },    { "-1", -EINVAL, 0 },
-		{ "+1", -EINVAL, 0 },    { "0x10", -EINVAL, 0 },  { "1.0", -EINVAL, 0 },
-		{ "1\n", -EINVAL, 0 },   { "99999999999999999999", -ERANGE, 0 },
+		{ "0", 0, 0 },          { "7", 0, 7 },
+		{ "1000", 0, 1000 },    { "0010", 0, 10 },
+		{ "1001", -ERANGE, 0 }, { "", -EINVAL, 0 },
+		{ " 1", -EINVAL, 0 },   { "1 ", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },   { "+1", -EINVAL, 0 },
+		{ "0x10", -EINVAL, 0 }, { "1.0", -EINVAL, 0 },
+		{ "1\n", -EINVAL, 0 },  { "99999999999999999999", -ERANGE, 0 },
 	};
 	static const struct row large[] = {
 		{ "18446744073709551615", 0, UINT64_MAX },
@@ -114,9 +116,12 @@ END_TEST
 START_TEST(max_and_its_synonyms_are_unlimited)
 {
 	static const struct row rows[] = {
-		{ "max", 0, BYTES_UNLIMITED },      { "unlimited", 0, BYTES_UNLIMITED },
-		{ "infinity", 0, BYTES_UNLIMITED }, { "1M", 0, M },
-		{ "Max", -EINVAL, 0 },              { "maxx", -EINVAL, 0 },
+		{ "max", 0, BYTES_UNLIMITED },
+		{ "unlimited", 0, BYTES_UNLIMITED },
+		{ "infinity", 0, BYTES_UNLIMITED },
+		{ "1M", 0, M },
+		{ "Max", -EINVAL, 0 },
+		{ "maxx", -EINVAL, 0 },
 	};
 
 	check_rows(parse_bytes_or_max, rows, ARRAY_LEN(rows));
@@ -136,10 +141,18 @@ static int permille(const char *text, uint64_t *ret)
 START_TEST(percentages_become_permille)
 {
 	static const struct row rows[] = {
-		{ "37%", 0, 370 },         { "12.5%", 0, 125 },     { "0%", 0, 0 },
-		{ "100%", 0, 1000 },       { "100.0%", 0, 1000 },   { "100.1%", -ERANGE, 0 },
-		{ "1000%", -ERANGE, 0 },   { "12.55%", -EINVAL, 0 }, { "12", -EINVAL, 0 },
-		{ "%", -EINVAL, 0 },       { "12%%", -EINVAL, 0 },  { "-1%", -EINVAL, 0 },
+		{ "37%", 0, 370 },
+		{ "12.5%", 0, 125 },
+		{ "0%", 0, 0 },
+		{ "100%", 0, 1000 },
+		{ "100.0%", 0, 1000 },
+		{ "100.1%", -ERANGE, 0 },
+		{ "1000%", -ERANGE, 0 },
+		{ "12.55%", -EINVAL, 0 },
+		{ "12", -EINVAL, 0 },
+		{ "%", -EINVAL, 0 },
+		{ "12%%", -EINVAL, 0 },
+		{ "-1%", -EINVAL, 0 },
 		{ "18446744073709551615%", -ERANGE, 0 },
 	};
 
@@ -150,12 +163,18 @@ END_TEST
 START_TEST(durations_become_nanoseconds)
 {
 	static const struct row rows[] = {
-		{ "250ms", 0, 250000000 },        { "1.5s", 0, 1500000000 },
-		{ "2min", 0, 120000000000 },      { "1h", 0, 3600000000000 },
-		{ "3", 0, 3000000000 },           { "0.5", 0, 500000000 },
-		{ "20us", 0, 20000 },             { "0", 0, 0 },
-		{ "1m", -EINVAL, 0 },             { "1 s", -EINVAL, 0 },
-		{ "s", -EINVAL, 0 },              { "", -EINVAL, 0 },
+		{ "250ms", 0, 250000000 },
+		{ "1.5s", 0, 1500000000 },
+		{ "2min", 0, 120000000000 },
+		{ "1h", 0, 3600000000000 },
+		{ "3", 0, 3000000000 },
+		{ "0.5", 0, 500000000 },
+		{ "20us", 0, 20000 },
+		{ "0", 0, 0 },
+		{ "1m", -EINVAL, 0 },
+		{ "1 s", -EINVAL, 0 },
+		{ "s", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
 		{ "18446744073709551615", -ERANGE, 0 },
 		{ "5124095h", 0, UINT64_C(5124095) * 3600000000000 },
 		{ "5124096h", -ERANGE, 0 },
@@ -221,9 +240,9 @@ START_TEST(exact_sizes_read_back_to_the_same_byte)
 
 	srandom(1);
 	for (int i = 0; i < 100000; i++) {
-		uint64_t back,
-			bytes = ((uint64_t)random() << 33 ^ (uint64_t)random() << 11 ^
-				 (uint64_t)random()) >> (random() % 64) << (random() % 40);
+		uint64_t back, bytes = ((uint64_t)random() << 33 ^ (uint64_t)random() << 11 ^
+					(uint64_t)random()) >>
+				       (random() % 64) << (random() % 40);
 
 		ck_assert_int_eq(parse_bytes_or_max(format_bytes_exact(bytes, buf), &back), 0);
 		ck_assert_uint_eq(back, bytes);

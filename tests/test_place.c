@@ -26,9 +26,9 @@ END_TEST
 
 START_TEST(other_directories_are_no_groups)
 {
-	static const char *const texts[] = { "",       "hold",	 "node",   "node-1",
+	static const char *const texts[] = { "",       "hold",   "node",   "node-1",
 					     "node01", "node64", "nodes0", "node1x",
-					     "any ",   "Any",	 "node 1", "node4294967296" };
+					     "any ",   "Any",    "node 1", "node4294967296" };
 	int node = 99;
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -41,7 +41,7 @@ START_TEST(slot_names_are_plain_and_no_file_of_the_kernel)
 {
 	static const char *const good[] = { "a", "0", "ingest", "a.b_c-d", "memory", "cpu-1" };
 	static const char *const bad[] = {
-		"",    ".",   "..",  ".a",	 "-a",	       "_a",	       "A",
+		"",    ".",   "..",  ".a",       "-a",         "_a",           "A",
 		"a/b", "a b", "a\n", "\xc3\xa4", "memory.max", "cgroup.procs", "hugetlb.2MB.max"
 	};
 	char name[SLOT_NAME_MAX + 2];

@@ -39,7 +39,8 @@ static const struct row rows[] = {
 START_TEST(each_may_do_what_the_table_says)
 {
 	const struct row *row = &rows[_i];
-	static const enum right rights[] = { RIGHT_ADMINISTER, RIGHT_TUNE, RIGHT_RUN, RIGHT_ATTACH };
+	static const enum right rights[] = { RIGHT_ADMINISTER, RIGHT_TUNE, RIGHT_RUN,
+					     RIGHT_ATTACH };
 
 	for (size_t i = 0; i < ARRAY_LEN(rights); i++)
 		ck_assert_msg(rights_may(&row->peer, rights[i], &slot) == row->may[i],

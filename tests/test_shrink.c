@@ -24,8 +24,10 @@ static struct shrink s;
 
 static struct shrink_input input(uint64_t now_ms, uint64_t current, uint64_t kernel_max)
 {
-	return (struct shrink_input){ .now_ns = now_ms * MS, .current_bytes = current,
-				      .kernel_max_bytes = kernel_max, .swap_free_bytes = 4096 * M,
+	return (struct shrink_input){ .now_ns = now_ms * MS,
+				      .current_bytes = current,
+				      .kernel_max_bytes = kernel_max,
+				      .swap_free_bytes = 4096 * M,
 				      .anon_bytes = current };
 }
 

@@ -216,9 +216,17 @@ static struct machine machine_of(uint64_t locked, uint64_t cold, uint64_t hot, u
 				 uint64_t swap, uint64_t refault_rate)
 {
 	return (struct machine){
-		.now_ns = S, .locked = locked, .cold = cold, .hot = hot, .file = file,
-		.hot_wanted = hot, .file_wanted = file, .swap_total = swap,
-		.refault_rate = refault_rate, .max = BYTES_UNLIMITED, .high = BYTES_UNLIMITED,
+		.now_ns = S,
+		.locked = locked,
+		.cold = cold,
+		.hot = hot,
+		.file = file,
+		.hot_wanted = hot,
+		.file_wanted = file,
+		.swap_total = swap,
+		.refault_rate = refault_rate,
+		.max = BYTES_UNLIMITED,
+		.high = BYTES_UNLIMITED,
 		.reclaim_rate = 80 * M,
 	};
 }

@@ -22,8 +22,13 @@ static char error[STATE_ERROR_MAX];
 
 static struct slot_policy slot_of(const char *name, int node, uint64_t min, uint64_t max)
 {
-	struct slot_policy p = { .owner = 1000, .node = node, .weight = 300, .tier = 2,
-				 .min_bytes = min, .max_bytes = max, .pool_min_bytes = 4 * M,
+	struct slot_policy p = { .owner = 1000,
+				 .node = node,
+				 .weight = 300,
+				 .tier = 2,
+				 .min_bytes = min,
+				 .max_bytes = max,
+				 .pool_min_bytes = 4 * M,
 				 .pool_max_bytes = 8 * M };
 
 	snprintf(p.name, sizeof(p.name), "%s", name);
@@ -128,8 +133,8 @@ START_TEST(slots_come_and_go_in_any_order)
 		if (state->n_slots != n || !!state_find(state, name) != is_there[k])
 			ck_abort_msg("after %d changes", i);
 		for (size_t j = 1; j < n; j++)
-			if (strcmp(state->slots[j - 1].policy.name,
-				   state->slots[j].policy.name) >= 0)
+			if (strcmp(state->slots[j - 1].policy.name, state->slots[j].policy.name) >=
+			    0)
 				ck_abort_msg("not sorted after %d changes", i);
 	}
 	state_free(state);
@@ -182,8 +187,8 @@ START_TEST(every_truncation_and_every_extension_is_noticed)
 
 		memcpy(part, text, cut);
 		exact = realloc(part, cut ? cut : 1);
-		ck_assert_msg(state_decode(exact, cut, &back, error) == STATE_TORN,
-			      "cut after %zu", cut);
+		ck_assert_msg(state_decode(exact, cut, &back, error) == STATE_TORN, "cut after %zu",
+			      cut);
 		ck_assert_int_ne(error[0], 0);
 		free(exact);
 	}
@@ -244,8 +249,8 @@ START_TEST(a_later_format_is_told_from_a_broken_file)
 }
 END_TEST
 
-#define SLOT(more)                                                                              \
-	"{\"name\":\"a\",\"owner\":7,\"node\":null,\"weight\":5,\"tier\":0,\"minBytes\":0,"     \
+#define SLOT(more)                                                                          \
+	"{\"name\":\"a\",\"owner\":7,\"node\":null,\"weight\":5,\"tier\":0,\"minBytes\":0," \
 	"\"maxBytes\":null,\"poolMinBytes\":0,\"poolMaxBytes\":0" more "}"
 
 START_TEST(unknown_fields_survive_a_rewrite)
@@ -325,8 +330,8 @@ END_TEST
 static char *sample_with(const char *field, const char *value)
 {
 	static const char *const fields[][2] = {
-		{ "name", "\"a\"" },    { "owner", "7" },        { "node", "0" },
-		{ "weight", "5" },      { "tier", "1" },         { "minBytes", "1048576" },
+		{ "name", "\"a\"" },       { "owner", "7" },        { "node", "0" },
+		{ "weight", "5" },         { "tier", "1" },         { "minBytes", "1048576" },
 		{ "maxBytes", "2097152" }, { "poolMinBytes", "0" }, { "poolMaxBytes", "2097152" },
 	};
 	static char text[512];

@@ -34,7 +34,7 @@ END_TEST
 
 START_TEST(bad_node_lists_are_refused)
 {
-	static const char *const texts[] = { "a",   "1,", ",1",	  "-1",	 "1-",
+	static const char *const texts[] = { "a",   "1,", ",1",   "-1",  "1-",
 					     "2-1", "64", "0-64", "1 2", "1-2-3" };
 	char longer[600];
 	uint64_t bits = 99;

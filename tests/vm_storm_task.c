@@ -248,6 +248,15 @@ static void list_chunks(const struct raw *raw, sd_json_variant *reply, bool pres
 	}
 }
 
+/* Notes how a call ended. Returns true when it is still to be answered. */
+static bool raw_is_cut(struct raw *raw, enum task_call call, enum outcome outcome)
+{
+	raw->has_pending = outcome == CUT;
+	raw->pending = call;
+	atomic_fetch_add(outcome == CUT ? &raw->page->n_cut[call] : &raw->page->n_answered[call], 1);
+	return outcome == CUT;
+}
+
 static void raw_attach(struct raw *raw)
 {
 	bool present[CHUNKS_MAX];
@@ -259,13 +268,11 @@ static void raw_attach(struct raw *raw)
 			     SD_JSON_BUILD_PAIR_UNSIGNED(
 				     "wantedChunks", 1 + storm_random_below(&raw->random, 8)));
 	outcome = raw_send_attach(raw, parameters);
-	if (outcome == CUT) { /* nothing is known of it, so it is simply made again */
+	if (raw_is_cut(raw, CALL_ATTACH, outcome)) {
 		if (raw->base)
 			raw_forget(raw);
-		atomic_fetch_add(&raw->page->n_cut[CALL_ATTACH], 1);
 		return;
 	}
-	atomic_fetch_add(&raw->page->n_answered[CALL_ATTACH], 1);
 	raw->token++;
 	if (outcome == REFUSED) {
 		if (strcmp(raw->error, "io.taskmem.NoHugePages") != 0)
@@ -328,15 +335,6 @@ static void raw_resume(struct raw *raw)
 	} else {
 		task_fail(raw->page, "grant %u was not resumed: %s", raw->grant, raw->error);
 	}
-}
-
-/* Notes how a call ended. Returns true when it is still to be answered. */
-static bool raw_is_cut(struct raw *raw, enum task_call call, enum outcome outcome)
-{
-	raw->has_pending = outcome == CUT;
-	raw->pending = call;
-	atomic_fetch_add(outcome == CUT ? &raw->page->n_cut[call] : &raw->page->n_answered[call], 1);
-	return outcome == CUT;
 }
 
 static void raw_grow(struct raw *raw)
@@ -481,6 +479,7 @@ struct lib {
 	struct task_page *page;
 	uint64_t random;
 	struct tm_slot *slot;
+	bool is_attach_cut; /* the daemon may count a grant that nobody knows of */
 	struct lib_pool pools[LIB_POOLS];
 };
 
@@ -550,6 +549,7 @@ static void lib_attach(struct lib *lib)
 	options.max_chunks = 2 + (uint32_t)storm_random_below(&lib->random, 6);
 	r = tm_slot_attach(&options, &lib->slot);
 	lib_count(lib, CALL_ATTACH, r);
+	lib->is_attach_cut = r < 0 && r != -ENOBUFS;
 	if (r < 0)
 		usleep(RECONNECT_USEC);
 }
@@ -591,7 +591,7 @@ static bool lib_rests(struct lib *lib)
 	if (atomic_load(&lib->page->pause) == 0)
 		return false;
 	if (!lib->slot)
-		return task_rests(lib->page, 0);
+		return !lib->is_attach_cut && task_rests(lib->page, 0);
 	(void)tm_slot_dispatch(lib->slot);
 	if (tm_slot_get_info(lib->slot, &info) == 0 && info.connected)
 		return task_rests(lib->page, info.chunks_held);

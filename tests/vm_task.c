@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -540,22 +542,42 @@ static int reset_main(uint64_t port, uint64_t n)
 	return 0;
 }
 
-/* A socket in repair mode is closed without a packet: as if its machine had lost power. */
-static int vanish_main(uint64_t port, uint64_t n)
+/*
+ * A socket in repair mode is closed without a packet: as if its machine had lost power. What was
+ * sent must be acknowledged first, else the late acknowledgement finds nobody and is answered by
+ * a reset, which a dead machine does not send.
+ */
+static int vanish(int fd)
 {
 	const int on = 1;
+	int n_unacknowledged = 1;
 
-	for (uint64_t i = 0; i < n; i++) {
-		int fd = connect_to(port);
-
-		if (fd_write_all(fd, "half a line", 11) < 0 ||
-		    setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0) {
-			fprintf(stderr, "vm_task: TCP_REPAIR: %s\n", strerror(errno));
-			return 1;
-		}
-		close(fd);
+	while (n_unacknowledged > 0) {
+		if (ioctl(fd, SIOCOUTQ, &n_unacknowledged) < 0)
+			return -errno;
+		usleep(1000);
 	}
+	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0)
+		return -errno;
+	close(fd);
 	return 0;
+}
+
+static int vanish_main(uint64_t port, uint64_t n)
+{
+	int fds[256], r = 0;
+
+	n = MIN(n, (uint64_t)ARRAY_LEN(fds));
+	for (uint64_t i = 0; i < n; i++) {
+		fds[i] = connect_to(port);
+		if (fd_write_all(fds[i], "half a line", 11) < 0)
+			return 1;
+	}
+	for (uint64_t i = 0; i < n && r == 0; i++)
+		r = vanish(fds[i]);
+	if (r < 0)
+		fprintf(stderr, "vm_task: vanish: %s\n", strerror(-r));
+	return r < 0;
 }
 
 int main(int argc, char *argv[])

@@ -63,14 +63,13 @@ static int encode_pending(size_t i, void *context, sd_json_variant **ret)
 {
 	const struct pending_view *pending = &((const struct slot_view *)context)->pending[i];
 
-	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("what", pending->what),
-			      PAIR_UNSIGNED("fromBytes", pending->from_bytes),
-			      PAIR_UNSIGNED("toBytes", pending->to_bytes),
-			      PAIR_UNSIGNED("nowBytes", pending->now_bytes),
-			      NULL_IF(pending->eta_ns == UINT64_MAX, "etaUsec",
-				      UNSIGNED(pending->eta_ns / 1000)),
-			      NULL_IF(pending->note[0] == '\0', "note",
-				      SD_JSON_BUILD_STRING(pending->note)));
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("what", pending->what),
+		PAIR_UNSIGNED("fromBytes", pending->from_bytes),
+		PAIR_UNSIGNED("toBytes", pending->to_bytes),
+		PAIR_UNSIGNED("nowBytes", pending->now_bytes),
+		NULL_IF(pending->eta_ns == UINT64_MAX, "etaUsec", UNSIGNED(pending->eta_ns / 1000)),
+		NULL_IF(pending->note[0] == '\0', "note", SD_JSON_BUILD_STRING(pending->note)));
 }
 
 static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
@@ -169,7 +168,8 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 
 	manager_view_nth_node(context, i, &view);
 	return sd_json_buildo(
-		ret, NULL_IF(view.info.node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(view.info.node)),
+		ret,
+		NULL_IF(view.info.node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(view.info.node)),
 		PAIR_UNSIGNED("totalBytes", view.info.total_bytes),
 		PAIR_UNSIGNED("budgetBytes", view.info.budget_bytes),
 		PAIR_UNSIGNED("reserveBytes", view.info.reserve_bytes),
@@ -198,11 +198,11 @@ static int encode_nth_check(size_t i, void *context, sd_json_variant **ret)
 	};
 	const struct host_check *check = &((const struct host_check *)context)[i];
 
-	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", check->name),
-			      SD_JSON_BUILD_PAIR_STRING("status", status_names[check->status]),
-			      SD_JSON_BUILD_PAIR_STRING("detail", check->detail),
-			      NULL_IF(check->remedy[0] == '\0', "remedy",
-				      SD_JSON_BUILD_STRING(check->remedy)));
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("name", check->name),
+		SD_JSON_BUILD_PAIR_STRING("status", status_names[check->status]),
+		SD_JSON_BUILD_PAIR_STRING("detail", check->detail),
+		NULL_IF(check->remedy[0] == '\0', "remedy", SD_JSON_BUILD_STRING(check->remedy)));
 }
 
 int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret)
@@ -212,12 +212,12 @@ int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **r
 
 int encode_event(const struct event *event, sd_json_variant **ret)
 {
-	return sd_json_buildo(ret, PAIR_UNSIGNED("sequence", event->sequence),
-			      PAIR_UNSIGNED("realtimeUsec", event->realtime_usec),
-			      SD_JSON_BUILD_PAIR_STRING("event", event->name),
-			      NULL_IF(event->slot[0] == '\0', "slot",
-				      SD_JSON_BUILD_STRING(event->slot)),
-			      SD_JSON_BUILD_PAIR_STRING("message", event->message));
+	return sd_json_buildo(
+		ret, PAIR_UNSIGNED("sequence", event->sequence),
+		PAIR_UNSIGNED("realtimeUsec", event->realtime_usec),
+		SD_JSON_BUILD_PAIR_STRING("event", event->name),
+		NULL_IF(event->slot[0] == '\0', "slot", SD_JSON_BUILD_STRING(event->slot)),
+		SD_JSON_BUILD_PAIR_STRING("message", event->message));
 }
 
 static int encode_nth_number(size_t i, void *context, sd_json_variant **ret)

@@ -39,10 +39,10 @@ static const struct slot_parameters nothing_given = {
 	.pool_max_bytes = NOT_GIVEN_BYTES,
 };
 
-#define TEXT(json, member)                                                             \
-	{ json, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,                 \
+#define TEXT(json, member)                                             \
+	{ json, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, \
 	  offsetof(struct slot_parameters, member), SD_JSON_MANDATORY }
-#define OPTION(json, member, kind, dispatch)                                           \
+#define OPTION(json, member, kind, dispatch) \
 	{ json, kind, dispatch, offsetof(struct slot_parameters, member), SD_JSON_NULLABLE }
 #define OPTION_BYTES(json, member) \
 	OPTION(json, member, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64)
@@ -52,11 +52,10 @@ static const struct slot_parameters nothing_given = {
 	OPTION(json, member, SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_tristate)
 
 /* Both add and set; each method's own fields are beside these. */
-#define COMMON_FIELDS                                                                  \
-	TEXT("name", name), OPTION_NUMBER("owner", owner), OPTION_NUMBER("weight", weight),\
-		OPTION_NUMBER("tier", tier), OPTION_BYTES("minBytes", min_bytes),      \
-		OPTION_BYTES("maxBytes", max_bytes),                                   \
-		OPTION_BYTES("poolMinBytes", pool_min_bytes),                          \
+#define COMMON_FIELDS                                                                              \
+	TEXT("name", name), OPTION_NUMBER("owner", owner), OPTION_NUMBER("weight", weight),        \
+		OPTION_NUMBER("tier", tier), OPTION_BYTES("minBytes", min_bytes),                  \
+		OPTION_BYTES("maxBytes", max_bytes), OPTION_BYTES("poolMinBytes", pool_min_bytes), \
 		OPTION_BYTES("poolMaxBytes", pool_max_bytes)
 
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
@@ -141,7 +140,8 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		return r;
 	choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0;
 	if (p.node != NOT_GIVEN_NODE)
-		policy.node = p.node < 0 ? NODES_MAX : p.node; /* refused by name, not taken for any */
+		policy.node =
+			p.node < 0 ? NODES_MAX : p.node; /* refused by name, not taken for any */
 	if (manager_add(manager, &policy, choose_node, &fault) != FAULT_NONE)
 		return call_fault(link, &fault);
 	return reply_slot(link, manager, policy.name);
@@ -160,11 +160,9 @@ static enum right set_right(const struct slot_parameters *p)
 int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		 void *userdata)
 {
-	static const sd_json_dispatch_field table[] = {
-		COMMON_FIELDS,
-		OPTION_BOOL("uncapped", uncapped),
-		{}
-	};
+	static const sd_json_dispatch_field table[] = { COMMON_FIELDS,
+							OPTION_BOOL("uncapped", uncapped),
+							{} };
 	struct slot_parameters p = nothing_given;
 	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
@@ -206,11 +204,9 @@ static void on_removed(enum fault_kind kind, const struct fault *fault, void *us
 int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		    void *userdata)
 {
-	static const sd_json_dispatch_field table[] = {
-		TEXT("name", name),
-		OPTION_BOOL("kill", kill),
-		{}
-	};
+	static const sd_json_dispatch_field table[] = { TEXT("name", name),
+							OPTION_BOOL("kill", kill),
+							{} };
 	struct slot_parameters p = nothing_given;
 	struct manager *manager = userdata;
 	struct peer peer;
@@ -278,8 +274,7 @@ int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 		   void *userdata)
 {
 	static const sd_json_dispatch_field table[] = {
-		OPTION("name", name, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string),
-		{}
+		OPTION("name", name, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string), {}
 	};
 	struct slot_parameters p = nothing_given;
 	struct manager *manager = userdata;

@@ -18,6 +18,7 @@ MUST_USE struct api *api_new(struct manager_hooks *ret_hooks);
  *
  * The socket is open to everyone; rights are checked per call. Return: 0 or -errno.
  */
-MUST_USE int api_listen(struct api *api, struct manager *manager, sd_event *event, const char *path);
+MUST_USE int api_listen(struct api *api, struct manager *manager, sd_event *event,
+			const char *path);
 /* Closes all connections. Before manager_free(). NULL is fine. */
 void api_free(struct api *api);

@@ -287,7 +287,7 @@ int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
 {
 	struct cgdir_events e = {};
 	const struct keyed keys[] = {
-		{ "low", &e.low }, { "high", &e.high },		{ "max", &e.max },
+		{ "low", &e.low }, { "high", &e.high },         { "max", &e.max },
 		{ "oom", &e.oom }, { "oom_kill", &e.oom_kill },
 	};
 	int r = read_keyed(cg, CG_MEMORY_EVENTS, keys, ARRAY_LEN(keys));

@@ -66,7 +66,7 @@ MUST_USE int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char
 /* memory.stat in bytes, those of its keys that are used; keys the kernel lacks are 0. */
 struct cgdir_stat {
 	uint64_t anon, file, kernel, sock, shmem, unevictable, slab_reclaimable;
-	uint64_t pgscan, pgsteal, pgrefill;                      /* pages, since creation */
+	uint64_t pgscan, pgsteal, pgrefill;                              /* pages, since creation */
 	uint64_t refault_anon, refault_file, restore_anon, restore_file; /* pages */
 };
 MUST_USE int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret);

@@ -20,7 +20,7 @@
 
 static const char *const names[CONTROLLERS] = {
 	[CTL_MEMORY] = "memory", [CTL_CPUSET] = "cpuset", [CTL_CPU] = "cpu",
-	[CTL_IO] = "io",	 [CTL_PIDS] = "pids",	  [CTL_HUGETLB] = "hugetlb",
+	[CTL_IO] = "io",         [CTL_PIDS] = "pids",     [CTL_HUGETLB] = "hugetlb",
 };
 
 const char *controller_name(enum controller c)
@@ -173,10 +173,10 @@ void controller_explain(const struct hierarchy *h, enum controller c, char *buf,
 			       "cgroup_disable=%s from the kernel's command line, or take a kernel "
 			       "built with CONFIG_%s",
 			       names[c], h->mount, names[c],
-			       c == CTL_MEMORY	  ? "MEMCG"
+			       c == CTL_MEMORY    ? "MEMCG"
 			       : c == CTL_CPUSET  ? "CPUSETS"
 			       : c == CTL_HUGETLB ? "CGROUP_HUGETLB"
-			       : c == CTL_PIDS	  ? "CGROUP_PIDS"
-			       : c == CTL_CPU	  ? "CGROUP_SCHED"
+			       : c == CTL_PIDS    ? "CGROUP_PIDS"
+			       : c == CTL_CPU     ? "CGROUP_SCHED"
 						  : "BLK_CGROUP");
 }

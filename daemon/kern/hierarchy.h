@@ -15,10 +15,10 @@ enum controller { CTL_MEMORY, CTL_CPUSET, CTL_CPU, CTL_IO, CTL_PIDS, CTL_HUGETLB
 const char *controller_name(enum controller c); /* "memory" */
 
 struct hierarchy {
-	char mount[PATH_MAX];		/* "/sys/fs/cgroup"; "" when there is none */
-	char root[PATH_MAX];		/* the cgroup that is mounted there, mostly "/" */
+	char mount[PATH_MAX];           /* "/sys/fs/cgroup"; "" when there is none */
+	char root[PATH_MAX];            /* the cgroup that is mounted there, mostly "/" */
 	char v1[CONTROLLERS][PATH_MAX]; /* mount of a controller that is on cgroup v1, or "" */
-	bool has_hugetlb_accounting;	/* mount option memory_hugetlb_accounting */
+	bool has_hugetlb_accounting;    /* mount option memory_hugetlb_accounting */
 };
 
 /**

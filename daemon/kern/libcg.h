@@ -13,7 +13,7 @@ enum libcg_mode { LIBCG_UNKNOWN, LIBCG_LEGACY, LIBCG_HYBRID, LIBCG_UNIFIED };
 
 struct libcg_value {
 	const char *controller; /* "memory" */
-	const char *file;	/* "memory.max" */
+	const char *file;       /* "memory.max" */
 	char text[128];
 };
 

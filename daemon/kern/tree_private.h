@@ -12,9 +12,9 @@ struct tree {
 	int dir_fd; /* of the scope or of cgroup_root */
 	char libcg
 		[PATH_MAX]; /* its path as libcgroup wants it: below the mount, no slash in front */
-	char path[PATH_MAX];	  /* its path in /proc/<pid>/cgroup */
+	char path[PATH_MAX];      /* its path in /proc/<pid>/cgroup */
 	unsigned controller_bits; /* enabled for the groups and slots */
 	struct tree_controllers controllers;
 	struct scope *scope; /* NULL for a plain cgroup_root */
-	pid_t holder;	     /* started by this process, our child; 0: none */
+	pid_t holder;        /* started by this process, our child; 0: none */
 };

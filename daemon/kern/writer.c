@@ -185,7 +185,7 @@ static void destroy(struct writer *w)
 		if (w->slots[i])
 			writer_job_free(&w->slots[i]->job);
 	}
-	LIST_FOREACH (&w->waiting, job, item) {
+	LIST_FOREACH(&w->waiting, job, item) {
 		list_remove(&job->item);
 		writer_job_free(job);
 	}

@@ -38,7 +38,7 @@ static void free_jobs(struct list *head)
 {
 	struct writer_job *job;
 
-	LIST_FOREACH (head, job, item) {
+	LIST_FOREACH(head, job, item) {
 		list_remove(&job->item);
 		writer_job_free(job);
 	}

@@ -224,8 +224,7 @@ static bool has_name(const struct slot_policy *slots, size_t n_slots, const char
 	return false;
 }
 
-static int refuse_node(const struct node_info *nodes, size_t n_nodes, int node,
-		       struct refusal *ret)
+static int refuse_node(const struct node_info *nodes, size_t n_nodes, int node, struct refusal *ret)
 {
 	if (n_nodes == 0)
 		return refuse(ret, ADMIT_REFUSED, "node", node,
@@ -234,8 +233,8 @@ static int refuse_node(const struct node_info *nodes, size_t n_nodes, int node,
 		return refuse(ret, ADMIT_REFUSED, "node", node,
 			      "node=%d: this machine has node %d only", node, nodes[0].node);
 	return refuse(ret, ADMIT_REFUSED, "node", node,
-		      "node=%d: this machine has %zu nodes, %d to %d", node, n_nodes,
-		      nodes[0].node, nodes[n_nodes - 1].node);
+		      "node=%d: this machine has %zu nodes, %d to %d", node, n_nodes, nodes[0].node,
+		      nodes[n_nodes - 1].node);
 }
 
 int admit(const struct node_info *nodes, size_t n_nodes, const struct slot_policy *slots,

@@ -210,8 +210,8 @@ static int fill_tiers(struct claims *c, const struct entitle_slot *slots, uint64
 
 /* Divides one resource of the node nodes[k]. The shares are left in @c. */
 static int divide_node(const struct resource *what, const struct node_info *nodes, size_t n_nodes,
-		       size_t k, const struct entitle_slot *slots, size_t n_slots,
-		       struct claims *c, struct node_sums *ret)
+		       size_t k, const struct entitle_slot *slots, size_t n_slots, struct claims *c,
+		       struct node_sums *ret)
 {
 	uint64_t total = what->node_amount(&nodes[k]);
 	struct node_sums sums = {};
@@ -270,11 +270,9 @@ static int entitle_memory(const struct node_info *nodes, size_t n_nodes, size_t 
 	node->shared_bytes = sums.own_shared;
 	node->any_bytes = sums.any_shared;
 	if (sums.any_shared > 0)
-		node->any_reserve_bytes =
-			(uint64_t)((u128)nodes[k].reserve_bytes * sums.any_shared /
-				   node->distributable_bytes);
-	node->group_max_bytes =
-		nodes[k].budget_bytes - node->any_bytes - node->any_reserve_bytes;
+		node->any_reserve_bytes = (uint64_t)((u128)nodes[k].reserve_bytes *
+						     sums.any_shared / node->distributable_bytes);
+	node->group_max_bytes = nodes[k].budget_bytes - node->any_bytes - node->any_reserve_bytes;
 	node->is_overpromised |= sums.is_overpromised;
 	any->shared_bytes += sums.any_shared;
 	any->guaranteed_bytes += sums.any_guaranteed;

@@ -13,8 +13,8 @@
 struct entitle_slot {
 	const struct slot_policy *policy;
 	/* results */
-	bool is_placed;           /* false: its node is not there, every result is 0 */
-	uint64_t share_bytes;     /* E: min_bytes <= E <= max_bytes (see ENTITLE_OVERPROMISED) */
+	bool is_placed;            /* false: its node is not there, every result is 0 */
+	uint64_t share_bytes;      /* E: min_bytes <= E <= max_bytes (see ENTITLE_OVERPROMISED) */
 	uint64_t guaranteed_bytes; /* min_bytes, or less when the node cannot honour it */
 	uint64_t pool_share_chunks;
 	uint64_t pool_guaranteed_chunks;
@@ -31,7 +31,7 @@ struct entitle_node {
 	uint64_t any_reserve_bytes;   /* the part of the reserve that goes with any_bytes */
 	uint64_t group_max_bytes;     /* memory.max of node<N>/: budget - any - any's reserve */
 	uint64_t guaranteed_chunks, shared_chunks, any_chunks;
-	bool is_overpromised;         /* guarantees exceed what is here, were cut in proportion */
+	bool is_overpromised; /* guarantees exceed what is here, were cut in proportion */
 };
 
 /* The group of the slots without a node. All 0 when there are none. */

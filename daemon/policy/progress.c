@@ -15,7 +15,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define FLAT_NS (5 * NS_PER_S)
 #define RATE_MEMORY_S 2.5
-#define RATE_LEAST_S 0.2 /* no word on the rate before */
+#define RATE_LEAST_S 0.2                   /* no word on the rate before */
 #define ETA_MAX_NS (100 * 3600 * NS_PER_S) /* beyond that "unknown" is the honest word */
 #define TOLERANCE_PERCENT 3
 #define TOLERANCE_LEAST (UINT64_C(256) << 10) /* memory.current is exact to 64 pages per CPU */
@@ -127,11 +127,11 @@ const char *progress_note(const struct progress *p)
 	case PROGRESS_REACHED:
 		return "";
 	case PROGRESS_FLAT:
-		return is_growing(p) ? "the slot does not want more now" :
-				       "no other slot wants the memory now";
+		return is_growing(p) ? "the slot does not want more now"
+				     : "no other slot wants the memory now";
 	case PROGRESS_MOVING:
-		return is_growing(p) ? "the slot grows as it asks for memory" :
-				       "memory goes as other slots ask for it";
+		return is_growing(p) ? "the slot grows as it asks for memory"
+				     : "memory goes as other slots ask for it";
 	}
 	return "";
 }

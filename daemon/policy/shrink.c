@@ -39,15 +39,15 @@
 
 #define CHUNK_MAX_BYTES (32 * MIB)
 #define CHUNK_LEAST_BYTES (8 * MIB)
-#define CHUNK_SLOW_NS (1000 * MS)    /* a reclaim that takes longer is followed by a smaller */
-#define CHUNK_QUICK_NS (250 * MS)    /* and one that takes less by a larger one */
-#define PROGRESS_BYTES MIB           /* less is noise of other cgroup's batches */
-#define BRAKE_ROOM_BYTES (16 * MIB)  /* between the floor and memory.high */
+#define CHUNK_SLOW_NS (1000 * MS)   /* a reclaim that takes longer is followed by a smaller */
+#define CHUNK_QUICK_NS (250 * MS)   /* and one that takes less by a larger one */
+#define PROGRESS_BYTES MIB          /* less is noise of other cgroup's batches */
+#define BRAKE_ROOM_BYTES (16 * MIB) /* between the floor and memory.high */
 #define NO_PROGRESS_NS (3000 * MS)
 #define BACKOFF_MIN_NS (250 * MS)
 #define BACKOFF_MAX_NS (4000 * MS)
-#define FLIGHT_LOOK_NS (250 * MS)    /* how often to look while a write is in flight */
-#define PAUSE_LOOK_NS (500 * MS)     /* and during a pause */
+#define FLIGHT_LOOK_NS (250 * MS) /* how often to look while a write is in flight */
+#define PAUSE_LOOK_NS (500 * MS)  /* and during a pause */
 #define MARGIN_LEAST (4 * MIB)
 
 static const struct shrink_action nothing = { .verb = SHRINK_NOTHING };
@@ -158,18 +158,25 @@ static void explain(struct shrink *s, const struct shrink_input *in)
 		(void)format_bytes(stuck, amount);
 		(void)format_bytes_exact(s->least_max_bytes, least);
 		if (lacks_swap && in->swap_free_bytes < MIB)
-			note(s, "%s cannot be reclaimed: no swap is free; stop the task, add swap "
-				"or set max >= %s", amount, least);
+			note(s,
+			     "%s cannot be reclaimed: no swap is free; stop the task, add swap "
+			     "or set max >= %s",
+			     amount, least);
 		else if (lacks_swap)
-			note(s, "%s cannot be reclaimed: only %s of swap is free; stop the task, "
-				"add swap or set max >= %s", amount,
-			     format_bytes(in->swap_free_bytes, swap), least);
+			note(s,
+			     "%s cannot be reclaimed: only %s of swap is free; stop the task, "
+			     "add swap or set max >= %s",
+			     amount, format_bytes(in->swap_free_bytes, swap), least);
 		else
-			note(s, "%s cannot be reclaimed: it is locked, pinned or kernel memory; "
-				"stop the task or set max >= %s", amount, least);
+			note(s,
+			     "%s cannot be reclaimed: it is locked, pinned or kernel memory; "
+			     "stop the task or set max >= %s",
+			     amount, least);
 	} else if (s->is_refilling) {
-		note(s, "the slot takes back what is reclaimed, %s now; trying again, or set max "
-			"above that", format_bytes(in->current_bytes, amount));
+		note(s,
+		     "the slot takes back what is reclaimed, %s now; trying again, or set max "
+		     "above that",
+		     format_bytes(in->current_bytes, amount));
 	} else {
 		note(s, "the kernel reclaims nothing more of %s now; trying again",
 		     format_bytes(in->current_bytes, amount));
@@ -214,8 +221,9 @@ static void watch_progress(struct shrink *s, const struct shrink_input *in)
 
 static void write_ended(struct shrink *s, const struct shrink_input *in)
 {
-	uint64_t fell = s->chunk_from_bytes > in->current_bytes ?
-				s->chunk_from_bytes - in->current_bytes : 0;
+	uint64_t fell = s->chunk_from_bytes > in->current_bytes
+				? s->chunk_from_bytes - in->current_bytes
+				: 0;
 	bool is_reclaim = s->flight == SHRINK_FLIGHT_RECLAIM;
 	uint64_t took_ns = in->now_ns - s->chunk_ns;
 
@@ -259,9 +267,9 @@ static struct shrink_action begin(struct shrink *s, const struct shrink_input *i
 	s->flight = flight;
 	s->chunk_from_bytes = in->current_bytes;
 	s->chunk_ns = in->now_ns;
-	s->chunk_bytes = flight == SHRINK_FLIGHT_RECLAIM ? bytes :
-			 in->current_bytes > bytes	 ? in->current_bytes - bytes :
-							   0;
+	s->chunk_bytes = flight == SHRINK_FLIGHT_RECLAIM ? bytes
+			 : in->current_bytes > bytes     ? in->current_bytes - bytes
+							 : 0;
 	if (flight == SHRINK_FLIGHT_BRAKE)
 		s->brake_bytes = bytes;
 	return (struct shrink_action){
@@ -334,8 +342,8 @@ struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in
 	if (s->must_release)
 		return release(s, in);
 	if (!s->is_pending)
-		return s->flight == SHRINK_FLIGHT_NONE ? nothing :
-							 wait_until(in->now_ns + PAUSE_LOOK_NS);
+		return s->flight == SHRINK_FLIGHT_NONE ? nothing
+						       : wait_until(in->now_ns + PAUSE_LOOK_NS);
 	if (s->target_bytes > in->kernel_max_bytes)
 		return write_max(s, in, has_written);
 

@@ -64,7 +64,7 @@ int log_level_parse(const char *text, enum log_level *ret)
 		const char *name;
 		enum log_level level;
 	} levels[] = {
-		{ "error", LOG_LEVEL_ERROR }, { "warning", LOG_LEVEL_WARNING },
+		{ "error", LOG_LEVEL_ERROR },   { "warning", LOG_LEVEL_WARNING },
 		{ "notice", LOG_LEVEL_NOTICE }, { "info", LOG_LEVEL_INFO },
 		{ "debug", LOG_LEVEL_DEBUG },
 	};

@@ -172,12 +172,9 @@ int parse_duration_ns(const char *text, uint64_t *ret)
 		const char *name;
 		uint64_t ns;
 	} units[] = {
-		{ "", UINT64_C(1000000000) },
-		{ "us", UINT64_C(1000) },
-		{ "ms", UINT64_C(1000000) },
-		{ "s", UINT64_C(1000000000) },
-		{ "min", UINT64_C(60000000000) },
-		{ "h", UINT64_C(3600000000000) },
+		{ "", UINT64_C(1000000000) },     { "us", UINT64_C(1000) },
+		{ "ms", UINT64_C(1000000) },      { "s", UINT64_C(1000000000) },
+		{ "min", UINT64_C(60000000000) }, { "h", UINT64_C(3600000000000) },
 	};
 	struct decimal d;
 	int r;

@@ -4,8 +4,10 @@
 . ./task.bash
 fresh_daemon
 MIB=1048576
+trap '[ $? = 0 ] || echo "the last answer was: $reply"' EXIT
 
 open_is() { ask serve info && [ "$(jq .open <<<"$reply")" = "$1" ]; }
+# no buffer is held and so many channels are open
 calm() { ask serve info && [ "$(jq .held <<<"$reply")" = 0 ] && open_is "$1"; }
 no_page_is_held() { [ "$(cgroup net hugetlb.2MB.current)" = 0 ]; }
 
@@ -25,6 +27,7 @@ received() {
 
 run_engine() {
 	local kind=$1 port peers=()
+	rm -f /run/idle /run/garbage
 	say "$kind: 200 connections that say nothing"
 	task serve net env TASKMEM_ENGINE="$kind"
 	says serve "attach 1 0" '.held == 4'
