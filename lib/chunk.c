@@ -320,12 +320,47 @@ static bool undrain_one(struct tm_slot *slot)
 	return false;
 }
 
+/* Marks RETURNING what has drained. */
+static void collect_drained(struct tm_slot *slot)
+{
+	struct tm_pool *pool;
+	uint32_t chunk;
+
+	LIST_FOREACH(&slot->pools, pool, node) {
+		for (uint32_t i = 0; i < pool->n_places; i++) {
+			chunk = pool_collect(pool, &pool->places[i]);
+			if (chunk != CHUNK_NONE)
+				slot->chunks[chunk] = CHUNK_RETURNING;
+		}
+	}
+}
+
+static bool has_idle_chunk(struct tm_slot *slot)
+{
+	struct place *place;
+	struct tm_pool *pool;
+
+	LIST_FOREACH(&slot->pools, pool, node)
+		if (pool_find_spare(pool, &place) == POOL_ALL_EMPTY)
+			return true;
+	return false;
+}
+
+/* A chunk that became empty goes in place of one that drains: which buffers are released first
+ * is the task's choice. Nothing that drains is empty here, before and after each turn. */
+static void swap_drains(struct tm_slot *slot)
+{
+	for (uint32_t n = slot->n_leaving; n > 0 && has_idle_chunk(slot) && undrain_one(slot); n--) {
+		(void)drain_one(slot); /* the one taken back is there at least */
+		collect_drained(slot);
+	}
+}
+
 /* Marks RETURNING what is owed and not in use. The result is an array of their indexes. */
 static sd_json_variant *collect(struct tm_slot *slot)
 {
 	sd_json_variant *indexes = NULL;
 	uint32_t n_owed = 0, kept = slot->n_held - slot->n_leaving, chunk;
-	struct tm_pool *pool;
 
 	if (kept > slot->target)
 		n_owed = kept - slot->target;
@@ -341,13 +376,8 @@ static sd_json_variant *collect(struct tm_slot *slot)
 		n_owed--;
 	for (; kept < slot->target && undrain_one(slot); kept++)
 		;
-	LIST_FOREACH(&slot->pools, pool, node) {
-		for (uint32_t i = 0; i < pool->n_places; i++) {
-			chunk = pool_collect(pool, &pool->places[i]);
-			if (chunk != CHUNK_NONE)
-				slot->chunks[chunk] = CHUNK_RETURNING;
-		}
-	}
+	collect_drained(slot);
+	swap_drains(slot);
 	for (chunk = 0; chunk < slot->file_chunks; chunk++)
 		if (slot->chunks[chunk] == CHUNK_RETURNING &&
 		    sd_json_variant_append_arrayb(&indexes, SD_JSON_BUILD_UNSIGNED(chunk)) < 0)

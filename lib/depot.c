@@ -177,6 +177,9 @@ void pool_put(struct buffer *buffer)
 		pool->n_idle++;
 		file_place(pool, place);
 		serve_waiters(pool);
+		/* it may go in place of one that drains */
+		if (place->n_idle == place->n_buffers && atomic_load(&pool->slot->n_leaving) > 0)
+			slot_signal(pool->slot);
 	}
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -350,7 +353,7 @@ int pool_find_spare(struct tm_pool *pool, struct place **ret_place)
 		if (place->chunk == CHUNK_NONE || atomic_load(&place->is_draining) ||
 		    pool->n_buffers - place->n_buffers < pool->min_buffers)
 			continue;
-		emptiness = (int)((uint64_t)(place->n_idle + place->n_posted) * 1024 /
+		emptiness = (int)((uint64_t)(place->n_idle + place->n_posted) * POOL_ALL_EMPTY /
 				  place->n_buffers);
 		if (emptiness <= most)
 			continue;

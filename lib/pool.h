@@ -110,7 +110,8 @@ void pool_remove_user(struct tm_pool *pool, struct pool_user *user);
 /* For chunk.c and slot.c, all under slot->lock. */
 /* Cuts a chunk into buffers. 0, -ENOMEM, or -ENOBUFS if the pool has its maximum. */
 int pool_add_chunk(struct tm_pool *pool, uint32_t chunk);
-/* How empty the emptiest chunk is that the pool can spare, 0..1024; -1: none. */
+/* How empty the emptiest chunk is that the pool can spare, 0..POOL_ALL_EMPTY; -1: none. */
+#define POOL_ALL_EMPTY 1024
 int pool_find_spare(struct tm_pool *pool, struct place **ret_place);
 void pool_drain(struct tm_pool *pool, struct place *place);
 /* Takes a drain back; false: the pool has reached its maximum meanwhile. */

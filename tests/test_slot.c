@@ -246,6 +246,31 @@ START_TEST(a_chunk_is_returned_exactly_after_the_last_release)
 }
 END_TEST
 
+/* Buffers are handed out chunk by chunk. The first two chunks are emptied first, or the last two:
+ * one of these is not what was chosen to drain. */
+START_TEST(whichever_chunks_the_task_empties_first_are_returned)
+{
+	enum { N = 4 * PER_CHUNK };
+	struct tm_buffer *buffers[N];
+	struct tm_pool *pool;
+
+	set_up(4);
+	pool = open_pool(0, 0);
+	for (int i = 0; i < N; i++)
+		ck_assert_ptr_nonnull(buffers[i] = tm_pool_acquire(pool));
+	fake_daemon_set_share(fake, 2);
+	dispatch_until(is_draining, 2);
+	for (int half = 0; half < 2; half++) {
+		for (int i = 0; i < N / 2; i++)
+			tm_buffer_release(buffers[i + (half ^ _i) * N / 2]);
+		dispatch_until(is_held, 2);
+		ck_assert_uint_eq(fake_daemon_count_present(fake), 2);
+	}
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
 START_TEST(a_draining_chunk_hands_out_no_buffer)
 {
 	struct tm_buffer *held, *other;
@@ -484,6 +509,7 @@ int main(void)
 	tcase_add_test(tc, a_smaller_info_of_an_older_program_is_filled_as_far_as_it_goes);
 	tcase_add_test(tc, free_chunks_are_returned_at_once_on_a_notice);
 	tcase_add_test(tc, a_chunk_is_returned_exactly_after_the_last_release);
+	tcase_add_loop_test(tc, whichever_chunks_the_task_empties_first_are_returned, 0, 2);
 	tcase_add_test(tc, a_draining_chunk_hands_out_no_buffer);
 	tcase_add_test(tc, min_buffers_are_kept_whatever_the_notice_says);
 	tcase_add_test(tc, the_emptiest_chunk_drains_first);

@@ -20,6 +20,10 @@ stored_fds() { systemctl show -P NFileDescriptorStore taskmemd.service; }
 say "$kills kills, seed $seed (SEED=$seed KILLS=$kills repeats the choices)"
 expect "the storm" $storm "$kills" "$seed"
 
+say "it ended by no other hand"
+other=$(journalctl --sync && journalctl -o cat -u taskmemd | grep 'Main process exited' | grep -v '9/KILL')
+[ -z "$other" ] || fail "$other"
+
 say "nothing is left behind"
 [ "$(free_pages)" = "64 64" ] || fail "free huge pages: $(free_pages), not 64 64"
 is_store_empty() { [ "$(stored_fds)" = 0 ]; }

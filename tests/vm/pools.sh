@@ -77,7 +77,7 @@ owes 24 || fail "owed: $(slot sink .poolOwedBytes)"
 tmctl show sink | grep -q owed || fail "tmctl show does not tell what is owed"
 charge_is sink 32 || fail "pages in use were taken away: $(cgroup sink hugetlb.2MB.current)"
 says t1 check '.buffers == 512 and .bad == 0'
-says t1 "drop 64" '.buffers == 448'
+says t1 "free 64" '.buffers == 448'
 wait_for 3 "4 MiB come back" charge_is sink 28
 says t1 "drop 320" '.buffers == 128'
 wait_for 3 "the rest comes back" charge_is sink 8
