@@ -110,15 +110,15 @@ typedef void (*granted_fn)(struct grant *grant, enum fault_kind kind, const stru
 struct attach_request {
 	const char *slot_name;
 	pid_t pid;
-	int pidfd;             /* borrowed */
-	uint32_t min_chunks;   /* 1.. */
-	uint32_t wanted_chunks;/* UINT32_MAX: all the share */
-	uint64_t token;        /* of the request, the same when it is made again; 0: none */
-	void *subscriber;      /* not NULL; handed to target_changed() */
+	int pidfd;              /* borrowed */
+	uint32_t min_chunks;    /* 1.. */
+	uint32_t wanted_chunks; /* UINT32_MAX: all the share */
+	uint64_t token;         /* of the request, the same when it is made again; 0: none */
+	void *subscriber;       /* not NULL; handed to target_changed() */
 };
 /* @done is called once, from the loop, perhaps before this returns. */
-void manager_attach(struct manager *manager, const struct attach_request *request,
-		    granted_fn done, void *userdata);
+void manager_attach(struct manager *manager, const struct attach_request *request, granted_fn done,
+		    void *userdata);
 /* Takes a grant up again for the process that holds it. NULL and a fault when there is none. */
 struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t pid,
 			     void *subscriber, struct fault *ret_fault);

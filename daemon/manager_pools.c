@@ -23,7 +23,7 @@
 struct growth {
 	granted_fn done;
 	void *userdata;
-	uint32_t min_chunks; /* > 0: a new grant, released when it gets fewer */
+	uint32_t min_chunks;    /* > 0: a new grant, released when it gets fewer */
 	struct grant *grant;    /* while it waits for pages */
 	sd_event_source *timer; /* … and no longer than this */
 };
@@ -220,8 +220,9 @@ static void grant_end(struct grant *grant, const char *why)
 	if (growth) {
 		struct fault fault = { .node = NODE_ANY };
 
-		growth_end(growth, NULL, fault_set(&fault, FAULT_FAILED, "process %d %s", (int)pid, why),
-			   &fault, NULL, 0);
+		growth_end(growth, NULL,
+			   fault_set(&fault, FAULT_FAILED, "process %d %s", (int)pid, why), &fault,
+			   NULL, 0);
 	}
 	slot_serve_waiting(slot);
 }
@@ -355,8 +356,8 @@ static void grant_refuse(struct grant *grant, struct growth *growth)
 {
 	struct slot *slot = grant->slot;
 	struct fault fault = { .node = NODE_ANY };
-	enum fault_kind kind = fault_no_hugepages(&fault, slot, growth->min_chunks,
-						  slot_chunks_available(slot));
+	enum fault_kind kind =
+		fault_no_hugepages(&fault, slot, growth->min_chunks, slot_chunks_available(slot));
 
 	grant->waiting = NULL;
 	grant_end(grant, "could not attach");
@@ -436,8 +437,8 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 	return FAULT_NONE;
 }
 
-void manager_attach(struct manager *manager, const struct attach_request *request,
-		    granted_fn done, void *userdata)
+void manager_attach(struct manager *manager, const struct attach_request *request, granted_fn done,
+		    void *userdata)
 {
 	struct slot *slot = manager_find_slot(manager, request->slot_name);
 	struct growth *growth = calloc(1, sizeof(*growth));
@@ -457,7 +458,8 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 		done(NULL, kind, &fault, NULL, 0, userdata);
 		return;
 	}
-	*growth = (struct growth){ .done = done, .userdata = userdata,
+	*growth = (struct growth){ .done = done,
+				   .userdata = userdata,
 				   .min_chunks = MAX(request->min_chunks, 1u) };
 	events_add(manager->events, LOG_LEVEL_INFO, "task-attached", MESSAGE_TASK_ATTACHED,
 		   slot->policy.name, "process %d of slot %s attaches", (int)request->pid,
@@ -527,14 +529,15 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 	grant_start_growth(grant, MIN(n, available), growth);
 }
 
-enum fault_kind manager_return(struct manager *manager, struct grant *grant,
-			       const uint32_t *chunks, size_t n, struct fault *fault)
+enum fault_kind manager_return(struct manager *manager, struct grant *grant, const uint32_t *chunks,
+			       size_t n, struct fault *fault)
 {
 	struct slot *slot = grant->slot;
 
 	if (grant_return(grant, chunks, n) < 0) {
 		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
-		return fault_set(fault, FAULT_BAD_VALUE, "lists a chunk beyond the end of the file");
+		return fault_set(fault, FAULT_BAD_VALUE,
+				 "lists a chunk beyond the end of the file");
 	}
 	slot_divide_pool(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "pool-returned", MESSAGE_GRANT_RETURNED,

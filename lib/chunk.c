@@ -350,7 +350,8 @@ static bool has_idle_chunk(struct tm_slot *slot)
  * is the task's choice. Nothing that drains is empty here, before and after each turn. */
 static void swap_drains(struct tm_slot *slot)
 {
-	for (uint32_t n = slot->n_leaving; n > 0 && has_idle_chunk(slot) && undrain_one(slot); n--) {
+	for (uint32_t n = slot->n_leaving; n > 0 && has_idle_chunk(slot) && undrain_one(slot);
+	     n--) {
 		(void)drain_one(slot); /* the one taken back is there at least */
 		collect_drained(slot);
 	}

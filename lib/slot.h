@@ -58,9 +58,9 @@ struct tm_slot {
 
 	pthread_mutex_t lock;
 	bool is_connected;
-	enum chunk_state *chunks;   /* [file_chunks] */
+	enum chunk_state *chunks; /* [file_chunks] */
 	uint32_t n_held;
-	atomic_uint n_leaving;      /* of these, DRAINING and RETURNING; peeked without the lock */
+	atomic_uint n_leaving; /* of these, DRAINING and RETURNING; peeked without the lock */
 	uint32_t target;
 	uint32_t told_target;  /* what the resize handler knows */
 	uint32_t n_targets;    /* counts changes of target by notices */

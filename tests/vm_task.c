@@ -107,7 +107,8 @@ static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32
 
 	(void)userdata;
 	stream->bytes += length;
-	stream->crc32 = (uint32_t)crc32(stream->crc32, (const Bytef *)buffer->data + offset, length);
+	stream->crc32 =
+		(uint32_t)crc32(stream->crc32, (const Bytef *)buffer->data + offset, length);
 	tm_buffer_release(buffer);
 }
 
@@ -137,8 +138,8 @@ static void cmd_attach(struct task *task, char *words[])
 		return;
 	}
 	tm_slot_get_info(task->slot, &info);
-	printf("{\"pid\":%d,\"slot\":\"%s\",\"node\":%d,\"held\":%u,\"target\":%u}\n", (int)getpid(),
-	       info.name, info.node, info.chunks_held, info.chunks_target);
+	printf("{\"pid\":%d,\"slot\":\"%s\",\"node\":%d,\"held\":%u,\"target\":%u}\n",
+	       (int)getpid(), info.name, info.node, info.chunks_held, info.chunks_target);
 }
 
 static void cmd_open(struct task *task, char *words[])
@@ -179,7 +180,8 @@ static void cmd_take(struct task *task, char *words[])
 			*page_word(buffer, at) = pattern(buffer, at);
 		task->held[task->n_held++] = buffer;
 	}
-	printf("{\"buffers\":%u,\"error\":\"%s\"}\n", task->n_held, r < 0 ? strerrorname_np(-r) : "");
+	printf("{\"buffers\":%u,\"error\":\"%s\"}\n", task->n_held,
+	       r < 0 ? strerrorname_np(-r) : "");
 }
 
 static void cmd_free(struct task *task, char *words[])
@@ -246,9 +248,9 @@ static void cmd_info(struct task *task)
 	printf("{\"slot\":\"%s\",\"chunks\":%u,\"target\":%u,\"draining\":%u,\"connected\":%d,"
 	       "\"buffers\":%u,\"idle\":%u,\"held\":%u,\"posted\":%u,\"waiters\":%u,\"highWater\":%u,"
 	       "\"accepted\":%u,\"open\":%u}\n",
-	       info.name, info.chunks_held, info.chunks_target, info.chunks_draining, info.connected,
-	       stats.buffers, stats.idle, stats.held, stats.posted, stats.waiters, stats.high_water,
-	       task->n_streams, n_open);
+	       info.name, info.chunks_held, info.chunks_target, info.chunks_draining,
+	       info.connected, stats.buffers, stats.idle, stats.held, stats.posted, stats.waiters,
+	       stats.high_water, task->n_streams, n_open);
 }
 
 static void cmd_listen(struct task *task, char *words[])
@@ -271,7 +273,8 @@ static void cmd_channels(struct task *task)
 
 	printf("{\"channels\":[");
 	for (uint32_t i = 0; i < task->n_streams; i++, comma = ",")
-		printf("%s{\"bytes\":%" PRIu64 ",\"crc32\":\"%08x\",\"closed\":%s,\"error\":\"%s\"}",
+		printf("%s{\"bytes\":%" PRIu64
+		       ",\"crc32\":\"%08x\",\"closed\":%s,\"error\":\"%s\"}",
 		       comma, task->streams[i].bytes, task->streams[i].crc32,
 		       task->streams[i].is_closed ? "true" : "false",
 		       task->streams[i].error < 0 ? strerrorname_np(-task->streams[i].error) : "");
@@ -343,7 +346,8 @@ static int task_main(void)
 	setvbuf(stdin, NULL, _IONBF, 0); /* poll must see what is left */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (;;) {
-		fds[1] = (struct pollfd){ .fd = task.slot && !task.engine ? tm_slot_fd(task.slot) : -1,
+		fds[1] = (struct pollfd){ .fd = task.slot && !task.engine ? tm_slot_fd(task.slot)
+									  : -1,
 					  .events = POLLIN };
 		if (task.engine) {
 			r = tm_engine_run(task.engine, TURN_MS);
@@ -444,7 +448,8 @@ static int memfd_main(void)
 	printf(",\"reopen\":\"%s\"", outcome(open(path, O_RDWR | O_CLOEXEC)));
 	printf(",\"reopenRead\":\"%s\"", outcome(open(path, O_RDONLY | O_CLOEXEC)));
 	printf(",\"chmod\":\"%s\"", outcome(fchmod(grant.fd, 0666)));
-	printf(",\"grow\":\"%s\"", outcome(ftruncate(grant.fd, st.st_size + (off_t)TM_CHUNK_BYTES)));
+	printf(",\"grow\":\"%s\"",
+	       outcome(ftruncate(grant.fd, st.st_size + (off_t)TM_CHUNK_BYTES)));
 	printf(",\"shrink\":\"%s\"", outcome(ftruncate(grant.fd, 0)));
 	printf(",\"unseal\":\"%s\"}\n", outcome(fcntl(grant.fd, F_ADD_SEALS, F_SEAL_WRITE)));
 	fflush(stdout);
@@ -586,7 +591,8 @@ int main(int argc, char *argv[])
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)setrlimit(RLIMIT_NOFILE, &files); /* the connections of these tests fit without, too */
+	(void)setrlimit(RLIMIT_NOFILE,
+			&files); /* the connections of these tests fit without, too */
 	if (argc == 2 && strcmp(verb, "task") == 0)
 		return task_main();
 	if (argc == 2 && strcmp(verb, "memfd") == 0)

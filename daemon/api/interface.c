@@ -93,11 +93,12 @@ static SD_VARLINK_DEFINE_METHOD(
 	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
 	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
 
-static SD_VARLINK_DEFINE_METHOD(
-	SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
-	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
-	COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
-	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
+static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE),
+				IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE),
+				IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
+				COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
+				IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
+				OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 				COMMENT("true: kill the processes that run in it first"),
@@ -110,10 +111,10 @@ static SD_VARLINK_DEFINE_METHOD_FULL(WatchEvents, SD_VARLINK_REQUIRES_MORE,
 				     IN(history, BOOL, NULLABLE), OUT_TYPE(event, Event, 0));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
-	Attach, SD_VARLINK_REQUIRES_MORE, COMMENT("Fail unless so many chunks can be had; default 1"),
-	IN(minChunks, INT, NULLABLE), COMMENT("Default: all that the slot's share allows"),
-	IN(wantedChunks, INT, NULLABLE), COMMENT("Take up this grant again after a daemon restart"),
-	IN(resumeGrant, INT, NULLABLE),
+	Attach, SD_VARLINK_REQUIRES_MORE,
+	COMMENT("Fail unless so many chunks can be had; default 1"), IN(minChunks, INT, NULLABLE),
+	COMMENT("Default: all that the slot's share allows"), IN(wantedChunks, INT, NULLABLE),
+	COMMENT("Take up this grant again after a daemon restart"), IN(resumeGrant, INT, NULLABLE),
 	COMMENT("Any number, not used by this process before, for one that tries again when the "
 		"answer is lost: what an Attach with the same number got is freed first"),
 	IN(token, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
@@ -174,5 +175,5 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_error_SlotExists, DOC("Processes run in the slot"), &vl_error_SlotBusy,
 	DOC("The guarantees would not fit; the message names the number that failed"),
 	&vl_error_Refused, &vl_error_BadValue,
-	DOC("The calling process does not run in a slot, or not in that one"),
-	&vl_error_NotInSlot, &vl_error_NoSuchGrant, &vl_error_NoHugePages, &vl_error_Failed);
+	DOC("The calling process does not run in a slot, or not in that one"), &vl_error_NotInSlot,
+	&vl_error_NoSuchGrant, &vl_error_NoHugePages, &vl_error_Failed);

@@ -20,7 +20,7 @@
 
 struct grant_parameters {
 	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
-	uint64_t token; /* 0: none */
+	uint64_t token;        /* 0: none */
 	sd_json_variant *list; /* borrowed from the call */
 };
 
@@ -32,8 +32,8 @@ static const struct grant_parameters nothing_given = {
 	.resume = NOT_GIVEN,
 };
 
-#define NUMBER(json, member, flags)                                                    \
-	{ json, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint32,                \
+#define NUMBER(json, member, flags)                                     \
+	{ json, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint32, \
 	  offsetof(struct grant_parameters, member), flags }
 
 /* ---- replies about a grant */
@@ -193,7 +193,8 @@ static int find_grant(sd_varlink *link, struct manager *manager, uint32_t id,
 	*ret_grant = manager_find_grant(manager, id, peer.pid);
 	if (*ret_grant)
 		return 1;
-	(void)fault_set(&fault, FAULT_NO_SUCH_GRANT, "no grant %u of process %d", id, (int)peer.pid);
+	(void)fault_set(&fault, FAULT_NO_SUCH_GRANT, "no grant %u of process %d", id,
+			(int)peer.pid);
 	return call_fault(link, &fault);
 }
 
@@ -216,11 +217,10 @@ static void on_grown(struct grant *grant, enum fault_kind kind, const struct fau
 int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	     void *userdata)
 {
-	static const sd_json_dispatch_field table[] = {
-		NUMBER("grant", grant, SD_JSON_MANDATORY),
-		NUMBER("chunks", n_chunks, SD_JSON_MANDATORY),
-		{}
-	};
+	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
+							NUMBER("chunks", n_chunks,
+							       SD_JSON_MANDATORY),
+							{} };
 	struct grant_parameters p = nothing_given;
 	struct manager *manager = userdata;
 	struct grant *grant;
@@ -296,10 +296,8 @@ int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata)
 {
-	static const sd_json_dispatch_field table[] = {
-		NUMBER("grant", grant, SD_JSON_MANDATORY),
-		{}
-	};
+	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
+							{} };
 	struct grant_parameters p = nothing_given;
 	struct manager *manager = userdata;
 	struct grant *grant;

@@ -262,12 +262,11 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	}
 }
 
-#define MANAGER_METHOD(name, function)                                       \
-	static int name(sd_varlink *link, sd_json_variant *parameters,       \
-			sd_varlink_method_flags_t flags, void *userdata)     \
-	{                                                                    \
-		return function(link, parameters, flags,                     \
-				((struct api *)userdata)->manager);          \
+#define MANAGER_METHOD(name, function)                                                       \
+	static int name(sd_varlink *link, sd_json_variant *parameters,                       \
+			sd_varlink_method_flags_t flags, void *userdata)                     \
+	{                                                                                    \
+		return function(link, parameters, flags, ((struct api *)userdata)->manager); \
 	}
 MANAGER_METHOD(on_add_slot, api_add_slot)
 MANAGER_METHOD(on_set_slot, api_set_slot)
@@ -289,8 +288,7 @@ static int api_make_server(struct api *api)
 	(void)sd_varlink_server_set_userdata(api->server, api);
 	(void)sd_varlink_server_set_connections_max(api->server, CONNECTIONS_MAX);
 	(void)sd_varlink_server_set_connections_per_uid_max(api->server, CONNECTIONS_PER_UID_MAX);
-	r = sd_varlink_server_set_info(api->server, "taskmem", "taskmemd", TASKMEM_VERSION,
-				       NULL);
+	r = sd_varlink_server_set_info(api->server, "taskmem", "taskmemd", TASKMEM_VERSION, NULL);
 	if (r >= 0)
 		r = sd_varlink_server_add_interface(api->server, &vl_interface_io_taskmem);
 	if (r >= 0)

@@ -43,7 +43,7 @@ struct grant {
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
 		      void *userdata);
 	void *grown_userdata;
-	uint32_t *growing;          /* n_pending indexes */
+	uint32_t *growing;            /* n_pending indexes */
 	struct growth *waiting;       /* of the manager: its first pages are still owed by others */
 	sd_event_source *exit_source; /* watches pidfd; owned by the manager */
 	void *slot;                   /* struct slot of the manager */

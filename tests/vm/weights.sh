@@ -38,7 +38,8 @@ nobody_suffers() {
 	# the kernel counts in batches of 64 pages a CPU, and takes in such
 	[ "$REPLY" -ge $((23 << 20)) ] || fail "$1: the idle slot has only $REPLY of its guarantee"
 	usage far
-	[ "$REPLY" -ge "$far_usage" ] && [ "$(cgroup far memory.swap.current)" = 0 ] ||
+	# less a MiB: its own kernel memory comes and goes
+	[ "$REPLY" -ge $((far_usage - (1 << 20))) ] && [ "$(cgroup far memory.swap.current)" = 0 ] ||
 		fail "$1: the slot on node 1 had $far_usage, has $REPLY"
 	for name in thin wide idle far; do
 		[[ $(cgroup "$name" memory.events) = *"oom_kill 0"* ]] || fail "$1: a kill in $name"
