@@ -23,8 +23,8 @@
 #include "taskmem.h"
 
 #define CHUNKS_MAX 256
-#define RECONNECT_USEC 5000
-#define PAUSE_USEC 3000
+#define RECONNECT_USEC 20000 /* emulated processors have better to do than to ask */
+#define PAUSE_USEC 5000
 #define CALL_TIMEOUT_USEC (10U * 1000000U)
 
 uint64_t storm_random(uint64_t *state)
@@ -251,9 +251,12 @@ static void list_chunks(const struct raw *raw, sd_json_variant *reply, bool pres
 /* Notes how a call ended. Returns true when it is still to be answered. */
 static bool raw_is_cut(struct raw *raw, enum task_call call, enum outcome outcome)
 {
+	if (outcome != CUT)
+		atomic_fetch_add(&raw->page->n_answered[call], 1);
+	else if (!raw->has_pending) /* else it is no more than another try */
+		atomic_fetch_add(&raw->page->n_cut[call], 1);
 	raw->has_pending = outcome == CUT;
 	raw->pending = call;
-	atomic_fetch_add(outcome == CUT ? &raw->page->n_cut[call] : &raw->page->n_answered[call], 1);
 	return outcome == CUT;
 }
 
@@ -536,9 +539,10 @@ static void lib_count(struct lib *lib, enum task_call call, int r)
 	if (r == -ETIMEDOUT || r == -ESTALE || r == -EBADMSG || r == -EINVAL || r == -EDQUOT ||
 	    r == -ENXIO)
 		task_fail(lib->page, "call %d of the library: %s", (int)call, strerror(-r));
-	atomic_fetch_add(r == 0 || r == -ENOBUFS ? &lib->page->n_answered[call]
-						 : &lib->page->n_cut[call],
-			 1);
+	if (r == 0 || r == -ENOBUFS)
+		atomic_fetch_add(&lib->page->n_answered[call], 1);
+	else if (r == -ECONNRESET) /* others have not even begun, or may not have */
+		atomic_fetch_add(&lib->page->n_cut[call], 1);
 }
 
 static void lib_attach(struct lib *lib)

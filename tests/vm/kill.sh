@@ -45,8 +45,10 @@ flip() {
 set_aside() { journalctl --sync && journalctl -o cat -t taskmemd MESSAGE_ID=c267527702684618ba336f5327b836d9 | wc -l; }
 
 again() {
-	kill -9 "$(daemon_pid)"
-	wait_for 20 "the daemon is back" daemon_is_back "$(daemon_pid)"
+	local old
+	old=$(daemon_pid)
+	kill -9 "$old"
+	wait_for 20 "the daemon is back" daemon_is_back "$old"
 }
 daemon_is_back() { [ "$(daemon_pid)" != "$1" ] && daemon_is_up; }
 
@@ -56,7 +58,8 @@ expect add tmctl add even node=0 weight=300 tier=2 min=8M max=256M pool=8M pool-
 expect add tmctl add odd node=1 tier=0 min=1M
 expect add tmctl add wide node=any max=64M
 tmctl run odd -- sleep 1000 &
-wait_for 10 "the task is in" sh -c '[ -s '$slots'/node1/odd/cgroup.procs ]'
+is_task_in() { [ -n "$(cgroup odd cgroup.procs)" ]; }
+wait_for 10 "the task is in" is_task_in
 task=$(cgroup odd cgroup.procs)
 before=$(policies)
 [ "$(set_aside)" = 0 ] || fail "a state file was set aside before it was damaged"
