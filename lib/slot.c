@@ -27,6 +27,7 @@
 #define SOCKET_DEFAULT "/run/taskmem/io.taskmem"
 #define DETACH_WAIT_NS (5 * NS_PER_SEC)
 #define DETACH_PAUSE_NS (50 * NS_PER_MSEC)
+#define DETACH_MISSING_MAX 4 /* looks in a row that find no socket */
 
 static int watch(struct tm_slot *slot, int fd)
 {
@@ -114,13 +115,14 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
 }
 
 /* A daemon that is being started again is waited for: it has the pages in its books until it is
- * told or this process ends. Without its socket it was stopped, and nothing is waited for. */
+ * told or this process ends. Without its socket it was stopped and nothing is waited for; the
+ * file is also missing for a moment when a new daemon replaces it. */
 static void detach_grant(struct tm_slot *slot, sd_json_variant *parameters)
 {
 	const struct timespec pause = { .tv_nsec = (long)DETACH_PAUSE_NS };
 	uint64_t deadline_ns = mono_now_ns() + DETACH_WAIT_NS;
+	int n_missing = 0, r;
 	sd_json_variant *reply;
-	int r;
 
 	pthread_mutex_lock(&slot->call_lock);
 	for (;;) {
@@ -128,6 +130,10 @@ static void detach_grant(struct tm_slot *slot, sd_json_variant *parameters)
 		if (r != -ENOTCONN || mono_now_ns() >= deadline_ns)
 			break;
 		if (slot->address[0] == '/' && access(slot->address, F_OK) < 0)
+			n_missing++;
+		else
+			n_missing = 0;
+		if (n_missing > DETACH_MISSING_MAX)
 			break;
 		(void)nanosleep(&pause, NULL); /* a signal only makes the pause shorter */
 	}

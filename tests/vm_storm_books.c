@@ -166,7 +166,7 @@ static bool compare_kernel(const char *dir, const struct slot_policy *policy, sd
 	} files[] = {
 		{ "memory.min", policy->min_bytes }, { "memory.max", policy->max_bytes },
 		{ "memory.high", BYTES_UNLIMITED },  { "memory.low", share },
-		{ "memory.oom.group", 1 },	     { "hugetlb.2MB.max", pool },
+		{ "memory.oom.group", 1 },           { "hugetlb.2MB.max", pool },
 		{ "hugetlb.2MB.rsvd.max", pool },    { "hugetlb.2MB.current", granted },
 	};
 	char text[64], path[512], node[16] = "";
@@ -268,7 +268,8 @@ static bool compare_state(const struct storm_model *model, char why[static BOOKS
 	if (state_decode(text, len, &state, error) != STATE_OK)
 		return differs(why, "the state file: %s", error);
 	if (state->n_slots != model->n)
-		return differs(why, "the state file has %zu slots, not %zu", state->n_slots, model->n);
+		return differs(why, "the state file has %zu slots, not %zu", state->n_slots,
+			       model->n);
 	for (size_t i = 0; i < model->n; i++) {
 		const struct state_slot *slot = state_find(state, model->slots[i].name);
 

@@ -243,7 +243,8 @@ static void list_chunks(const struct raw *raw, sd_json_variant *reply, bool pres
 		uint64_t chunk = sd_json_variant_unsigned(sd_json_variant_by_index(list, i));
 
 		if (chunk >= raw->n_file || present[chunk])
-			task_fail(raw->page, "a list of chunks has %llu", (unsigned long long)chunk);
+			task_fail(raw->page, "a list of chunks has %llu",
+				  (unsigned long long)chunk);
 		present[chunk] = true;
 	}
 }
@@ -268,8 +269,8 @@ static void raw_attach(struct raw *raw)
 
 	(void)sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("minChunks", 1),
 			     SD_JSON_BUILD_PAIR_UNSIGNED("token", raw->token),
-			     SD_JSON_BUILD_PAIR_UNSIGNED(
-				     "wantedChunks", 1 + storm_random_below(&raw->random, 8)));
+			     SD_JSON_BUILD_PAIR_UNSIGNED("wantedChunks",
+							 1 + storm_random_below(&raw->random, 8)));
 	outcome = raw_send_attach(raw, parameters);
 	if (raw_is_cut(raw, CALL_ATTACH, outcome)) {
 		if (raw->base)
@@ -283,8 +284,8 @@ static void raw_attach(struct raw *raw)
 		return;
 	}
 	raw->is_attached = true;
-	raw->grant = (uint32_t)sd_json_variant_unsigned(
-		sd_json_variant_by_key(raw->attached, "grant"));
+	raw->grant =
+		(uint32_t)sd_json_variant_unsigned(sd_json_variant_by_key(raw->attached, "grant"));
 	list_chunks(raw, raw->attached, present);
 	for (uint32_t i = 0; i < raw->n_file; i++)
 		if (present[i])
@@ -313,7 +314,8 @@ static void raw_reconcile(struct raw *raw)
 			raw->held[i] = false;
 	}
 	if (n_more > (raw->has_pending && raw->pending == CALL_GROW ? raw->n_asked : 0))
-		task_fail(raw->page, "grant %u: %u chunks that nobody asked for", raw->grant, n_more);
+		task_fail(raw->page, "grant %u: %u chunks that nobody asked for", raw->grant,
+			  n_more);
 	if (raw->has_pending && raw->pending == CALL_GROW)
 		raw->has_pending = false; /* what came of it is known now */
 	if (!raw->has_pending || raw->pending != CALL_DETACH)
@@ -413,7 +415,7 @@ static void raw_detach(struct raw *raw)
 
 static void raw_step(struct raw *raw)
 {
-	static const enum task_call dice[] = { CALL_GROW,   CALL_GROW,   CALL_GROW, CALL_RETURN,
+	static const enum task_call dice[] = { CALL_GROW,   CALL_GROW,   CALL_GROW,  CALL_RETURN,
 					       CALL_RETURN, CALL_RETURN, CALL_DETACH };
 	enum task_call call = dice[storm_random_below(&raw->random, ARRAY_LEN(dice))];
 
