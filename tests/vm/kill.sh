@@ -3,7 +3,6 @@
 # is lost, and what was not answered can be asked again. Then a state file that was damaged.
 # timeout: 600
 . ./lib.sh
-began=$(date +%s) # other tests' ends of the daemon are in the journal, too
 storm=/usr/libexec/taskmem/vm_storm
 kills=${KILLS:-100}
 seed=${SEED:-$RANDOM$RANDOM}
@@ -14,6 +13,8 @@ mkdir -p $dropin
 printf '[Service]\nRestartSec=1ms\nRestartSteps=0\nRestartMaxDelaySec=infinity\n' >$dropin/kill-test.conf
 systemctl daemon-reload
 fresh_daemon
+sleep 1
+began=$(date +%s) # other tests' ends of the daemon are in the journal, too
 trap 'rm -f '$dropin'/kill-test.conf; systemctl daemon-reload' EXIT
 
 free_pages() { cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages | xargs; }
