@@ -150,11 +150,11 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 	expect_error(
 		ASSIGN_SET, "a", WORDS("colour=red"),
 		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		"pool-max owner");
+		"pool-max mode owner");
 	expect_error(
 		ASSIGN_ADD, "a", WORDS("=red"),
 		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		"owner");
+		"mode owner");
 }
 END_TEST
 

@@ -115,7 +115,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
 					       "cgroup_root, socket, state_directory, group, "
-					       "log_level" },
+					       "log_level, control, fairness" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -34,6 +34,8 @@
 /* Room that a quiet slot gets above its usage while a scan is pushed out. */
 #define ROOM_GROUP_DIVISOR 100
 #define ROOM_SHARE_DIVISOR 8
+/* Scans are protected from each other, but a tenth of what they hold stays to be had at once. */
+#define SCANS_PERMILLE 900
 /* Smaller changes are not written. */
 #define STEP_GROUP_DIVISOR 100
 #define STEP_SHARE_DIVISOR 16
@@ -241,6 +243,44 @@ static int divide(const struct control_group *group, struct control_slot *const 
 	return r;
 }
 
+/* Scans among themselves: their weights hold in what the others do not use. */
+static int divide_scans(const struct control_group *group, struct control_slot *const *slots,
+			size_t n)
+{
+	struct claim *claims = calloc(n, sizeof(*claims));
+	uint64_t used = 0, least = 0;
+	size_t n_claims = 0;
+	int r;
+
+	if (!claims)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+
+		if (slot->track.class != CONTROL_POLLUTER || slot->mode == SLOT_OFF) {
+			used += MAX(permille(slot->sample.current_bytes, 1020) +
+					    small_part(group, slot, ROOM_GROUP_DIVISOR,
+						       ROOM_SHARE_DIVISOR),
+				    slot->min_bytes);
+			continue;
+		}
+		least += slot->low_bytes;
+		claims[n_claims++] = (struct claim){ .name = slot->name,
+						     .weight = slot->weight,
+						     .min = slot->low_bytes,
+						     .max = slot->max_bytes };
+	}
+	used = MIN(used, group->bytes);
+	r = maxmin_divide(claims, n_claims,
+			  MAX(least, permille(group->bytes - used, SCANS_PERMILLE)));
+	n_claims = 0;
+	for (size_t i = 0; i < n && r >= 0; i++)
+		if (slots[i]->track.class == CONTROL_POLLUTER && slots[i]->mode != SLOT_OFF)
+			slots[i]->low_bytes = claims[n_claims++].share;
+	free(claims);
+	return r;
+}
+
 static bool is_worth_writing(const struct control_group *group, const struct control_slot *slot)
 {
 	uint64_t before = slot->track.low_bytes, now = slot->low_bytes;
@@ -301,6 +341,25 @@ static void settle(struct control_group *group, struct control_slot *slot, uint6
 	slot->reclaim_bytes = save_bytes(slot, now_ns);
 }
 
+void control_reshare(struct control_slot *slot, uint64_t share_bytes)
+{
+	struct control_track *track = &slot->track;
+	bool is_scan = track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT;
+
+	if (share_bytes == slot->share_bytes)
+		return;
+	slot->share_bytes = share_bytes;
+	if (slot->mode != SLOT_OFF && is_scan) {
+		track->low_bytes = MIN(track->low_bytes, share_bytes);
+	} else {
+		track->low_bytes = share_bytes;
+		track->tax_permille = 0;
+		track->floor_bytes = MIN(track->floor_bytes, share_bytes);
+	}
+	track->low_bytes &= ~(CONTROL_PAGE - 1);
+	slot->low_bytes = track->low_bytes;
+}
+
 int control_plan(struct control_group *group, struct control_slot *const *slots, size_t n,
 		 uint64_t now_ns)
 {
@@ -318,7 +377,8 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		control_observe(slots[i], now_ns);
 		used_bytes += slots[i]->sample.current_bytes;
 		group->n_evidence += is_asking(slots[i]);
-		group->n_polluter += slots[i]->track.class == CONTROL_POLLUTER;
+		group->n_polluter +=
+			slots[i]->track.class == CONTROL_POLLUTER && slots[i]->mode != SLOT_OFF;
 		is_scan_holding |= is_holding(group, slots[i]);
 	}
 	if (used_bytes < group->bytes - group->bytes / FREE_DIVISOR)
@@ -327,6 +387,8 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		slots[i]->low_bytes = wanted_bytes(group, slots[i], is_scan_holding, now_ns);
 	if (group->n_evidence > 0)
 		r = divide(group, slots, n);
+	else if (group->n_polluter > 1)
+		r = divide_scans(group, slots, n);
 	for (size_t i = 0; i < n && r >= 0; i++)
 		settle(group, slots[i], now_ns);
 	return r;
