@@ -114,7 +114,7 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		  "until a scan is tested again" },
 		{ "taxPermille", t->tax_permille, "of its protection lent per tick" },
 		{ "floorBytes", t->floor_bytes, "lends no further, it needed that before" },
-		{ "floorMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
+		{ "floorHeldMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
 		  "that floor is held for" },
 		{ "groupBytes", group->bytes, "divided among the slots beside it" },
 		{ "groupNeedy", group->n_evidence, "of them need more" },

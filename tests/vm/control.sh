@@ -2,7 +2,7 @@
 # The controller on a real kernel: memory that its owner does not use goes to a slot that shows
 # need, a scan loses its protection and takes nothing from it, and the modes do what they say.
 # vm: memory=3072 nodes=2
-# timeout: 300
+# timeout: 400
 . ./lib.sh
 
 usage() { cgroup "$1" memory.current; }
@@ -67,7 +67,7 @@ systemctl kill -s KILL taskmemd.service
 wait_for 20 "the daemon is back" daemon_is_up
 kill -0 "$cold_pid" "$hungry_pid" "$hog_pid" || fail "a task died"
 [ "$(slot scan .mode)" = share ] || fail "the mode was lost"
-wait_for 60 "the scan is found out again" is_class scan polluter
+wait_for 150 "the scan is found out again" is_class scan polluter
 
 say "control=off"
 printf '[daemon]\ncontrol=off\n[node default]\nbudget=400M\nhugepages=64\n' >/etc/taskmem/taskmemd.conf
