@@ -44,7 +44,14 @@
 #define TAX_LAST_PERMILLE 300U
 /* What was taxed stays so for three seconds after the last evidence: evidence flickers. */
 #define TAX_KEEP_NS (6 * CONTROL_TICK_NS)
-/* A floor holds for five seconds, up to forty if evidence comes again, then sinks. */
+/* The tax has taken something once usage is this far below where it began. */
+#define TAX_BITES_PERMILLE 980
+/* What was lost and came back counts over about five ticks, and for two seconds after evidence:
+ * if less than this part of it did, what the tax takes is not in use. */
+#define TAXED_KEEP 0.8
+#define PROVE_NS (4 * CONTROL_TICK_NS)
+#define PROOF_PART 0.25
+/* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
 #define FLOOR_HOLD_FIRST 10U
 #define FLOOR_HOLD_LAST 80U
 #define FLOOR_DECAY_PERMILLE 30
@@ -95,20 +102,39 @@ static bool is_holding(const struct control_group *group, const struct control_s
 
 /* ---- quiet slots */
 
-/* Evidence from a slot that was taxed: it needs what it has now, at least for a while. */
+/* Evidence from a slot that was taxed: for now it keeps what it has. */
 static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 {
 	struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+	bool has_lost = current < permille(track->tax_from_bytes, TAX_BITES_PERMILLE);
 
 	if (track->tax_permille == 0)
 		return;
+	track->tax_permille = 0;
+	if (!has_lost)
+		return; /* two hungry slots beside each other: nothing was taken yet */
+	track->is_proving = true;
+	track->floor_seen_bytes = current;
+	track->floor_bytes = MIN(slot->share_bytes, permille(current, 1030));
+	track->floor_until_ns = now_ns + PROVE_NS;
+}
+
+/* Did what it lost come back? Reclaim takes some pages in use along with cold ones, so a little
+ * is no proof. */
+static void prove_floor(struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+
+	track->is_proving = false;
+	if (track->taxed_refault < PROOF_PART * track->taxed_steal) {
+		track->floor_bytes = 0;
+		return;
+	}
 	track->floor_hold_ticks = track->floor_hold_ticks == 0
 					  ? FLOOR_HOLD_FIRST
 					  : MIN(2 * track->floor_hold_ticks, FLOOR_HOLD_LAST);
-	track->floor_seen_bytes = slot->sample.current_bytes;
-	track->floor_bytes = MIN(slot->share_bytes, permille(slot->sample.current_bytes, 1030));
 	track->floor_until_ns = now_ns + track->floor_hold_ticks * CONTROL_TICK_NS;
-	track->tax_permille = 0;
 }
 
 static void lower_floor(const struct control_group *group, struct control_slot *slot,
@@ -121,10 +147,15 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 	if (slot->sample.current_bytes <
 	    permille(track->floor_seen_bytes, FLOOR_DISPROOF_PERMILLE)) {
 		track->floor_bytes = 0;
+		track->is_proving = false;
 		return;
 	}
 	if (now_ns < track->floor_until_ns)
 		return;
+	if (track->is_proving) {
+		prove_floor(slot, now_ns);
+		return;
+	}
 	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
 	if (track->floor_bytes > least_bytes(group, slot))
 		return;
@@ -138,6 +169,12 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes);
 	uint64_t least = MAX(least_bytes(group, slot), track->floor_bytes);
 
+	if (track->tax_permille == 0) {
+		track->tax_from_bytes = slot->sample.current_bytes;
+		track->taxed_steal = track->taxed_refault = 0;
+	}
+	track->taxed_steal = track->taxed_steal * TAXED_KEEP + (double)track->steal_pages;
+	track->taxed_refault = track->taxed_refault * TAXED_KEEP + (double)track->refault_pages;
 	track->tax_permille = track->tax_permille == 0
 				      ? TAX_FIRST_PERMILLE
 				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
@@ -150,6 +187,8 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 {
 	struct control_track *track = &slot->track;
 
+	if (track->is_proving)
+		track->taxed_refault += (double)track->refault_pages;
 	lower_floor(group, slot, now_ns);
 	if (is_scan_holding) {
 		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
@@ -157,6 +196,8 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 
 		return group->n_evidence > 0 ? MIN(bytes, slot->share_bytes) : bytes;
 	}
+	if (track->is_proving)
+		return track->low_bytes;
 	if (group->n_evidence > 0)
 		return tax(group, slot, now_ns);
 	if (track->tax_permille > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
@@ -178,6 +219,8 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		return slot->share_bytes;
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
+		if (track->tax_permille > 0 || track->is_proving)
+			track->taxed_refault += (double)track->refault_pages;
 		raise_floor(slot, now_ns);
 		bytes = is_asking(slot) && group->n_evidence > 0 ? slot->max_bytes
 								 : slot->share_bytes;

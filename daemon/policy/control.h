@@ -61,6 +61,10 @@ struct control_track {
 	uint64_t retest_interval_ns; /* doubles with every retest that fails */
 	/* the tax on quiet slots */
 	uint32_t tax_permille;     /* per tick; 0: not begun */
+	uint64_t tax_from_bytes;   /* usage when it began */
+	double taxed_steal;        /* pages it lost lately by the tax, and … */
+	double taxed_refault;      /* … how many came back */
+	bool is_proving;           /* evidence came from it: was what it lost in use? */
 	uint64_t taxed_ns;         /* last time */
 	uint64_t floor_bytes;      /* the tax stops here: evidence came when it had less */
 	uint64_t floor_seen_bytes; /* usage when that evidence came */
