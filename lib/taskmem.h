@@ -258,6 +258,8 @@ struct tm_handlers {
 	void (*close)(struct tm_channel *channel, int error, void *userdata);
 };
 
+#define TM_PEER_TIMEOUT_NEVER UINT32_MAX
+
 struct tm_engine_options {
 	size_t size; /* sizeof(struct tm_engine_options) */
 	enum tm_engine_kind kind;
@@ -266,6 +268,9 @@ struct tm_engine_options {
 	uint32_t posted_buffers;
 	uint32_t credit_buffers; /* a channel may have so many unreleased; 0: 10 */
 	uint32_t max_channels;   /* more are refused at accept, <= 65536; 0: 4096 */
+	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
+	 * 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
+	uint32_t peer_timeout_s;
 };
 
 /**
@@ -281,6 +286,11 @@ struct tm_engine_options {
  * first served. An idle connection holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF)
  * is set to the credit window of the channel, at least 64 KiB, so that parked channels do not
  * fill kernel memory, which is billed to the slot.
+ *
+ * A TCP peer that vanished without a word (power, network) does not keep its channel for ever: after
+ * half of peer_timeout_s without a byte the kernel asks it whether it is there (SO_KEEPALIVE), and
+ * without an answer until all of it is over (TCP_USER_TIMEOUT) the channel is closed, parked or
+ * not. A peer that is there and silent stays.
  *
  * Several engines, one per thread, may share a pool.
  *
@@ -366,8 +376,9 @@ void tm_channel_close(struct tm_channel *channel);
 void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);
 /* NULL until it was set. */
 void *tm_channel_get_userdata(const struct tm_channel *channel);
-/* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one. While
- * connecting: what was given to tm_engine_connect(). Belongs to the channel. */
+/* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one, "tcp:" for
+ * one that was gone before it could be asked (reset while it waited to be accepted). While
+ * connecting: what was given to tm_engine_connect(). Never empty. Belongs to the channel. */
 const char *tm_channel_peer(const struct tm_channel *channel);
 /* Return: 0, or -EINVAL (bad size). */
 int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats);
