@@ -51,7 +51,12 @@ struct tm_attach_options {
 	const char *socket;
 	uint32_t min_chunks; /* fail with -ENOBUFS unless at least so many are granted; default 1 */
 	uint32_t max_chunks; /* never hold more; 0: as many as the slot's share allows */
+	uint32_t flags;      /* TM_ATTACH_… */
 };
+
+/* No huge pages and no pools, for a task that only wants to hear of its slot's memory: the slot
+ * needs no pool then. min_chunks and max_chunks must be 0; tm_pool_open() gives -ENOBUFS. */
+#define TM_ATTACH_NO_PAGES 1U
 
 struct tm_slot_info {
 	size_t size; /* set by the caller to sizeof(struct tm_slot_info) */
@@ -117,7 +122,8 @@ int tm_slot_fd(struct tm_slot *slot);
  * microseconds; a call to the daemon may take up to 5 s if it hangs. While the daemon is away
  * nothing is lost: buffers go on working, nothing grows, and what is owed is given back later.
  *
- * Any thread; if another one is dispatching, returns at once. May call the resize handler.
+ * Any thread; if another one is dispatching, returns at once. May call the resize handler and the
+ * memory handler.
  *
  * Return: number of notices handled, 0 if there were none. Never fails.
  */
@@ -134,6 +140,80 @@ typedef void (*tm_resize_handler)(struct tm_slot *slot, uint32_t old_chunks, uin
 
 /* Replaces the handler; NULL: none. A dispatch in another thread may still call the old one. */
 void tm_slot_set_resize_handler(struct tm_slot *slot, tm_resize_handler handler, void *userdata);
+
+/* ------------------------------------------------------------------ memory of the slot */
+
+enum tm_notice_why {
+	TM_NOTICE_START,    /* the first one after tm_slot_watch() or a restart of the daemon */
+	TM_NOTICE_SHARE,    /* the slot's share changed */
+	TM_NOTICE_MAX,      /* the cap goes below usage */
+	TM_NOTICE_PRESSURE, /* memory is short now */
+};
+
+/* Of all memory of the slot, all its tasks together, huge pages of pools not included. */
+struct tm_memory_notice {
+	size_t size; /* sizeof as the side that filled it in knows it */
+	enum tm_notice_why why;
+	uint64_t target_bytes; /* what the slot should come to use; may be more than before */
+	uint64_t before_bytes; /* the target told before; 0: none */
+	uint64_t usage_bytes;  /* what it used when this was sent */
+	uint64_t max_bytes;    /* the cap; UINT64_MAX: none */
+	/* CLOCK_MONOTONIC: from then on the kernel swaps out and drops what is above max_bytes,
+	 * unless all tasks that watch have answered before; 0: there is no such time */
+	uint64_t deadline_ns;
+};
+
+/*
+ * Called from tm_slot_dispatch(), hence from tm_engine_run(), in the thread that called that and
+ * with no lock held. Drop what is cheapest to make again (caches, prefetched data, state that is
+ * on disk as well), then call tm_slot_report_freed(). Taking long delays what else that thread
+ * does, nothing else. @notice is valid during the call. It may call anything but
+ * tm_slot_detach() and tm_engine_free().
+ */
+typedef void (*tm_memory_handler)(struct tm_slot *slot, const struct tm_memory_notice *notice,
+				  void *userdata);
+
+/**
+ * tm_slot_watch() - hear what the slot's memory should come to
+ * @handler: replaces the one before; NULL: stop watching. A dispatch in another thread may still
+ *           call the old one
+ *
+ * The handler is called once for the numbers of now and then for changes: of the target by more
+ * than 1 % and 4 MiB (or when it crosses usage), of a cap that goes below usage, and when memory is
+ * short. At most once a second, and always for the last change; a smaller target is told only
+ * while usage is above it. Several that wait are one. What the task does about it is its own
+ * affair: the kernel enforces the limits in any case, but takes what *it* thinks is cold.
+ *
+ * No pool is needed (TM_ATTACH_NO_PAGES). The first call waits at most 5 s for the daemon; if
+ * that is away, notices begin when it is back.
+ *
+ * Return: 0, or -EPROTONOSUPPORT (a daemon that knows no notices), -EIO (it does not enforce
+ *         limits, so there are none), -ENXIO (this process runs in no slot any more), -EACCES,
+ *         -ENOMEM.
+ */
+TM_MUST_USE int tm_slot_watch(struct tm_slot *slot, tm_memory_handler handler, void *userdata);
+
+/**
+ * tm_slot_report_freed() - answer the notice that the handler was told last
+ * @bytes: what was given back to the system (free(3) alone may keep it; see malloc_trim(3),
+ *         MADV_DONTNEED in madvise(2)); 0: nothing can be given
+ *
+ * "tmctl show" and the event log show it. When all tasks that watch have answered a shrink of
+ * the cap, its deadline is not waited for. Any thread; waits at most 5 s for the daemon.
+ *
+ * Return: 0, or -ENXIO (not watching), -ENOTCONN (the daemon is away), -ETIMEDOUT, -ENOMEM.
+ */
+int tm_slot_report_freed(struct tm_slot *slot, uint64_t bytes);
+
+/**
+ * tm_slot_get_memory() - the newest notice, whether the handler was told or not
+ * @notice: filled; @notice->size says how far
+ *
+ * For a task that reads it when it is about to take more, without a handler that does anything.
+ *
+ * Return: 0, or -ENODATA (there was none: it does not watch), -EINVAL (bad size).
+ */
+int tm_slot_get_memory(struct tm_slot *slot, struct tm_memory_notice *notice);
 
 /* ------------------------------------------------------------------ pool and buffers */
 
