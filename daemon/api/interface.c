@@ -124,7 +124,13 @@ static SD_VARLINK_DEFINE_METHOD(JoinSlot, IN(name, STRING, 0), OUT(slot, STRING,
 
 static SD_VARLINK_DEFINE_METHOD_FULL(WatchEvents, SD_VARLINK_REQUIRES_MORE,
 				     COMMENT("true: the events kept so far come first"),
-				     IN(history, BOOL, NULLABLE), OUT_TYPE(event, Event, 0));
+				     IN(history, BOOL, NULLABLE),
+				     COMMENT("null in the one reply that has historyEnd"),
+				     OUT_TYPE(event, Event, NULLABLE),
+				     COMMENT("true, in a reply of its own and once: all that was "
+					     "kept has been sent, what follows happens now. Comes "
+					     "without a history too"),
+				     OUT(historyEnd, BOOL, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	Attach, SD_VARLINK_REQUIRES_MORE,

@@ -206,7 +206,7 @@ static int api_watch_events(sd_varlink *link, sd_json_variant *parameters,
 	list_append(&api->watchers, &watcher->in_api);
 	if (p.history > 0)
 		events_foreach(manager_events(api->manager), send_event, link);
-	return 0;
+	return sd_varlink_notifybo(link, SD_JSON_BUILD_PAIR_BOOLEAN("historyEnd", true));
 }
 
 /* ---- hooks of the manager */
