@@ -129,15 +129,16 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 /* Takes a grant up again for the process that holds it. NULL and a fault when there is none. */
 struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t pid,
 			     void *subscriber, struct fault *ret_fault);
-/* The grant of that id if @pid holds it, else NULL. */
+/* The grant of that id if @pid holds it, else NULL. Who names it knows it. */
 struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid_t pid);
 void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, granted_fn done,
 		  void *userdata);
 MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 					const uint32_t *chunks, size_t n, struct fault *ret_fault);
 void manager_detach(struct manager *manager, struct grant *grant);
-/* The client's connection is gone; pages stay until the process ends. */
-void manager_unsubscribe(struct manager *manager, void *subscriber);
+/* The client's connection is gone; pages stay until the process ends. @is_cut: by the client, or
+ * with it: a grant without a token that it never named may be one it never heard of, and is freed. */
+void manager_unsubscribe(struct manager *manager, void *subscriber, bool is_cut);
 
 /* ---- notices */
 

@@ -165,7 +165,9 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	COMMENT("Default: all that the slot's share allows"), IN(wantedChunks, INT, NULLABLE),
 	COMMENT("Take up this grant again after a daemon restart"), IN(resumeGrant, INT, NULLABLE),
 	COMMENT("Any number, not used by this process before, for one that tries again when the "
-		"answer is lost: what an Attach with the same number got is freed first"),
+		"answer is lost: what an Attach with the same number got is freed first. Without one, "
+		"what was got is freed when this connection is closed, unless the grant was named "
+		"in a call before (Grow, Return, or resumeGrant): the answer may never have come"),
 	IN(token, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
 	OUT(grant, INT, 0), COMMENT("Size of the memfd in 2 MiB chunks"), OUT(fileChunks, INT, 0),
 	COMMENT("Indexes of the chunks that have pages; never touch another"),

@@ -24,6 +24,7 @@ struct api {
 	sd_varlink_server *server;
 	struct list watchers;
 	uint64_t started_ns;
+	sd_event *event; /* borrowed */
 };
 
 /* A link that follows the events. */
@@ -264,7 +265,9 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	struct watcher *watcher;
 
 	(void)server;
-	manager_unsubscribe(api->manager, link);
+	/* when the loop ends it is we who hang up */
+	manager_unsubscribe(api->manager, link,
+			    /* is_cut= */ sd_event_get_state(api->event) == SD_EVENT_RUNNING);
 	manager_unwatch(api->manager, link);
 	LIST_FOREACH(&api->watchers, watcher, in_api) {
 		if (watcher->link != link)
@@ -330,6 +333,7 @@ int api_listen(struct api *api, struct manager *manager, sd_event *event, const 
 	int r;
 
 	api->manager = manager;
+	api->event = event;
 	r = api_make_server(api);
 	if (r >= 0)
 		r = sd_varlink_server_listen_address(api->server, path, 0666);
