@@ -235,6 +235,9 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		bytes = quiet_bytes(group, slot, is_scan_holding, now_ns);
 		break;
 	}
+	/* Nobody asks: all have their shares again, so what was lent to this one goes back. */
+	if (group->n_evidence == 0 && !is_scan_holding)
+		bytes = MIN(bytes, slot->share_bytes);
 	return MIN(MAX(bytes, least_bytes(group, slot)), slot->max_bytes);
 }
 
