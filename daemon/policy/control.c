@@ -31,6 +31,8 @@
 /* A scan with so much more than its protection still has what others may take. */
 #define HOLD_GROUP_DIVISOR 20
 #define HOLD_SHARE_DIVISOR 2
+/* A scan that is tested again is protected at this part more, at twice that the next time. */
+#define RETEST_GROUP_DIVISOR 10
 /* Room that a quiet slot gets above its usage while a scan is pushed out. */
 #define ROOM_GROUP_DIVISOR 100
 #define ROOM_SHARE_DIVISOR 8
@@ -89,12 +91,14 @@ static uint64_t least_bytes(const struct control_group *group, const struct cont
 static bool is_asking(const struct control_slot *slot)
 {
 	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_EVIDENCE &&
+	       !control_is_retested(slot) &&
 	       slot->sample.current_bytes < slot->max_bytes - slot->max_bytes / CAPPED_DIVISOR;
 }
 
 static bool is_holding(const struct control_group *group, const struct control_slot *slot)
 {
-	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_POLLUTER &&
+	return slot->mode != SLOT_OFF &&
+	       (slot->track.class == CONTROL_POLLUTER || control_is_retested(slot)) &&
 	       slot->sample.current_bytes >
 		       slot->track.low_bytes +
 			       small_part(group, slot, HOLD_GROUP_DIVISOR, HOLD_SHARE_DIVISOR);
@@ -116,7 +120,7 @@ static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 		return; /* two hungry slots beside each other: nothing was taken yet */
 	track->is_proving = true;
 	track->floor_seen_bytes = current;
-	track->floor_bytes = MIN(slot->share_bytes, permille(current, 1030));
+	track->floor_bytes = permille(current, 1030);
 	track->floor_until_ns = now_ns + PROVE_NS;
 }
 
@@ -179,7 +183,7 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 				      ? TAX_FIRST_PERMILLE
 				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
 	track->taxed_ns = now_ns;
-	return MAX(held - permille(held, track->tax_permille), MIN(least, slot->share_bytes));
+	return MAX(held - permille(held, track->tax_permille), least);
 }
 
 static uint64_t quiet_bytes(const struct control_group *group, struct control_slot *slot,
@@ -206,6 +210,20 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 	return slot->share_bytes;
 }
 
+/* ---- scans */
+
+/* A retest is cheap at first, and those that get rarer because they failed are given more: a task
+ * that would use its pages again must have some to show it. */
+static uint64_t retest_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t part = slot->track.retest_interval_ns / CONTROL_RETEST_FIRST_NS;
+	uint64_t least = least_bytes(group, slot);
+
+	return MIN(MAX(MIN(least + part * (group->bytes / RETEST_GROUP_DIVISOR), slot->share_bytes),
+		       least),
+		   slot->max_bytes);
+}
+
 /* ---- all slots */
 
 /* What the slot would be protected at; for one with evidence, the most it may be. */
@@ -217,6 +235,8 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 
 	if (slot->mode == SLOT_OFF || track->class == CONTROL_NEW)
 		return slot->share_bytes;
+	if (control_is_retested(slot))
+		return retest_bytes(group, slot);
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
 		if (track->tax_permille > 0 || track->is_proving)
@@ -235,6 +255,9 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		bytes = quiet_bytes(group, slot, is_scan_holding, now_ns);
 		break;
 	}
+	/* Nobody asks: all have their shares again, so what was lent to this one goes back. */
+	if (group->n_evidence == 0 && !is_scan_holding)
+		bytes = MIN(bytes, slot->share_bytes);
 	return MIN(MAX(bytes, least_bytes(group, slot)), slot->max_bytes);
 }
 
@@ -370,14 +393,34 @@ static uint64_t save_bytes(struct control_slot *slot, uint64_t now_ns)
 	       ~(CONTROL_PAGE - 1);
 }
 
-static void settle(struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+static void apply(struct control_slot *slot)
 {
-	slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
-	slot->is_changed = is_worth_writing(group, slot);
-	if (slot->is_changed)
-		slot->track.low_bytes = slot->low_bytes;
-	else
-		slot->low_bytes = slot->track.low_bytes;
+	slot->is_changed = slot->track.low_bytes != slot->low_bytes;
+	slot->track.low_bytes = slot->low_bytes;
+}
+
+/* Puts what is worth writing in force, and every decrease while more is promised than there is. */
+static void settle(const struct control_group *group, struct control_slot *const *slots, size_t n)
+{
+	uint64_t promised = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+
+		slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
+		slot->is_changed = false;
+		if (is_worth_writing(group, slot))
+			apply(slot);
+		promised += slot->track.low_bytes;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (promised > group->bytes && slots[i]->low_bytes < slots[i]->track.low_bytes)
+			apply(slots[i]);
+}
+
+static void conclude(struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+{
+	slot->low_bytes = slot->track.low_bytes;
 	if (slot->low_bytes < slot->share_bytes)
 		group->freed_bytes += slot->share_bytes - slot->low_bytes;
 	slot->demand_bytes = demand_bytes(group, slot);
@@ -432,7 +475,10 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		r = divide(group, slots, n);
 	else if (group->n_polluter > 1)
 		r = divide_scans(group, slots, n);
-	for (size_t i = 0; i < n && r >= 0; i++)
-		settle(group, slots[i], now_ns);
-	return r;
+	if (r < 0)
+		return r;
+	settle(group, slots, n);
+	for (size_t i = 0; i < n; i++)
+		conclude(group, slots[i], now_ns);
+	return 0;
 }
