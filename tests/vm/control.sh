@@ -60,7 +60,7 @@ wait_for 30 "a dry run says what it would do" has_event 'slot scan: memory.low w
 low_is_share scan || fail "a dry run wrote memory.low"
 refuse 2 tmctl set scan mode=fast
 expect set tmctl set scan mode=share
-wait_for 30 "and loses its protection again" low_is_below scan 20
+wait_for 150 "and loses its protection again" low_is_below scan 20
 
 say "a restart forgets what was learnt, no task and no limit"
 systemctl kill -s KILL taskmemd.service
