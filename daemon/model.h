@@ -21,6 +21,14 @@
 #define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
 #define SLOTS_MAX 10000
 
+/* What the controller may do to a slot. */
+enum slot_mode {
+	SLOT_SHARE = 0, /* memory follows need */
+	SLOT_OFF,       /* limits only: it is protected at its share, whatever it does */
+	SLOT_SAVE,      /* as share, and what nobody needs is given back slowly */
+	SLOT_MODES,
+};
+
 /* What the administrator asked of a slot. Survives restarts in the state file. */
 struct slot_policy {
 	char name[SLOT_NAME_MAX + 1];
@@ -32,6 +40,7 @@ struct slot_policy {
 	uint64_t max_bytes;      /* BYTES_UNLIMITED: no cap but the node's budget */
 	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
 	uint64_t pool_max_bytes;
+	enum slot_mode mode;
 };
 
 /* One NUMA node as configured and as found. */
