@@ -73,10 +73,10 @@ struct control_track {
 	uint64_t retest_ns;          /* when the label is taken off for a turnover */
 	uint64_t retest_interval_ns; /* doubles with every retest that fails */
 	/* the tax on quiet slots */
-	uint32_t tax_permille;    /* per tick; 0: not begun */
-	uint64_t floor_bytes;     /* the tax stops here: evidence came when it had less */
+	uint32_t tax_permille;     /* per tick; 0: not begun */
+	uint64_t floor_bytes;      /* the tax stops here: evidence came when it had less */
 	uint64_t floor_seen_bytes; /* usage when that evidence came */
-	uint64_t floor_until_ns;  /* held until then, decays afterwards */
+	uint64_t floor_until_ns;   /* held until then, decays afterwards */
 	uint32_t floor_hold_ticks;
 	uint64_t low_bytes; /* in force */
 	uint64_t saved_ns;  /* last reclaim of mode `save` */
@@ -94,14 +94,14 @@ struct control_slot {
 	bool is_fresh; /* .sample was read for this tick */
 	struct control_track track;
 	/* results */
-	uint64_t low_bytes;    /* for memory.low; page aligned */
-	uint64_t demand_bytes; /* what it is shown to need */
+	uint64_t low_bytes;     /* for memory.low; page aligned */
+	uint64_t demand_bytes;  /* what it is shown to need */
 	uint64_t reclaim_bytes; /* mode `save`: to be reclaimed now, 0 for nothing */
-	bool is_changed;       /* low_bytes differs enough from the last one to be written */
+	bool is_changed;        /* low_bytes differs enough from the last one to be written */
 };
 
 struct control_group {
-	uint64_t bytes;             /* B: what is divided among the slots: the sum of their shares */
+	uint64_t bytes; /* B: what is divided among the slots: the sum of their shares */
 	uint32_t fairness_permille; /* φ: protection of a slot that is not idle never falls below
 				     * φ * share, a guarantee aside */
 	/* results */
