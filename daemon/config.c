@@ -16,6 +16,7 @@
 
 #include "base/fd.h" /* freep() */
 #include "base/parse.h"
+#include "policy/history.h"
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
@@ -23,6 +24,8 @@
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
 #define REASON_MAX 200
+#define HALF_LIFE_MIN_S 600
+#define HALF_LIFE_MAX_S (UINT64_C(8760) * 3600)
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
 
 struct reason {
@@ -98,6 +101,73 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	return 0;
 }
 
+/* "1.2" as 120; more than two decimals are refused. */
+static int parse_percent(const char *text, uint32_t *ret)
+{
+	uint32_t percent = 0;
+	int n_digits = 0, n_decimals = -1;
+
+	for (; *text; text++) {
+		if (*text == '.' && n_decimals < 0 && n_digits > 0) {
+			n_decimals = 0;
+			continue;
+		}
+		if (*text < '0' || *text > '9' || n_decimals == 2 || n_digits++ > 6)
+			return -EINVAL;
+		percent = percent * 10 + (uint32_t)(*text - '0');
+		n_decimals += n_decimals >= 0;
+	}
+	if (n_digits == 0 || n_decimals == 0)
+		return -EINVAL;
+	for (int i = n_decimals < 0 ? 0 : n_decimals; i < 2; i++)
+		percent *= 10;
+	if (percent < BOOKING_PERCENT_MIN || percent > BOOKING_PERCENT_MAX)
+		return -ERANGE;
+	*ret = percent;
+	return 0;
+}
+
+static int set_overcommit(struct config *c, const char *value, struct reason *why)
+{
+	struct booking_rules rules = {};
+	char text[80], *rest = text, *word;
+	uint32_t tier = 0;
+
+	if (strlen(value) >= sizeof(text))
+		return wrong(why, "overcommit= has more than %d numbers", TIERS);
+	strcpy(text, value);
+	while ((word = strsep(&rest, " \t"))) {
+		if (!*word)
+			continue;
+		if (tier == TIERS)
+			return wrong(why, "overcommit=%.40s: there are %d tiers, 0 to %d", value,
+				     TIERS, TIERS - 1);
+		if (parse_percent(word, &rules.overcommit_percent[tier++]) < 0)
+			return wrong(why,
+				     "overcommit=%.40s: use a number from 0.1 to 10 for each tier, "
+				     "such as 1.0 1.2; the last one is for the tiers that follow",
+				     value);
+	}
+	if (tier == 0)
+		return wrong(why, "overcommit= needs at least one number, such as 1.0");
+	for (; tier < TIERS; tier++)
+		rules.overcommit_percent[tier] = rules.overcommit_percent[tier - 1];
+	c->booking = rules;
+	return 0;
+}
+
+static int set_history_half_life(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t ns;
+
+	if (parse_duration_ns(value, &ns) < 0 || ns / 1000000000 < HALF_LIFE_MIN_S ||
+	    ns / 1000000000 > HALF_LIFE_MAX_S)
+		return wrong(why, "history_half_life=%.40s: use 10min to 8760h, such as 48h",
+			     value);
+	c->history_half_life_s = ns / 1000000000;
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -143,9 +213,10 @@ static const struct daemon_key {
 	const char *name;
 	int (*set)(struct config *c, const char *value, struct reason *why);
 } daemon_keys[] = {
-	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
-	{ "socket", set_socket },   { "state_directory", set_state_directory },
-	{ "group", set_group },     { "log_level", set_log_level },
+	{ "enforce", set_enforce },       { "cgroup_root", set_cgroup_root },
+	{ "socket", set_socket },         { "state_directory", set_state_directory },
+	{ "group", set_group },           { "log_level", set_log_level },
+	{ "overcommit", set_overcommit }, { "history_half_life", set_history_half_life },
 };
 
 static const struct node_key {
@@ -363,6 +434,8 @@ void config_default(struct config *ret)
 		.state_directory = "/var/lib/taskmem",
 		.group = "taskmem",
 		.log_level = LOG_LEVEL_INFO,
+		.booking = { .overcommit_percent = { 100, 120, 120, 120 } },
+		.history_half_life_s = HISTORY_HALF_LIFE_S,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },

@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 #include "model.h"
+#include "policy/booking.h"
 
 #define CONFIG_ERROR_MAX 320
 #define CONFIG_SOURCE_MAX 64
@@ -46,6 +47,8 @@ struct config {
 	char state_directory[CONFIG_PATH_MAX];
 	char group[CONFIG_GROUP_MAX];
 	enum log_level log_level;
+	struct booking_rules booking; /* overcommit */
+	uint64_t history_half_life_s;
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];
 };

@@ -133,7 +133,15 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 		SD_JSON_BUILD_PAIR_CONDITION(p->max_bytes != BYTES_UNLIMITED, "maxBytes",
 					     SD_JSON_BUILD_UNSIGNED(p->max_bytes)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMinBytes", p->pool_min_bytes),
-		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes));
+		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes),
+		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "needBytes",
+					     SD_JSON_BUILD_UNSIGNED(p->need_bytes)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "grantBytes",
+					     SD_JSON_BUILD_UNSIGNED(p->grant_bytes)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->is_need_predicted, "needPredicted",
+					     SD_JSON_BUILD_BOOLEAN(true)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->request_id[0] != 0, "requestId",
+					     SD_JSON_BUILD_STRING(p->request_id)));
 }
 
 int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
@@ -148,9 +156,11 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 	return r < 0 ? r : 0;
 }
 
-static const char *const slot_fields[] = { "name",     "owner",        "node",
-					   "weight",   "tier",         "minBytes",
-					   "maxBytes", "poolMinBytes", "poolMaxBytes" };
+static const char *const slot_fields[] = {
+	"name",       "owner",         "node",         "weight",       "tier",
+	"minBytes",   "maxBytes",      "poolMinBytes", "poolMaxBytes", "needBytes",
+	"grantBytes", "needPredicted", "requestId",
+};
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
 static int number_from(sd_json_variant *object, const char *field, uint64_t max,
@@ -169,6 +179,32 @@ static int number_from(sd_json_variant *object, const char *field, uint64_t max,
 	if (sd_json_variant_unsigned(v) > max)
 		return safefile_fault(error, -EINVAL, "field %s is above %" PRIu64, field, max);
 	*ret = sd_json_variant_unsigned(v);
+	return 0;
+}
+
+/* What slots had no fields for in earlier versions: absent is none. */
+static int admission_from(sd_json_variant *object, struct slot_policy *p,
+			  char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *predicted = sd_json_variant_by_key(object, "needPredicted");
+	sd_json_variant *id = sd_json_variant_by_key(object, "requestId");
+	int r = 0;
+
+	if (sd_json_variant_by_key(object, "needBytes"))
+		r = number_from(object, "needBytes", ADMIT_BYTES_MAX, NULL, &p->need_bytes, error);
+	if (r == 0 && sd_json_variant_by_key(object, "grantBytes"))
+		r = number_from(object, "grantBytes", ADMIT_BYTES_MAX, NULL, &p->grant_bytes,
+				error);
+	if (r < 0)
+		return r;
+	if (predicted && !sd_json_variant_is_boolean(predicted))
+		return safefile_fault(error, -EINVAL, "field needPredicted is not true or false");
+	p->is_need_predicted = predicted && sd_json_variant_boolean(predicted);
+	if (!id)
+		return 0;
+	if (!sd_json_variant_is_string(id) || strlen(sd_json_variant_string(id)) > REQUEST_ID_MAX)
+		return safefile_fault(error, -EINVAL, "field requestId is no string or too long");
+	strcpy(p->request_id, sd_json_variant_string(id));
 	return 0;
 }
 
@@ -195,6 +231,7 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 		{ "poolMinBytes", ADMIT_BYTES_MAX, NULL, &p.pool_min_bytes },
 		{ "poolMaxBytes", ADMIT_BYTES_MAX, NULL, &p.pool_max_bytes },
 	};
+	int r;
 
 	if (!sd_json_variant_is_object(object))
 		return safefile_fault(error, -EINVAL, "a slot is no JSON object");
@@ -204,12 +241,14 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 				      "field name is missing, no string or too long");
 	strcpy(p.name, name);
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-		int r = number_from(object, numbers[i].field, numbers[i].max, numbers[i].null,
-				    numbers[i].to, error);
-
+		r = number_from(object, numbers[i].field, numbers[i].max, numbers[i].null,
+				numbers[i].to, error);
 		if (r < 0)
 			return r;
 	}
+	r = admission_from(object, &p, error);
+	if (r < 0)
+		return r;
 	p.owner = (uid_t)owner;
 	p.node = node == no_node ? NODE_ANY : (int)node;
 	p.weight = (uint32_t)weight;

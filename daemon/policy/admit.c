@@ -108,6 +108,14 @@ static int check_sizes(const struct slot_policy *p, struct refusal *ret)
 		return refuse(ret, ADMIT_BAD_VALUE, "pool", NODE_ANY,
 			      "pool=%s is above pool-max=%s: raise pool-max or lower pool",
 			      size_exact(p->pool_min_bytes).s, size_exact(p->pool_max_bytes).s);
+	if (p->need_bytes > ADMIT_BYTES_MAX)
+		return refuse(ret, ADMIT_BAD_VALUE, "need", NODE_ANY,
+			      "need=%s: no machine has more than %s", size_exact(p->need_bytes).s,
+			      size_exact(ADMIT_BYTES_MAX).s);
+	if (p->grant_bytes > p->need_bytes)
+		return refuse(ret, ADMIT_BAD_VALUE, "need", NODE_ANY,
+			      "more is granted, %s, than needed, %s", size_exact(p->grant_bytes).s,
+			      size_exact(p->need_bytes).s);
 	return ADMIT_OK;
 }
 
@@ -127,7 +135,21 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 	if (p->tier >= TIERS)
 		return refuse(ret, ADMIT_BAD_VALUE, "tier", NODE_ANY,
 			      "tier=%u: tiers are 0, served first, to %d", p->tier, TIERS - 1);
+	if (!admit_request_id_is_valid(p->request_id))
+		return refuse(ret, ADMIT_BAD_VALUE, "requestId", NODE_ANY,
+			      "a request id has at most %d printable characters and no blank",
+			      REQUEST_ID_MAX);
 	return check_sizes(p, ret);
+}
+
+bool admit_request_id_is_valid(const char *id)
+{
+	size_t len = strnlen(id, REQUEST_ID_MAX + 1);
+
+	for (size_t i = 0; i < len; i++)
+		if (id[i] <= ' ' || id[i] > '~')
+			return false;
+	return len <= REQUEST_ID_MAX;
 }
 
 /* What falls on one node: memory in bytes, pools in chunks. */
