@@ -190,7 +190,11 @@ void manager_replan(struct manager *manager, bool is_change)
 		return;
 	}
 	for (size_t i = 0; i < manager->n_slots; i++) {
-		plans[i].policy = &manager->slots[i]->policy;
+		struct slot *slot = manager->slots[i];
+
+		slot->planned = slot->policy;
+		slot->planned.min_bytes = slot_min_bytes(slot);
+		plans[i].policy = &slot->planned;
 		old_shares[i] = manager->slots[i]->share_bytes;
 	}
 	r = entitle(manager->nodes, manager->n_nodes, plans, manager->n_slots, manager->node_plans,
@@ -210,6 +214,7 @@ void manager_replan(struct manager *manager, bool is_change)
 		slot->pool_guaranteed_chunks = (uint32_t)plans[i].pool_guaranteed_chunks;
 	}
 	manager_write(manager, is_change, old_shares);
+	admission_kick(manager);
 }
 
 /* ---- once a second */
@@ -256,6 +261,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	}
 	for (size_t i = 0; i < manager->n_slots; i++)
 		slot_sample(manager->slots[i], now_ns);
+	histories_tick(manager, now_ns);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -393,6 +399,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	if (r >= 0)
 		r = manager_open_state(manager, error);
 	if (r >= 0)
+		r = admission_open(manager, error);
+	if (r >= 0)
 		r = manager_restore(manager, error);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &manager->tick, CLOCK_MONOTONIC, TICK_USEC,
@@ -413,6 +421,7 @@ void manager_free(struct manager *manager)
 	if (!manager)
 		return;
 	sd_event_source_disable_unref(manager->tick);
+	admission_close(manager);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
 	free(manager->slots);

@@ -555,6 +555,7 @@ void manager_detach(struct manager *manager, struct grant *grant)
 
 void manager_unsubscribe(struct manager *manager, void *subscriber)
 {
+	admission_unsubscribe(manager, subscriber);
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct grant *grant;
 

@@ -10,6 +10,7 @@
 #include "kern/writer.h"
 #include "limit.h"
 #include "manager.h"
+#include "manager_queue.h"
 #include "policy/entitle.h"
 #include "policy/progress.h"
 #include "pool/grant.h"
@@ -18,6 +19,9 @@
 struct slot {
 	struct manager *manager;
 	struct slot_policy policy;
+	struct slot_policy planned; /* the same with the min that holds now */
+	uint64_t lease_bytes;       /* sum of its leases */
+	uint64_t n_oom_kills;       /* of memory.events when last seen; UINT64_MAX: not yet */
 	struct cgdir *cg;
 	/* plan */
 	uint64_t share_bytes, guaranteed_bytes;
@@ -63,6 +67,7 @@ struct manager {
 	size_t next_verified; /* slot whose limits are read back in the next tick */
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;
+	struct admission admission;
 };
 
 /* ---- manager.c */

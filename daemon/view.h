@@ -19,6 +19,7 @@ struct pending_view {
 struct slot_view {
 	struct slot_policy policy;
 	uint64_t share_bytes;
+	uint64_t lease_bytes; /* what its tasks asked for beyond min, as far as max allows */
 	uint64_t usage_bytes, swap_bytes;
 	uint64_t kernel_min_bytes, kernel_low_bytes, kernel_high_bytes, kernel_max_bytes;
 	uint32_t n_processes;
@@ -30,9 +31,23 @@ struct slot_view {
 	struct pending_view pending[PENDING_MAX];
 };
 
+/* A request that waits for memory. */
+struct wait_view {
+	const char *slot_name, *request_id;
+	bool is_lease; /* a raised guarantee; else a slot to be made */
+	int node;      /* NODE_ANY: any, or the best */
+	uint32_t tier;
+	uint64_t bytes;          /* need, guarantee without a need, or the raise */
+	size_t position, length; /* 1 is served next */
+	uint64_t waited_ns;
+	uint32_t n_passed;
+	bool is_due; /* was passed long enough: nobody behind it may */
+	const char *reason;
+};
+
 struct node_view {
 	struct node_info info; /* info.node is NODE_ANY for the group without a node */
-	uint64_t guaranteed_bytes, usage_bytes, group_max_bytes;
+	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
 	uint32_t n_slots;
 };
