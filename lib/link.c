@@ -28,7 +28,7 @@
 #define BACKOFF_MAX_MS 2000
 #define ATTACH_TIMEOUT_MS 5000
 
-static int error_to_errno(const char *id)
+int link_error_to_errno(const char *id)
 {
 	static const struct {
 		const char *id;
@@ -179,7 +179,7 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
 	int r;
 
 	if (error_id)
-		r = error_to_errno(error_id);
+		r = link_error_to_errno(error_id);
 	else
 		r = on_message(slot, link, parameters);
 	if (r == 0 && !(flags & SD_VARLINK_REPLY_CONTINUES))
@@ -389,7 +389,7 @@ int link_call(struct tm_slot *slot, const char *method, sd_json_variant *paramet
 	}
 	r = sd_varlink_call(slot->calls, method, parameters, ret_reply, &error_id);
 	if (r >= 0)
-		return error_id ? error_to_errno(error_id) : 0;
+		return error_id ? link_error_to_errno(error_id) : 0;
 	/* after a time-out the answer could still come and be taken for the next one */
 	slot->calls = sd_varlink_close_unref(slot->calls);
 	if (r == -ETIME || r == -ETIMEDOUT)

@@ -64,6 +64,7 @@ static struct tm_slot *slot_alloc(void)
 	slot->epoll_fd = slot->event_fd = slot->timer_fd = -1;
 	pthread_mutex_init(&slot->dispatch_lock, NULL);
 	pthread_mutex_init(&slot->call_lock, NULL);
+	pthread_mutex_init(&slot->request.lock, NULL);
 	pthread_mutex_init(&slot->lock, NULL);
 	list_init(&slot->pools);
 	return slot;
@@ -71,12 +72,14 @@ static struct tm_slot *slot_alloc(void)
 
 static void slot_free(struct tm_slot *slot)
 {
+	request_close(slot);
 	link_close(slot);
 	chunk_unmap(slot);
 	fd_closep(&slot->timer_fd);
 	fd_closep(&slot->event_fd);
 	fd_closep(&slot->epoll_fd);
 	pthread_mutex_destroy(&slot->lock);
+	pthread_mutex_destroy(&slot->request.lock);
 	pthread_mutex_destroy(&slot->call_lock);
 	pthread_mutex_destroy(&slot->dispatch_lock);
 	free(slot->address);
@@ -169,6 +172,7 @@ TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)
 	now.chunks_draining = slot->n_leaving;
 	now.connected = slot->is_connected;
 	pthread_mutex_unlock(&slot->lock);
+	now.requested_bytes = request_held_bytes(slot);
 	strcpy(now.name, slot->name);
 	return info_write(info, info->size, &now, sizeof(now));
 }
@@ -231,6 +235,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 		return 0;
 	slot->n_notices = 0;
 	link_process(slot);
+	request_process(slot);
 	chunk_settle(slot);
 	feed_pools(slot);
 	n_notices = (int)slot->n_notices;
