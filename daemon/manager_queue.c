@@ -82,6 +82,7 @@ struct queue_entry admission_entry(struct manager *manager, const struct slot_po
 
 	if (choose_node)
 		there.node = NODE_ANY;
+	there.is_need_predicted = false; /* it waits for its need, whoever told it */
 	return (struct queue_entry){
 		.tier = MIN(policy->tier, (uint32_t)TIERS - 1),
 		.since_ns = now_ns - MIN(waited_ns, now_ns),

@@ -142,6 +142,11 @@ START_TEST(the_node_that_grants_most_is_chosen)
 	ck_assert_int_eq(booking_admit(nodes, 2, slots, 2, &rules, &request, &got, &why),
 			 ADMIT_REFUSED);
 	ck_assert_str_eq(why.field, "queue");
+	request.policy.is_need_predicted = true; /* a guess is let in, with nothing booked */
+	request.min_grant_bytes = 0;
+	ck_assert_int_eq(booking_admit(nodes, 2, slots, 2, &rules, &request, &got, &why), ADMIT_OK);
+	ck_assert_uint_eq(got.grant_bytes, 0);
+	request.policy.is_need_predicted = false;
 	request.policy.need_bytes = 0; /* what takes nothing passes */
 	request.min_grant_bytes = 0;
 	ck_assert_int_eq(booking_admit(nodes, 2, slots, 2, &rules, &request, &got, &why), ADMIT_OK);

@@ -39,7 +39,9 @@ uint64_t booking_nodes(const struct node_info *nodes, size_t n_nodes, const stru
 {
 	uint64_t set = 0;
 
-	if (booking_of(p) == 0 && p->need_bytes == 0 && p->pool_min_bytes == 0)
+	bool has_told_need = p->need_bytes > 0 && !p->is_need_predicted;
+
+	if (booking_of(p) == 0 && !has_told_need && p->pool_min_bytes == 0)
 		return 0;
 	for (size_t k = 0; k < n_nodes; k++)
 		if (p->node == NODE_ANY || p->node == nodes[k].node)
@@ -168,6 +170,10 @@ static int admit_there(const struct node_info *nodes, size_t n_nodes,
 		}
 		p->grant_bytes = grant;
 	}
+	/* a guess is no reason to be held back */
+	if (p->is_need_predicted && request->min_grant_bytes == 0 &&
+	    (booking_nodes(nodes, n_nodes, p) & request->closed_nodes))
+		p->grant_bytes = 0;
 	if (booking_nodes(nodes, n_nodes, p) & request->closed_nodes) {
 		*refusal = (struct refusal){ .field = "queue", .node = p->node };
 		(void)snprintf(refusal->message, sizeof(refusal->message),

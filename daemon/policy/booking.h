@@ -41,7 +41,8 @@ uint64_t booking_of(const struct slot_policy *policy);
 uint64_t booking_total(const struct node_info *nodes, size_t n_nodes, size_t k,
 		       const struct slot_policy *slots, size_t n_slots);
 
-/* The set of nodes, bit k for nodes[k], that the slot takes memory or huge pages of; 0: none. */
+/* The set of nodes, bit k for nodes[k], that the slot takes memory or huge pages of; 0: none. A
+ * need that was told takes, whatever was granted of it; one that was predicted by its grant. */
 uint64_t booking_nodes(const struct node_info *nodes, size_t n_nodes,
 		       const struct slot_policy *policy);
 
