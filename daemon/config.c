@@ -23,7 +23,7 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
-#define REASON_MAX 200
+#define REASON_MAX 250
 #define HALF_LIFE_MIN_S 600
 #define HALF_LIFE_MAX_S (UINT64_C(8760) * 3600)
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
@@ -168,6 +168,31 @@ static int set_history_half_life(struct config *c, const char *value, struct rea
 	return 0;
 }
 
+static int set_control(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "on") == 0)
+		c->control = CONFIG_CONTROL_ON;
+	else if (strcmp(value, "off") == 0)
+		c->control = CONFIG_CONTROL_OFF;
+	else if (strcmp(value, "dry-run") == 0)
+		c->control = CONFIG_CONTROL_DRY_RUN;
+	else
+		return wrong(why, "control=%.40s: use on, off or dry-run", value);
+	return 0;
+}
+
+static int set_fairness(struct config *c, const char *value, struct reason *why)
+{
+	size_t len = strlen(value);
+	uint32_t permille;
+
+	if (len == 0 || value[len - 1] != '%' || parse_permille(value, &permille) < 0)
+		return wrong(why, "fairness=%.40s: use 0%% to 100%%, with at most one decimal",
+			     value);
+	c->fairness_permille = permille;
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -216,6 +241,7 @@ static const struct daemon_key {
 	{ "enforce", set_enforce },       { "cgroup_root", set_cgroup_root },
 	{ "socket", set_socket },         { "state_directory", set_state_directory },
 	{ "group", set_group },           { "log_level", set_log_level },
+	{ "control", set_control },       { "fairness", set_fairness },
 	{ "overcommit", set_overcommit }, { "history_half_life", set_history_half_life },
 };
 
@@ -267,7 +293,7 @@ static void unknown(struct reason *why, const char *what, const char *word,
 		    const char *const *known, size_t n_known)
 {
 	size_t best = 0, best_distance = SIZE_MAX;
-	char list[REASON_MAX / 2];
+	char list[REASON_MAX - 80]; /* the rest is the words around it */
 
 	for (size_t i = 0; i < n_known && strlen(word) <= WORD_MAX; i++) {
 		size_t d = word_distance(word, known[i]);

@@ -22,6 +22,8 @@
 
 enum config_enforce { CONFIG_ENFORCE_LIMITS, CONFIG_ENFORCE_POOLS_ONLY };
 
+enum config_control { CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF, CONFIG_CONTROL_DRY_RUN };
+
 /* A size, or a part of another one. @line: where it was set; 0: built in. */
 struct config_amount {
 	bool is_permille;
@@ -49,6 +51,8 @@ struct config {
 	enum log_level log_level;
 	struct booking_rules booking; /* overcommit */
 	uint64_t history_half_life_s;
+	enum config_control control;
+	uint32_t fairness_permille;
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];
 };

@@ -133,6 +133,9 @@ size_t manager_count_waiting(const struct manager *manager);
 /* In the order in which they stand. Valid until the next request. */
 void manager_view_nth_waiting(struct manager *manager, size_t i, struct wait_view *ret_view);
 
+/* Why it is protected as it is. FAULT_NO_SUCH_SLOT if there is none. */
+MUST_USE enum fault_kind manager_explain(struct manager *manager, const char *name,
+					 struct explain_view *ret_view, struct fault *ret_fault);
 /* In order of names. */
 size_t manager_slot_count(const struct manager *manager);
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view);

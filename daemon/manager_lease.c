@@ -74,8 +74,11 @@ enum fault_kind lease_try(const struct lease *lease, const struct slot_policy *o
 				 format_bytes(raised.min_bytes, sum),
 				 format_bytes(raised.max_bytes, limit));
 	cond = admit(manager->nodes, manager->n_nodes, others, n_others, &raised, &refusal);
-	if (cond != ADMIT_OK)
-		return fault_from_refusal(fault, cond, &refusal);
+	if (cond != ADMIT_OK) {
+		(void)fault_from_refusal(fault, cond, &refusal);
+		return fault_set(fault, FAULT_REFUSED, "%s more: %s",
+				 format_bytes(lease->bytes, bytes), refusal.message);
+	}
 	if (!(booking_nodes(manager->nodes, manager->n_nodes, &raised) & closed_nodes))
 		return FAULT_NONE;
 	(void)snprintf(fault->field, sizeof(fault->field), "queue");

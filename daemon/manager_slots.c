@@ -101,6 +101,8 @@ static void slot_free(struct slot *slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
 	admission_forget_slot(slot->manager, slot);
+	if (slot->save_op)
+		writer_cancel(slot->manager->writer, slot->save_op);
 	if (slot->has_limit)
 		limit_deinit(&slot->limit);
 	cgdir_close(slot->cg);

@@ -141,7 +141,8 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 		SD_JSON_BUILD_PAIR_CONDITION(p->is_need_predicted, "needPredicted",
 					     SD_JSON_BUILD_BOOLEAN(true)),
 		SD_JSON_BUILD_PAIR_CONDITION(p->request_id[0] != 0, "requestId",
-					     SD_JSON_BUILD_STRING(p->request_id)));
+					     SD_JSON_BUILD_STRING(p->request_id)),
+		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]));
 }
 
 int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
@@ -159,7 +160,7 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 static const char *const slot_fields[] = {
 	"name",       "owner",         "node",         "weight",       "tier",
 	"minBytes",   "maxBytes",      "poolMinBytes", "poolMaxBytes", "needBytes",
-	"grantBytes", "needPredicted", "requestId",
+	"grantBytes", "needPredicted", "requestId",    "mode",
 };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
@@ -208,6 +209,19 @@ static int admission_from(sd_json_variant *object, struct slot_policy *p,
 	return 0;
 }
 
+/* Absent in files of versions that had no modes: the default. */
+static int mode_from(sd_json_variant *object, enum slot_mode *ret,
+		     char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *v = sd_json_variant_by_key(object, "mode");
+	const char *text = v ? sd_json_variant_string(v) : "share";
+
+	if (!text || admit_parse_mode(text, ret) < 0)
+		return safefile_fault(error, -EINVAL,
+				      "field mode is not share, off, save or dry-run");
+	return 0;
+}
+
 static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 			       char error[static STATE_ERROR_MAX])
 {
@@ -246,6 +260,8 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 		if (r < 0)
 			return r;
 	}
+	if (mode_from(object, &p.mode, error) < 0)
+		return -EINVAL;
 	r = admission_from(object, &p, error);
 	if (r < 0)
 		return r;

@@ -27,7 +27,15 @@
 #define WEIGHT_MAX 10000
 #define TIER_MAX 3
 
-enum kind { KIND_NODE, KIND_NUMBER, KIND_BYTES, KIND_BYTES_OR_MAX, KIND_CHUNKS, KIND_USER };
+enum kind {
+	KIND_NODE,
+	KIND_NUMBER,
+	KIND_BYTES,
+	KIND_BYTES_OR_MAX,
+	KIND_CHUNKS,
+	KIND_USER,
+	KIND_MODE
+};
 
 enum key {
 	KEY_NODE,
@@ -38,6 +46,7 @@ enum key {
 	KEY_POOL,
 	KEY_POOL_MAX,
 	KEY_OWNER,
+	KEY_MODE,
 	KEY_NEED,
 	KEY_MIN_GRANT
 };
@@ -68,6 +77,7 @@ static const struct key_form {
 	[KEY_NEED] = { "need", "needBytes", KIND_BYTES, 0, 0, "a size such as 300M or 1.5G" },
 	[KEY_MIN_GRANT] = { "min-grant", "minGrantBytes", KIND_BYTES, 0, 0,
 			    "a size such as 200M, not above need" },
+	[KEY_MODE] = { "mode", "mode", KIND_MODE, 0, 0, "share, off, save or dry-run" },
 };
 
 struct values {
@@ -126,7 +136,7 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 			    text, meant);
 	return fail(error,
 		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max owner need%s",
+		    "pool-max mode owner need%s",
 		    word, text, verb == ASSIGN_ADD ? " node" : "",
 		    verb == ASSIGN_ADD ? " min-grant" : "");
 }
@@ -143,6 +153,16 @@ static int parse_user(const char *text, uint64_t *ret)
 		return -EINVAL;
 	*ret = user->pw_uid;
 	return 0;
+}
+
+static const char *const modes[] = { "share", "off", "save", "dry-run" };
+
+static int parse_mode(const char *text, uint64_t *ret)
+{
+	for (*ret = 0; *ret < ARRAY_LEN(modes); ++*ret)
+		if (strcmp(text, modes[*ret]) == 0)
+			return 0;
+	return -EINVAL;
 }
 
 static int parse_value(const struct key_form *key, const char *text, uint64_t *ret)
@@ -170,6 +190,8 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 	}
 	case KIND_USER:
 		return parse_user(text, ret);
+	case KIND_MODE:
+		return parse_mode(text, ret);
 	}
 	return -EINVAL;
 }
@@ -232,6 +254,9 @@ static int build(enum assign_verb verb, const char *name, const struct values *v
 			continue;
 		if (k == KEY_NODE && values->value[k] == NODE_ANY_VALUE)
 			r = sd_json_variant_set_field_boolean(&params, "anyNode", 1);
+		else if (k == KEY_MODE)
+			r = sd_json_variant_set_field_string(&params, "mode",
+							     modes[values->value[k]]);
 		else if (k != KEY_MAX || values->value[k] != BYTES_UNLIMITED)
 			r = sd_json_variant_set_field_unsigned(&params, keys[k].field,
 							       values->value[k]);

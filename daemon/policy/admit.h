@@ -32,6 +32,9 @@ bool admit_name_is_valid(const char *name);
 /* Printable ASCII without blanks, at most REQUEST_ID_MAX bytes; may be empty. */
 bool admit_request_id_is_valid(const char *id);
 
+/* "share", "off", "save" or "dry-run". Return: 0 or -EINVAL. */
+MUST_USE int admit_parse_mode(const char *text, enum slot_mode *ret);
+
 /**
  * admit_check_policy() - is the policy sound by itself?
  *

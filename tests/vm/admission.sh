@@ -105,7 +105,7 @@ task al heavy $alice
 says al "attach 1 2" '.slot == "heavy"'
 says al "request $((185 << 20)) 0" '.error == "EDQUOT" and (.message | contains("a need of 200M"))'
 expect add tmctl add wall node=0 min=300M
-says al "request $((100 << 20)) 0" ".error == \"EDQUOT\" and .needed == $((416 << 20)) and (.message | contains(\"76M is still free\"))"
+says al "request $((100 << 20)) 0" ".error == \"EDQUOT\" and .needed == $((416 << 20)) and (.message | contains(\"100M more: min=116M\"))"
 says al "request $((100 << 20)) 500" '.error == "EDQUOT" and (.message | contains("in the queue"))'
 expect "max below" tmctl set heavy max=64M
 says al "request $((60 << 20)) 0" '.error == "EDQUOT" and (.message | contains("max=64M"))'
