@@ -16,6 +16,7 @@
 
 #include "base/fd.h" /* freep() */
 #include "base/parse.h"
+#include "policy/history.h"
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
@@ -24,7 +25,9 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
-#define REASON_MAX 200
+#define REASON_MAX 250
+#define HALF_LIFE_MIN_S 600
+#define HALF_LIFE_MAX_S (UINT64_C(8760) * 3600)
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
 
 struct reason {
@@ -111,6 +114,73 @@ static int set_notice_grace(struct config *c, const char *value, struct reason *
 	return 0;
 }
 
+/* "1.2" as 120; more than two decimals are refused. */
+static int parse_percent(const char *text, uint32_t *ret)
+{
+	uint32_t percent = 0;
+	int n_digits = 0, n_decimals = -1;
+
+	for (; *text; text++) {
+		if (*text == '.' && n_decimals < 0 && n_digits > 0) {
+			n_decimals = 0;
+			continue;
+		}
+		if (*text < '0' || *text > '9' || n_decimals == 2 || n_digits++ > 6)
+			return -EINVAL;
+		percent = percent * 10 + (uint32_t)(*text - '0');
+		n_decimals += n_decimals >= 0;
+	}
+	if (n_digits == 0 || n_decimals == 0)
+		return -EINVAL;
+	for (int i = n_decimals < 0 ? 0 : n_decimals; i < 2; i++)
+		percent *= 10;
+	if (percent < BOOKING_PERCENT_MIN || percent > BOOKING_PERCENT_MAX)
+		return -ERANGE;
+	*ret = percent;
+	return 0;
+}
+
+static int set_overcommit(struct config *c, const char *value, struct reason *why)
+{
+	struct booking_rules rules = {};
+	char text[80], *rest = text, *word;
+	uint32_t tier = 0;
+
+	if (strlen(value) >= sizeof(text))
+		return wrong(why, "overcommit= has more than %d numbers", TIERS);
+	strcpy(text, value);
+	while ((word = strsep(&rest, " \t"))) {
+		if (!*word)
+			continue;
+		if (tier == TIERS)
+			return wrong(why, "overcommit=%.40s: there are %d tiers, 0 to %d", value,
+				     TIERS, TIERS - 1);
+		if (parse_percent(word, &rules.overcommit_percent[tier++]) < 0)
+			return wrong(why,
+				     "overcommit=%.40s: use a number from 0.1 to 10 for each tier, "
+				     "such as 1.0 1.2; the last one is for the tiers that follow",
+				     value);
+	}
+	if (tier == 0)
+		return wrong(why, "overcommit= needs at least one number, such as 1.0");
+	for (; tier < TIERS; tier++)
+		rules.overcommit_percent[tier] = rules.overcommit_percent[tier - 1];
+	c->booking = rules;
+	return 0;
+}
+
+static int set_history_half_life(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t ns;
+
+	if (parse_duration_ns(value, &ns) < 0 || ns / 1000000000 < HALF_LIFE_MIN_S ||
+	    ns / 1000000000 > HALF_LIFE_MAX_S)
+		return wrong(why, "history_half_life=%.40s: use 10min to 8760h, such as 48h",
+			     value);
+	c->history_half_life_s = ns / 1000000000;
+	return 0;
+}
+
 static int set_control(struct config *c, const char *value, struct reason *why)
 {
 	if (strcmp(value, "on") == 0)
@@ -190,6 +260,8 @@ static const struct daemon_key {
 	{ "control", set_control },
 	{ "fairness", set_fairness },
 	{ "notice_grace", set_notice_grace },
+	{ "overcommit", set_overcommit },
+	{ "history_half_life", set_history_half_life },
 };
 
 static const struct node_key {
@@ -240,7 +312,7 @@ static void unknown(struct reason *why, const char *what, const char *word,
 		    const char *const *known, size_t n_known)
 {
 	size_t best = 0, best_distance = SIZE_MAX;
-	char list[REASON_MAX / 2];
+	char list[REASON_MAX - 80]; /* the rest is the words around it */
 
 	for (size_t i = 0; i < n_known && strlen(word) <= WORD_MAX; i++) {
 		size_t d = word_distance(word, known[i]);
@@ -408,6 +480,8 @@ void config_default(struct config *ret)
 		.group = "taskmem",
 		.log_level = LOG_LEVEL_INFO,
 		.notice_grace_ns = DEFAULT_NOTICE_GRACE_NS,
+		.booking = { .overcommit_percent = { 100, 120, 120, 120 } },
+		.history_half_life_s = HISTORY_HALF_LIFE_S,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },

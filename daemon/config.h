@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "base/log.h"
 #include "model.h"
+#include "policy/booking.h"
 
 #define CONFIG_ERROR_MAX 320
 #define CONFIG_SOURCE_MAX 64
@@ -48,7 +49,9 @@ struct config {
 	char state_directory[CONFIG_PATH_MAX];
 	char group[CONFIG_GROUP_MAX];
 	enum log_level log_level;
-	uint64_t notice_grace_ns; /* tasks have so long before a smaller max is enforced */
+	uint64_t notice_grace_ns;     /* tasks have so long before a smaller max is enforced */
+	struct booking_rules booking; /* overcommit */
+	uint64_t history_half_life_s;
 	enum config_control control;
 	uint32_t fairness_permille;
 	struct config_node node_default;

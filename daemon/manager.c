@@ -200,7 +200,11 @@ void manager_replan(struct manager *manager, bool is_change)
 		return;
 	}
 	for (size_t i = 0; i < manager->n_slots; i++) {
-		plans[i].policy = &manager->slots[i]->policy;
+		struct slot *slot = manager->slots[i];
+
+		slot->planned = slot->policy;
+		slot->planned.min_bytes = slot_min_bytes(slot);
+		plans[i].policy = &slot->planned;
 		old_shares[i] = manager->slots[i]->share_bytes;
 	}
 	r = entitle(manager->nodes, manager->n_nodes, plans, manager->n_slots, manager->node_plans,
@@ -220,6 +224,7 @@ void manager_replan(struct manager *manager, bool is_change)
 		slot->pool_guaranteed_chunks = (uint32_t)plans[i].pool_guaranteed_chunks;
 	}
 	manager_write(manager, is_change, old_shares);
+	admission_kick(manager);
 }
 
 /* ---- once a second */
@@ -266,6 +271,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	}
 	for (size_t i = 0; i < manager->n_slots; i++)
 		slot_sample(manager->slots[i], now_ns);
+	histories_tick(manager, now_ns);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -408,6 +414,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	if (r >= 0)
 		r = manager_open_state(manager, error);
 	if (r >= 0)
+		r = admission_open(manager, error);
+	if (r >= 0)
 		r = manager_restore(manager, error);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &manager->tick, CLOCK_MONOTONIC, TICK_USEC,
@@ -431,6 +439,7 @@ void manager_free(struct manager *manager)
 		return;
 	sd_event_source_disable_unref(manager->tick);
 	sd_event_source_disable_unref(manager->control_tick);
+	admission_close(manager);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
 	hooks_free(manager->hook_runner);

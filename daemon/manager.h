@@ -37,6 +37,10 @@ struct manager_hooks {
 	void (*notice)(const struct memory_notice *notice, void *subscriber, void *userdata);
 	/* the slot that @subscriber watched is gone */
 	void (*watch_gone)(const char *slot_name, void *subscriber, void *userdata);
+	/* the place or the reason of a request that waits has changed; also at its beginning */
+	void (*waiting)(const struct wait_view *view, void *subscriber, void *userdata);
+	/* the raised guarantee of manager_request_memory() has ended without its asking */
+	void (*lease_gone)(void *subscriber, void *userdata);
 	void *userdata;
 };
 
@@ -73,22 +77,36 @@ const struct slot_policy *manager_find_policy(const struct manager *manager, con
 /* Starting point of a new slot: all defaults; @policy->name is empty, node NODE_ANY. */
 void slot_policy_default(struct slot_policy *policy);
 
+/* @kind FAULT_NONE when it is done. Called once, perhaps before the request returns. */
+typedef void (*done_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
+
+struct add_request {
+	struct slot_policy
+		policy;     /* .grant_bytes is ignored; .need_bytes unless is_need_given, too */
+	bool choose_node;   /* .policy.node is ignored */
+	bool is_need_given; /* else what the history of the name predicts is tried */
+	uint64_t min_grant_bytes; /* be content with so much; BYTES_UNLIMITED: not given */
+	bool may_wait;
+	uint64_t wait_ns;   /* UINT64_MAX: without end */
+	uint64_t waited_ns; /* already, on a connection that was lost */
+	void *subscriber;   /* not NULL if may_wait */
+};
 /**
- * manager_add() - make a slot
- * @wants_any_node_choice: choose the node; policy->node is ignored
+ * manager_add() - make a slot, wait for room if need be
  *
- * The same slot again is no fault.
+ * The same slot again is no fault, nor is one that was made by a request of the same id. A waiting
+ * request of the same id is replaced by this one, which keeps its place. A predicted need never
+ * refuses by itself: without min_grant_bytes what is left is granted, but if the request may wait
+ * it waits for all of it.
  */
-MUST_USE enum fault_kind manager_add(struct manager *manager, const struct slot_policy *policy,
-				     bool choose_node, struct fault *ret_fault);
+void manager_add(struct manager *manager, const struct add_request *request, done_fn done,
+		 void *userdata);
 /* Replaces the policy of the slot of that name; node must be the same. */
 MUST_USE enum fault_kind manager_set(struct manager *manager, const struct slot_policy *policy,
 				     struct fault *ret_fault);
 
-/* @kind FAULT_NONE when it is gone. Called once, perhaps before manager_remove() returns. */
-typedef void (*removed_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
 /* @kill: end its processes first (waits up to 10 s for them, without blocking). */
-void manager_remove(struct manager *manager, const char *name, bool kill, removed_fn done,
+void manager_remove(struct manager *manager, const char *name, bool kill, done_fn done,
 		    void *userdata);
 
 /* Moves the process into the slot. */
@@ -98,6 +116,27 @@ MUST_USE enum fault_kind manager_join(struct manager *manager, const char *name,
 /* @view: the moment's numbers. FAULT_NO_SUCH_SLOT if there is none. */
 MUST_USE enum fault_kind manager_view_slot(struct manager *manager, const char *name,
 					   struct slot_view *ret_view, struct fault *ret_fault);
+/* ---- what waits, and raised guarantees */
+
+struct lease_request {
+	const char *slot_name;
+	pid_t pid;
+	int pidfd; /* borrowed */
+	uint64_t bytes;
+	bool is_admin;
+	uint64_t wait_ns; /* 0: not at all; UINT64_MAX: without end */
+	void *subscriber; /* not NULL */
+};
+/* What the slot is guaranteed beyond its min, held until manager_unsubscribe(), the end of the
+ * process or of the slot. The sum is capped by max, and for who is no administrator by the need
+ * that an administrator gave. */
+void manager_request_memory(struct manager *manager, const struct lease_request *request,
+			    done_fn done, void *userdata);
+
+size_t manager_count_waiting(const struct manager *manager);
+/* In the order in which they stand. Valid until the next request. */
+void manager_view_nth_waiting(struct manager *manager, size_t i, struct wait_view *ret_view);
+
 /* Why it is protected as it is. FAULT_NO_SUCH_SLOT if there is none. */
 MUST_USE enum fault_kind manager_explain(struct manager *manager, const char *name,
 					 struct explain_view *ret_view, struct fault *ret_fault);
@@ -136,7 +175,8 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 					const uint32_t *chunks, size_t n, struct fault *ret_fault);
 void manager_detach(struct manager *manager, struct grant *grant);
-/* The client's connection is gone; pages stay until the process ends. @is_cut: by the client, or
+/* The client's connection is gone: what it waits for is given up, a raised guarantee ends, pages
+ * stay until the process ends. @is_cut: by the client, or
  * with it: a grant without a token that it never named may be one it never heard of, and is freed. */
 void manager_unsubscribe(struct manager *manager, void *subscriber, bool is_cut);
 

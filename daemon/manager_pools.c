@@ -558,6 +558,7 @@ void manager_detach(struct manager *manager, struct grant *grant)
 /* One that the subscriber has, and forgets by this. */
 static struct grant *manager_take_subscription(struct manager *manager, const void *subscriber)
 {
+	admission_unsubscribe(manager, subscriber);
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct grant *grant;
 
@@ -575,6 +576,7 @@ void manager_unsubscribe(struct manager *manager, void *subscriber, bool is_cut)
 {
 	struct grant *grant;
 
+	admission_unsubscribe(manager, subscriber);
 	/* to end one may end others that wait: begin anew each time */
 	while ((grant = manager_take_subscription(manager, subscriber)) != NULL)
 		if (is_cut && grant->is_announced && !grant->is_known && grant->token == 0)

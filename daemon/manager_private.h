@@ -10,6 +10,7 @@
 #include "kern/writer.h"
 #include "limit.h"
 #include "manager.h"
+#include "manager_queue.h"
 #include "policy/control.h"
 #include "policy/entitle.h"
 #include "policy/progress.h"
@@ -22,6 +23,9 @@ struct slot_notices;
 struct slot {
 	struct manager *manager;
 	struct slot_policy policy;
+	struct slot_policy planned; /* the same with the min that holds now */
+	uint64_t lease_bytes;       /* sum of its leases */
+	uint64_t n_oom_kills;       /* of memory.events when last seen; UINT64_MAX: not yet */
 	struct cgdir *cg;
 	/* plan */
 	uint64_t share_bytes, guaranteed_bytes;
@@ -76,6 +80,7 @@ struct manager {
 	uint32_t last_grant_id;
 	struct hooks *hook_runner; /* NULL: there is no systemd to run on-resize= */
 	uint32_t n_hook_runs;
+	struct admission admission;
 };
 
 /* ---- manager.c */

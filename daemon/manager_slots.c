@@ -12,6 +12,7 @@
 #include "kern/place.h"
 #include "message_ids.h"
 #include "policy/admit.h"
+#include "policy/booking.h"
 
 /*
  * The order of writes makes a kill at any instruction harmless: the state file says what is
@@ -26,7 +27,7 @@
 
 struct removal {
 	struct slot *slot;
-	removed_fn done;
+	done_fn done;
 	void *userdata;
 	sd_event_source *timer;
 	uint64_t deadline_ns;
@@ -100,6 +101,7 @@ static void slot_free(struct slot *slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
 	notices_close(slot);
+	admission_forget_slot(slot->manager, slot);
 	if (slot->save_op)
 		writer_cancel(slot->manager->writer, slot->save_op);
 	if (slot->has_limit)
@@ -149,7 +151,8 @@ int slot_open(struct manager *manager, const struct slot_policy *policy, struct 
 	if (!slot)
 		return -ENOMEM;
 	slot->manager = manager;
-	slot->policy = *policy;
+	slot->policy = slot->planned = *policy;
+	slot->n_oom_kills = UINT64_MAX;
 	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
 	list_init(&slot->grants);
 	r = notices_open(slot);
@@ -191,11 +194,10 @@ static bool policy_is_equal(const struct slot_policy *a, const struct slot_polic
 	       a->weight == b->weight && a->tier == b->tier && a->min_bytes == b->min_bytes &&
 	       a->max_bytes == b->max_bytes && a->pool_min_bytes == b->pool_min_bytes &&
 	       a->pool_max_bytes == b->pool_max_bytes && a->mode == b->mode &&
-	       strcmp(a->on_resize, b->on_resize) == 0;
+	       a->need_bytes == b->need_bytes && strcmp(a->on_resize, b->on_resize) == 0;
 }
 
-static enum fault_kind fault_from_refusal(struct fault *fault, int cond,
-					  const struct refusal *refusal)
+enum fault_kind fault_from_refusal(struct fault *fault, int cond, const struct refusal *refusal)
 {
 	fault->node = refusal->node;
 	fault->needed = refusal->needed;
@@ -205,35 +207,63 @@ static enum fault_kind fault_from_refusal(struct fault *fault, int cond,
 			 refusal->message);
 }
 
-/* The policies of all slots, for admit(). NULL without memory. */
-static struct slot_policy *copy_policies(const struct manager *manager)
+struct slot_policy *manager_copy_policies(const struct manager *manager)
 {
 	struct slot_policy *policies = calloc(manager->n_slots + 1, sizeof(*policies));
 
-	for (size_t i = 0; policies && i < manager->n_slots; i++)
+	for (size_t i = 0; policies && i < manager->n_slots; i++) {
 		policies[i] = manager->slots[i]->policy;
+		policies[i].min_bytes = slot_min_bytes(manager->slots[i]);
+	}
 	return policies;
 }
 
-static enum fault_kind manager_admit(struct manager *manager, struct slot_policy *policy,
-				     bool choose_node, struct fault *fault)
+enum fault_kind manager_try_add(struct manager *manager, const struct add_request *request,
+				const struct slot_policy *others, size_t n_others,
+				uint64_t closed_nodes, struct slot_policy *ret_policy,
+				struct fault *fault)
 {
-	CLEANUP(freep) struct slot_policy *policies = copy_policies(manager);
+	struct booking_request booking = {
+		.policy = request->policy,
+		.choose_node = request->choose_node,
+		.min_grant_bytes = request->min_grant_bytes,
+		.closed_nodes = closed_nodes,
+	};
 	struct refusal refusal = { .field = "" };
+	int cond = booking_admit(manager->nodes, manager->n_nodes, others, n_others,
+				 &manager->config->booking, &booking, ret_policy, &refusal);
+
+	return cond == ADMIT_OK ? FAULT_NONE : fault_from_refusal(fault, cond, &refusal);
+}
+
+/* For a change of a slot that is there; a new need sets .grant_bytes. */
+static enum fault_kind manager_admit(struct manager *manager, struct slot_policy *policy,
+				     struct fault *fault)
+{
+	CLEANUP(freep) struct slot_policy *policies = manager_copy_policies(manager);
+	const struct slot *slot = manager_find_slot(manager, policy->name);
+	struct add_request raised = { .policy = *policy, .min_grant_bytes = policy->need_bytes };
+	struct refusal refusal = { .field = "" };
+	struct slot_policy admitted;
+	enum fault_kind kind;
 	int cond;
 
 	if (!policies)
 		return fault_set(fault, FAULT_FAILED, "out of memory");
-	cond = choose_node ? admit_choose_node(manager->nodes, manager->n_nodes, policies,
-					       manager->n_slots, policy, &policy->node, &refusal)
-			   : admit(manager->nodes, manager->n_nodes, policies, manager->n_slots,
-				   policy, &refusal);
-	if (cond == ADMIT_OK)
-		return FAULT_NONE;
-	if (cond == ADMIT_REFUSED)
-		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
-			   policy->name, "slot %s refused: %s", policy->name, refusal.message);
-	return fault_from_refusal(fault, cond, &refusal);
+	/* not when min is above max: that is to be refused */
+	if (policy->min_bytes <= policy->max_bytes)
+		raised.policy.min_bytes =
+			MIN(policy->min_bytes + slot->lease_bytes, policy->max_bytes);
+	if (policy->need_bytes > 0 && policy->need_bytes != slot->policy.need_bytes) {
+		kind = manager_try_add(manager, &raised, policies, manager->n_slots, 0, &admitted,
+				       fault);
+		if (kind == FAULT_NONE)
+			policy->grant_bytes = admitted.grant_bytes;
+		return kind;
+	}
+	cond = admit(manager->nodes, manager->n_nodes, policies, manager->n_slots, &raised.policy,
+		     &refusal);
+	return cond == ADMIT_OK ? FAULT_NONE : fault_from_refusal(fault, cond, &refusal);
 }
 
 /* Puts the policy into the state file; the old one comes back if that fails. */
@@ -254,43 +284,20 @@ static enum fault_kind manager_record(struct manager *manager, const struct slot
 			 manager->config->state_directory, strerror(-r));
 }
 
-enum fault_kind manager_add(struct manager *manager, const struct slot_policy *wanted,
-			    bool choose_node, struct fault *fault)
+enum fault_kind manager_make_slot(struct manager *manager, const struct slot_policy *policy,
+				  struct fault *fault)
 {
-	const struct slot *existing = manager_find_slot(manager, wanted->name);
-	struct slot_policy policy = *wanted;
 	struct slot *slot = NULL;
-	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX];
-	enum fault_kind kind;
+	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], grant[FORMAT_BYTES_MAX];
+	char need[FORMAT_BYTES_MAX];
+	enum fault_kind kind = manager_record(manager, policy, NULL, fault);
 	int r;
 
-	if (existing) {
-		if (choose_node)
-			policy.node = existing->policy.node;
-		if (policy_is_equal(&policy, &existing->policy) && !existing->removal)
-			return FAULT_NONE;
-		(void)snprintf(fault->name, sizeof(fault->name), "%s", policy.name);
-		return fault_set(fault, FAULT_SLOT_EXISTS,
-				 "slot %s exists with other settings; change them with set",
-				 policy.name);
-	}
-	if (!place_is_slot_name(policy.name)) {
-		(void)snprintf(fault->field, sizeof(fault->field), "name");
-		return fault_set(fault, FAULT_BAD_VALUE,
-				 "\"%s\" cannot be a slot's name: a-z, 0-9, dot, dash, underscore, "
-				 "the first a letter or digit, and no name of a kernel file",
-				 policy.name);
-	}
-	kind = manager_check_hook(manager, &policy, fault);
-	if (kind == FAULT_NONE)
-		kind = manager_admit(manager, &policy, choose_node, fault);
-	if (kind == FAULT_NONE)
-		kind = manager_record(manager, &policy, NULL, fault);
 	if (kind != FAULT_NONE)
 		return kind;
-	r = slot_open(manager, &policy, &slot);
+	r = slot_open(manager, policy, &slot);
 	if (r < 0) {
-		state_remove(manager->state, policy.name);
+		state_remove(manager->state, policy->name);
 		(void)manager_save(
 			manager); /* logged; an empty slot too many is found at restart */
 		return fault_set(fault, FAULT_FAILED, "its cgroup could not be made: %s",
@@ -299,11 +306,146 @@ enum fault_kind manager_add(struct manager *manager, const struct slot_policy *w
 	slot_note_policy(slot);
 	manager_replan(manager, /* is_change= */ true);
 	slot->is_share_moving = false;
-	events_add(manager->events, LOG_LEVEL_INFO, "slot-added", MESSAGE_SLOT_ADDED, policy.name,
-		   "slot %s added: node %d, weight %u, tier %u, min %s, max %s", policy.name,
-		   policy.node, policy.weight, policy.tier, format_bytes(policy.min_bytes, min),
-		   format_bytes(policy.max_bytes, max));
+	events_add(manager->events, LOG_LEVEL_INFO, "slot-added", MESSAGE_SLOT_ADDED, policy->name,
+		   "slot %s added: node %d, weight %u, tier %u, min %s, max %s, granted %s of a "
+		   "need of %s%s",
+		   policy->name, policy->node, policy->weight, policy->tier,
+		   format_bytes(policy->min_bytes, min), format_bytes(policy->max_bytes, max),
+		   format_bytes(policy->grant_bytes, grant), format_bytes(policy->need_bytes, need),
+		   policy->is_need_predicted ? " (from its history)" : "");
 	return FAULT_NONE;
+}
+
+/* Is it the slot that is there? FAULT_NONE and *ret_is_same false: there is none of that name. */
+static enum fault_kind add_again(struct manager *manager, const struct add_request *request,
+				 bool *ret_is_same, struct fault *fault)
+{
+	const struct slot *existing = manager_find_slot(manager, request->policy.name);
+	struct slot_policy policy = request->policy;
+
+	*ret_is_same = existing != NULL;
+	if (!existing)
+		return FAULT_NONE;
+	if (!existing->removal && policy.request_id[0] &&
+	    strcmp(policy.request_id, existing->policy.request_id) == 0)
+		return FAULT_NONE;
+	if (request->choose_node)
+		policy.node = existing->policy.node;
+	if (!request->is_need_given) {
+		policy.need_bytes = existing->policy.need_bytes;
+		policy.is_need_predicted = existing->policy.is_need_predicted;
+	}
+	if (policy_is_equal(&policy, &existing->policy) && !existing->removal)
+		return FAULT_NONE;
+	(void)snprintf(fault->name, sizeof(fault->name), "%s", policy.name);
+	return fault_set(fault, FAULT_SLOT_EXISTS,
+			 "slot %s exists with other settings; change them with set", policy.name);
+}
+
+/* Fills in what was not told: the need from the history, and with how much it is content. */
+static enum fault_kind complete_need(struct manager *manager, struct add_request *request,
+				     struct fault *fault)
+{
+	struct slot_policy *policy = &request->policy;
+	char need[FORMAT_BYTES_MAX], grant[FORMAT_BYTES_MAX];
+
+	policy->grant_bytes = 0;
+	policy->is_need_predicted = false;
+	if (!request->is_need_given) {
+		policy->need_bytes =
+			MIN(histories_predict(manager, policy->name).bytes, policy->max_bytes);
+		policy->is_need_predicted = policy->need_bytes > 0;
+	}
+	if (request->min_grant_bytes == BYTES_UNLIMITED)
+		request->min_grant_bytes =
+			policy->is_need_predicted && !request->may_wait ? 0 : policy->need_bytes;
+	if (policy->is_need_predicted)
+		request->min_grant_bytes = MIN(request->min_grant_bytes, policy->need_bytes);
+	if (request->min_grant_bytes <= policy->need_bytes)
+		return FAULT_NONE;
+	(void)snprintf(fault->field, sizeof(fault->field), "minGrantBytes");
+	return fault_set(fault, FAULT_BAD_VALUE, "min-grant=%s is above need=%s",
+			 format_bytes(request->min_grant_bytes, grant),
+			 format_bytes(policy->need_bytes, need));
+}
+
+/* Takes @waiter over. */
+static void add_or_wait(struct waiter *waiter)
+{
+	struct manager *manager = waiter->manager;
+	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(manager);
+	struct fault fault = { .node = NODE_ANY };
+	struct slot_policy policy;
+	enum fault_kind kind;
+
+	if (!others) {
+		waiter_finish(waiter, fault_set(&fault, FAULT_FAILED, "out of memory"), &fault);
+		return;
+	}
+	kind = manager_try_add(manager, &waiter->add, others, manager->n_slots,
+			       admission_closed_nodes(manager, &waiter->entry), &policy, &fault);
+	if (kind == FAULT_REFUSED && waiter->add.may_wait) {
+		admission_wait(waiter, &fault, waiter->add.wait_ns);
+		return;
+	}
+	if (kind == FAULT_REFUSED)
+		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
+			   waiter->add.policy.name, "slot %s refused: %s", waiter->add.policy.name,
+			   fault.message);
+	if (kind == FAULT_NONE)
+		kind = manager_make_slot(manager, &policy, &fault);
+	if (kind == FAULT_NONE)
+		admission_note_served(manager, &waiter->entry,
+				      booking_nodes(manager->nodes, manager->n_nodes, &policy));
+	waiter_finish(waiter, kind, &fault);
+}
+
+void manager_add(struct manager *manager, const struct add_request *request, done_fn done,
+		 void *userdata)
+{
+	struct waiter *waiter = calloc(1, sizeof(*waiter)), *old;
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind = FAULT_NONE;
+	bool is_same = false;
+
+	if (!waiter) {
+		done(fault_set(&fault, FAULT_FAILED, "out of memory"), &fault, userdata);
+		return;
+	}
+	*waiter = (struct waiter){ .manager = manager,
+				   .add = *request,
+				   .done = done,
+				   .userdata = userdata,
+				   .subscriber = request->subscriber };
+	kind = add_again(manager, request, &is_same, &fault);
+	if (kind == FAULT_NONE && !is_same && !place_is_slot_name(request->policy.name)) {
+		(void)snprintf(fault.field, sizeof(fault.field), "name");
+		kind = fault_set(&fault, FAULT_BAD_VALUE,
+				 "\"%s\" cannot be a slot's name: a-z, 0-9, dot, dash, underscore, "
+				 "the first a letter or digit, and no name of a kernel file",
+				 request->policy.name);
+	}
+	if (kind == FAULT_NONE && !is_same)
+		kind = manager_check_hook(manager, &request->policy, &fault);
+	if (kind == FAULT_NONE && !is_same)
+		kind = complete_need(manager, &waiter->add, &fault);
+	if (kind != FAULT_NONE || is_same) {
+		waiter_finish(waiter, kind, &fault);
+		return;
+	}
+	waiter->entry = admission_entry(manager, &waiter->add.policy, request->choose_node,
+					request->waited_ns);
+	old = admission_find(manager, request->policy.request_id);
+	if (old && !old->is_lease && strcmp(old->add.policy.name, request->policy.name) == 0) {
+		waiter->entry.since_ns = MIN(waiter->entry.since_ns, old->entry.since_ns);
+		waiter->entry.n_passed = old->entry.n_passed;
+		waiter->entry.passed_ns = old->entry.passed_ns;
+		kind = fault_set(&fault, FAULT_FAILED,
+				 "the same request was made again on another connection");
+		waiter_finish(old, kind, &fault);
+		fault = (struct fault){ .node = NODE_ANY };
+	}
+	add_or_wait(waiter);
 }
 
 enum fault_kind manager_set(struct manager *manager, const struct slot_policy *wanted,
@@ -319,10 +461,17 @@ enum fault_kind manager_set(struct manager *manager, const struct slot_policy *w
 		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", wanted->name);
 	if (policy_is_equal(&policy, &slot->policy))
 		return FAULT_NONE;
+	if (policy.need_bytes == 0)
+		policy.grant_bytes = 0;
+	if (policy.need_bytes != slot->policy.need_bytes)
+		policy.is_need_predicted = false;
 	is_other_hook = strcmp(policy.on_resize, slot->policy.on_resize) != 0;
 	kind = is_other_hook ? manager_check_hook(manager, &policy, fault) : FAULT_NONE;
 	if (kind == FAULT_NONE)
-		kind = manager_admit(manager, &policy, /* choose_node= */ false, fault);
+		kind = manager_admit(manager, &policy, fault);
+	if (kind == FAULT_REFUSED)
+		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
+			   policy.name, "slot %s refused: %s", policy.name, fault->message);
 	if (kind == FAULT_NONE)
 		kind = manager_record(manager, &policy, &slot->policy, fault);
 	if (kind != FAULT_NONE)
@@ -366,6 +515,7 @@ static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 				 r < 0 ? strerror(-r) : "its cgroup is in the way");
 	}
 	slot_close(slot);
+	histories_slot_removed(manager, name);
 	manager_replan(manager, /* is_change= */ true);
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-removed", MESSAGE_SLOT_REMOVED, name,
 		   "slot %s removed", name);
@@ -374,7 +524,7 @@ static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 
 static void removal_finish(struct removal *removal, enum fault_kind kind, const struct fault *fault)
 {
-	removed_fn done = removal->done;
+	done_fn done = removal->done;
 	void *userdata = removal->userdata;
 
 	removal_free(removal);
@@ -403,7 +553,7 @@ static int on_removal_timer(sd_event_source *source, uint64_t usec, void *userda
 		return 0;
 	}
 	/* slot_close() would free the removal: take what is needed out of it first. */
-	removed_fn done = removal->done;
+	done_fn done = removal->done;
 	void *done_userdata = removal->userdata;
 	uint64_t deadline_ns = removal->deadline_ns;
 
@@ -420,7 +570,7 @@ again:
 	return 0;
 }
 
-static int removal_start(struct slot *slot, removed_fn done, void *userdata)
+static int removal_start(struct slot *slot, done_fn done, void *userdata)
 {
 	struct removal *removal = calloc(1, sizeof(*removal));
 	int r;
@@ -443,7 +593,7 @@ static int removal_start(struct slot *slot, removed_fn done, void *userdata)
 	return 0;
 }
 
-void manager_remove(struct manager *manager, const char *name, bool kill, removed_fn done,
+void manager_remove(struct manager *manager, const char *name, bool kill, done_fn done,
 		    void *userdata)
 {
 	struct slot *slot = manager_find_slot(manager, name);

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/mono.h"
+#include "policy/booking.h"
 
 /* What clients see: the plan, and the kernel's own files read at this moment. A file that cannot
  * be read (a controller is missing, the slot is going) shows as 0. */
@@ -66,6 +68,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 	*view = (struct slot_view){
 		.policy = slot->policy,
 		.share_bytes = slot->share_bytes,
+		.lease_bytes = slot_min_bytes(slot) - slot->policy.min_bytes,
 		.usage_bytes = read_or(slot->cg, CG_MEMORY_CURRENT, 0),
 		.swap_bytes = read_or(slot->cg, CG_MEMORY_SWAP_CURRENT, 0),
 		.kernel_min_bytes = read_or(slot->cg, CG_MEMORY_MIN, 0),
@@ -119,6 +122,7 @@ size_t manager_node_count(const struct manager *manager)
 
 void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *ret_view)
 {
+	CLEANUP(freep) struct slot_policy *policies = manager_copy_policies(manager);
 	const struct node_group *group = &manager->groups[i];
 	bool is_any = i == manager->n_nodes;
 	struct hugetlb_counts counts;
@@ -129,6 +133,9 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 		ret_view->guaranteed_bytes = manager->any_plan.guaranteed_bytes;
 	} else {
 		ret_view->info = manager->nodes[i];
+		if (policies)
+			ret_view->booked_bytes = booking_total(manager->nodes, manager->n_nodes, i,
+							       policies, manager->n_slots);
 		ret_view->guaranteed_bytes = manager->node_plans[i].guaranteed_bytes;
 		ret_view->hugepages_promised = manager->node_plans[i].guaranteed_chunks;
 		if (hugetlb_read(group->node, &counts) == 0)

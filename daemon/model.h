@@ -21,6 +21,7 @@
 #define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
 #define SLOTS_MAX 10000
 #define ON_RESIZE_MAX 255 /* bytes of a command */
+#define REQUEST_ID_MAX 63 /* printable, no blank */
 
 /* What the controller may do to a slot. */
 enum slot_mode {
@@ -44,6 +45,11 @@ struct slot_policy {
 	uint64_t pool_max_bytes;
 	enum slot_mode mode;
 	char on_resize[ON_RESIZE_MAX + 1]; /* command as given, "": none; policy/command.h */
+	/* What admission expects of it (policy/booking.h). */
+	uint64_t need_bytes;    /* working set it was asked for; 0: none, its guarantee counts */
+	uint64_t grant_bytes;   /* what was granted of that: <= need_bytes */
+	bool is_need_predicted; /* nobody told it: it is from the history of the name */
+	char request_id[REQUEST_ID_MAX + 1]; /* of the request that made the slot; "": none */
 };
 
 /* "share", "off", "save", "dry-run" */

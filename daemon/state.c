@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The header line is checked by writing it again from what was read in it and comparing: every
- * bit of it counts, so there is no spelling of a header that is accepted and not ours. The body
- * is covered by its length and CRC. What passes both was written by us, or by someone who took
- * the trouble; it is validated like a request all the same, because a policy with min above max
- * must not get to the kernel by this road either.
+ * What passes the checks of the file was written by us, or by someone who took the trouble; it is
+ * validated like a request all the same, because a policy with min above max must not get to the
+ * kernel by this road either.
  *
  * Unknown fields are kept as JSON: a file that a later version wrote under the same format number
  * loses nothing by passing through this one.
@@ -14,34 +12,18 @@
 #include "state.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <zlib.h>
-
-#include "base/fd.h"
 #include "policy/admit.h"
 
-#define MAGIC "taskmem-state "
-#define FORMAT 1
-#define HEADER_MAX 64
-#define BAD_NAMES_MAX 1000
-
-PRINTF_LIKE(3, 4)
-static int fault(char error[static STATE_ERROR_MAX], int result, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(error, STATE_ERROR_MAX, format, args);
-	va_end(args);
-	return result;
-}
+static const struct safefile file = {
+	.name = STATE_FILE,
+	.magic = "taskmem-state ",
+	.format = 1,
+	.bytes_max = STATE_FILE_BYTES_MAX,
+};
 
 /* ---------------------------------------------------------------- the object */
 
@@ -152,6 +134,14 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 					     SD_JSON_BUILD_UNSIGNED(p->max_bytes)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMinBytes", p->pool_min_bytes),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes),
+		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "needBytes",
+					     SD_JSON_BUILD_UNSIGNED(p->need_bytes)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "grantBytes",
+					     SD_JSON_BUILD_UNSIGNED(p->grant_bytes)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->is_need_predicted, "needPredicted",
+					     SD_JSON_BUILD_BOOLEAN(true)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->request_id[0] != 0, "requestId",
+					     SD_JSON_BUILD_STRING(p->request_id)),
 		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]),
 		SD_JSON_BUILD_PAIR_CONDITION(p->on_resize[0], "onResize",
 					     SD_JSON_BUILD_STRING(p->on_resize)));
@@ -169,9 +159,11 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 	return r < 0 ? r : 0;
 }
 
-static const char *const slot_fields[] = { "name",         "owner",    "node",     "weight",
-					   "tier",         "minBytes", "maxBytes", "poolMinBytes",
-					   "poolMaxBytes", "mode",     "onResize" };
+static const char *const slot_fields[] = {
+	"name",       "owner",         "node",         "weight",       "tier",
+	"minBytes",   "maxBytes",      "poolMinBytes", "poolMaxBytes", "needBytes",
+	"grantBytes", "needPredicted", "requestId",    "mode",         "onResize",
+};
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
 static int number_from(sd_json_variant *object, const char *field, uint64_t max,
@@ -180,15 +172,15 @@ static int number_from(sd_json_variant *object, const char *field, uint64_t max,
 	sd_json_variant *v = sd_json_variant_by_key(object, field);
 
 	if (!v)
-		return fault(error, -EINVAL, "field %s is missing", field);
+		return safefile_fault(error, -EINVAL, "field %s is missing", field);
 	if (null && sd_json_variant_is_null(v)) {
 		*ret = *null;
 		return 0;
 	}
 	if (!sd_json_variant_is_unsigned(v))
-		return fault(error, -EINVAL, "field %s is no whole number", field);
+		return safefile_fault(error, -EINVAL, "field %s is no whole number", field);
 	if (sd_json_variant_unsigned(v) > max)
-		return fault(error, -EINVAL, "field %s is above %" PRIu64, field, max);
+		return safefile_fault(error, -EINVAL, "field %s is above %" PRIu64, field, max);
 	*ret = sd_json_variant_unsigned(v);
 	return 0;
 }
@@ -203,9 +195,36 @@ static int text_from(sd_json_variant *object, const char *field, char *ret, size
 	if (v) {
 		text = sd_json_variant_string(v);
 		if (!text || strlen(text) >= size)
-			return fault(error, -EINVAL, "field %s is no string or too long", field);
+			return safefile_fault(error, -EINVAL, "field %s is no string or too long",
+					      field);
 	}
 	strcpy(ret, text);
+	return 0;
+}
+
+/* What slots had no fields for in earlier versions: absent is none. */
+static int admission_from(sd_json_variant *object, struct slot_policy *p,
+			  char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *predicted = sd_json_variant_by_key(object, "needPredicted");
+	sd_json_variant *id = sd_json_variant_by_key(object, "requestId");
+	int r = 0;
+
+	if (sd_json_variant_by_key(object, "needBytes"))
+		r = number_from(object, "needBytes", ADMIT_BYTES_MAX, NULL, &p->need_bytes, error);
+	if (r == 0 && sd_json_variant_by_key(object, "grantBytes"))
+		r = number_from(object, "grantBytes", ADMIT_BYTES_MAX, NULL, &p->grant_bytes,
+				error);
+	if (r < 0)
+		return r;
+	if (predicted && !sd_json_variant_is_boolean(predicted))
+		return safefile_fault(error, -EINVAL, "field needPredicted is not true or false");
+	p->is_need_predicted = predicted && sd_json_variant_boolean(predicted);
+	if (!id)
+		return 0;
+	if (!sd_json_variant_is_string(id) || strlen(sd_json_variant_string(id)) > REQUEST_ID_MAX)
+		return safefile_fault(error, -EINVAL, "field requestId is no string or too long");
+	strcpy(p->request_id, sd_json_variant_string(id));
 	return 0;
 }
 
@@ -217,7 +236,8 @@ static int mode_from(sd_json_variant *object, enum slot_mode *ret,
 	const char *text = v ? sd_json_variant_string(v) : "share";
 
 	if (!text || admit_parse_mode(text, ret) < 0)
-		return fault(error, -EINVAL, "field mode is not share, off, save or dry-run");
+		return safefile_fault(error, -EINVAL,
+				      "field mode is not share, off, save or dry-run");
 	return 0;
 }
 
@@ -244,22 +264,26 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 		{ "poolMinBytes", ADMIT_BYTES_MAX, NULL, &p.pool_min_bytes },
 		{ "poolMaxBytes", ADMIT_BYTES_MAX, NULL, &p.pool_max_bytes },
 	};
+	int r;
 
 	if (!sd_json_variant_is_object(object))
-		return fault(error, -EINVAL, "a slot is no JSON object");
+		return safefile_fault(error, -EINVAL, "a slot is no JSON object");
 	name = sd_json_variant_string(sd_json_variant_by_key(object, "name"));
 	if (!name || strlen(name) > SLOT_NAME_MAX)
-		return fault(error, -EINVAL, "field name is missing, no string or too long");
+		return safefile_fault(error, -EINVAL,
+				      "field name is missing, no string or too long");
 	strcpy(p.name, name);
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-		int r = number_from(object, numbers[i].field, numbers[i].max, numbers[i].null,
-				    numbers[i].to, error);
-
+		r = number_from(object, numbers[i].field, numbers[i].max, numbers[i].null,
+				numbers[i].to, error);
 		if (r < 0)
 			return r;
 	}
 	if (mode_from(object, &p.mode, error) < 0)
 		return -EINVAL;
+	r = admission_from(object, &p, error);
+	if (r < 0)
+		return r;
 	p.owner = (uid_t)owner;
 	p.node = node == no_node ? NODE_ANY : (int)node;
 	p.weight = (uint32_t)weight;
@@ -267,7 +291,7 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 	if (text_from(object, "onResize", p.on_resize, sizeof(p.on_resize), error) < 0)
 		return -EINVAL;
 	if (admit_check_policy(&p, &refusal) != ADMIT_OK)
-		return fault(error, -EINVAL, "%.200s", refusal.message);
+		return safefile_fault(error, -EINVAL, "%.200s", refusal.message);
 	*ret = p;
 	return 0;
 }
@@ -279,32 +303,13 @@ int slot_policy_from_json(const char *text, struct slot_policy *ret,
 	int r;
 
 	if (strnlen(text, SLOT_POLICY_JSON_MAX + 1) > SLOT_POLICY_JSON_MAX)
-		return fault(error, -EINVAL, "longer than %d bytes", SLOT_POLICY_JSON_MAX);
+		return safefile_fault(error, -EINVAL, "longer than %d bytes", SLOT_POLICY_JSON_MAX);
 	r = sd_json_parse(text, 0, &v, NULL, NULL);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		return fault(error, -EINVAL, "not JSON");
+		return safefile_fault(error, -EINVAL, "not JSON");
 	return policy_from_variant(v, ret, error);
-}
-
-/* The fields of @object that are not in @known, as an object or NULL. */
-static int extra_fields(sd_json_variant *object, const char *const *known, size_t n_known,
-			sd_json_variant **ret)
-{
-	CLEANUP(variant_unrefp) sd_json_variant *extra = sd_json_variant_ref(object);
-	int r;
-
-	for (size_t i = 0; i < n_known; i++) {
-		char *one[] = { (char *)known[i], NULL };
-
-		r = sd_json_variant_filter(&extra, one);
-		if (r < 0)
-			return r;
-	}
-	if (extra && sd_json_variant_elements(extra) > 0)
-		*ret = TAKE(extra);
-	return 0;
 }
 
 /* ---------------------------------------------------------------- encode */
@@ -359,78 +364,15 @@ static int body_to_variant(const struct state *state, sd_json_variant **ret)
 	return 0;
 }
 
-static size_t format_header(char buf[static HEADER_MAX], uint64_t format, const char *body,
-			    size_t len)
-{
-	uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)body, len);
-	int n = snprintf(buf, HEADER_MAX, MAGIC "%" PRIu64 " %08" PRIx32 " %zu\n", format, crc,
-			 len);
-
-	return n < 0 ? 0 : (size_t)n;
-}
-
 int state_encode(const struct state *state, char **ret_text, size_t *ret_len)
 {
 	CLEANUP(variant_unrefp) sd_json_variant *body = NULL;
-	CLEANUP(freep) char *json = NULL;
-	char header[HEADER_MAX], *text;
-	size_t header_len, len;
-	int r;
+	int r = body_to_variant(state, &body);
 
-	r = body_to_variant(state, &body);
-	if (r >= 0)
-		r = sd_json_variant_format(body, SD_JSON_FORMAT_NEWLINE, &json);
-	if (r < 0)
-		return r;
-	len = strlen(json);
-	header_len = format_header(header, FORMAT, json, len);
-	text = malloc(header_len + len + 1);
-	if (!text)
-		return -ENOMEM;
-	memcpy(text, header, header_len);
-	memcpy(text + header_len, json, len + 1);
-	*ret_text = text;
-	*ret_len = header_len + len;
-	return 0;
+	return r < 0 ? r : safefile_encode(&file, body, ret_text, ret_len);
 }
 
 /* ---------------------------------------------------------------- decode */
-
-/* Checks the header line and finds the body. */
-static int check_header(const char *text, size_t len, size_t *ret_body,
-			char error[static STATE_ERROR_MAX])
-{
-	const size_t magic_len = strlen(MAGIC);
-	const char *newline = memchr(text, '\n', MIN(len, (size_t)HEADER_MAX));
-	char header[HEADER_MAX], number[24];
-	size_t digits = 0, header_len;
-	uint64_t format;
-
-	if (memcmp(text, MAGIC, MIN(len, magic_len)) != 0)
-		return fault(error, STATE_FOREIGN, "it does not begin with \"" MAGIC "\"");
-	if (len <= magic_len || !newline)
-		return fault(error, STATE_TORN, "it ends in its first line, after %zu bytes", len);
-
-	while (digits < sizeof(number) - 1 && text[magic_len + digits] >= '0' &&
-	       text[magic_len + digits] <= '9')
-		digits++;
-	memcpy(number, text + magic_len, digits);
-	number[digits] = 0;
-	if (text[magic_len + digits] != ' ' || number[0] == '0' ||
-	    parse_u64(number, UINT32_MAX, &format) < 0)
-		return fault(error, STATE_FOREIGN, "its first line names no format");
-	if (format > FORMAT)
-		return fault(error, STATE_NEWER, "it has format %" PRIu64 ", this version knows %d",
-			     format, FORMAT);
-
-	header_len = (size_t)(newline + 1 - text);
-	if (format_header(header, format, text + header_len, len - header_len) != header_len ||
-	    memcmp(header, text, header_len) != 0)
-		return fault(error, STATE_TORN,
-			     "length or checksum of its %zu bytes differ from its first line", len);
-	*ret_body = header_len;
-	return STATE_OK;
-}
 
 static int take_slot(struct state *state, sd_json_variant *object,
 		     char error[static STATE_ERROR_MAX])
@@ -442,12 +384,12 @@ static int take_slot(struct state *state, sd_json_variant *object,
 	if (r < 0)
 		return r;
 	if (state_find(state, policy.name))
-		return fault(error, -EINVAL, "slot %s is there twice", policy.name);
+		return safefile_fault(error, -EINVAL, "slot %s is there twice", policy.name);
 	r = state_put(state, &policy);
 	if (r < 0)
 		return r;
-	return extra_fields(object, slot_fields, ARRAY_LEN(slot_fields),
-			    &state_find(state, policy.name)->extra);
+	return safefile_extra_fields(object, slot_fields, ARRAY_LEN(slot_fields),
+				     &state_find(state, policy.name)->extra);
 }
 
 static int take_body(struct state *state, sd_json_variant *body, char error[static STATE_ERROR_MAX])
@@ -456,19 +398,19 @@ static int take_body(struct state *state, sd_json_variant *body, char error[stat
 	sd_json_variant *slots;
 
 	if (!sd_json_variant_is_object(body))
-		return fault(error, -EINVAL, "its body is no JSON object");
+		return safefile_fault(error, -EINVAL, "its body is no JSON object");
 	slots = sd_json_variant_by_key(body, "slots");
 	if (!slots || !sd_json_variant_is_array(slots))
-		return fault(error, -EINVAL, "it has no list of slots");
+		return safefile_fault(error, -EINVAL, "it has no list of slots");
 	if (sd_json_variant_elements(slots) > SLOTS_MAX)
-		return fault(error, -EINVAL, "it has more than %d slots", SLOTS_MAX);
+		return safefile_fault(error, -EINVAL, "it has more than %d slots", SLOTS_MAX);
 	for (size_t i = 0; i < sd_json_variant_elements(slots); i++) {
 		int r = take_slot(state, sd_json_variant_by_index(slots, i), error);
 
 		if (r < 0)
 			return r;
 	}
-	return extra_fields(body, body_fields, ARRAY_LEN(body_fields), &state->extra);
+	return safefile_extra_fields(body, body_fields, ARRAY_LEN(body_fields), &state->extra);
 }
 
 int state_decode(const char *text, size_t len, struct state **ret,
@@ -476,25 +418,13 @@ int state_decode(const char *text, size_t len, struct state **ret,
 {
 	CLEANUP(state_freep) struct state *state = NULL;
 	CLEANUP(variant_unrefp) sd_json_variant *body = NULL;
-	CLEANUP(freep) char *json = NULL;
-	size_t at = 0;
-	int r;
+	int r = safefile_decode(&file, text, len, &body, error);
 
-	error[0] = 0;
-	r = check_header(text, len, &at, error);
 	if (r != STATE_OK)
 		return r;
-	if (memchr(text + at, 0, len - at))
-		return fault(error, STATE_FOREIGN, "its body is no text");
-	json = strndup(text + at, len - at); /* the parser wants a 0 at the end */
 	state = state_new();
-	if (!json || !state)
+	if (!state)
 		return -ENOMEM;
-	r = sd_json_parse(json, 0, &body, NULL, NULL);
-	if (r == -ENOMEM)
-		return r;
-	if (r < 0)
-		return fault(error, STATE_FOREIGN, "its body is not JSON");
 	r = take_body(state, body, error);
 	if (r == -ENOMEM)
 		return r;
@@ -506,48 +436,18 @@ int state_decode(const char *text, size_t len, struct state **ret,
 
 /* ---------------------------------------------------------------- files */
 
-/* Renames STATE_FILE to the first free "state.json.bad-<n>". */
-static int set_aside(int dir_fd, char name[static 32])
+static int take_text(const char *text, size_t len, void *ret, char error[static STATE_ERROR_MAX])
 {
-	for (unsigned n = 1; n <= BAD_NAMES_MAX; n++) {
-		(void)snprintf(name, 32, STATE_FILE ".bad-%u", n);
-		/* link, for rename would replace one that is there */
-		if (linkat(dir_fd, STATE_FILE, dir_fd, name, 0) == 0)
-			return unlinkat(dir_fd, STATE_FILE, 0) < 0 ? -errno : 0;
-		if (errno != EEXIST)
-			return -errno;
-	}
-	return -ENOSPC;
+	return state_decode(text, len, ret, error);
 }
 
 int state_load(int dir_fd, struct state **ret, char error[static STATE_ERROR_MAX])
 {
 	CLEANUP(state_freep) struct state *state = NULL;
-	CLEANUP(freep) char *text = NULL;
-	char why[STATE_ERROR_MAX], name[32];
-	size_t len;
-	int r, cond;
+	int cond = safefile_load(&file, dir_fd, take_text, &state, error);
 
-	error[0] = 0;
-	r = file_read_all(dir_fd, STATE_FILE, STATE_FILE_BYTES_MAX, &text, &len);
-	if (r == -ENOENT) {
-		cond = fault(error, STATE_ABSENT, "there is no " STATE_FILE);
-	} else if (r == -EFBIG) {
-		cond = fault(why, STATE_FOREIGN, "it is larger than any of ours");
-	} else if (r < 0) {
-		return r;
-	} else {
-		cond = state_decode(text, len, &state, why);
-		if (cond < 0)
-			return cond;
-	}
-	if (cond != STATE_OK && cond != STATE_ABSENT) {
-		r = set_aside(dir_fd, name);
-		if (r < 0)
-			return r;
-		(void)fault(error, cond, STATE_FILE " cannot be used: %.150s; it is kept as %s",
-			    why, name);
-	}
+	if (cond < 0)
+		return cond;
 	if (!state)
 		state = state_new();
 	if (!state)
@@ -558,12 +458,8 @@ int state_load(int dir_fd, struct state **ret, char error[static STATE_ERROR_MAX
 
 int state_save(int dir_fd, const struct state *state)
 {
-	CLEANUP(freep) char *text = NULL;
-	size_t len;
-	int r;
+	CLEANUP(variant_unrefp) sd_json_variant *body = NULL;
+	int r = body_to_variant(state, &body);
 
-	r = state_encode(state, &text, &len);
-	if (r < 0)
-		return r;
-	return file_replace(dir_fd, STATE_FILE, text, len, 0644);
+	return r < 0 ? r : safefile_save(&file, dir_fd, body);
 }

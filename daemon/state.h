@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * What must survive a reboot: the slots' policies, in one small file. Format: a line
- * "taskmem-state 1 <crc32 of the body, 8 hex digits> <body length>" and a JSON body. Fields
- * that this version does not know are kept. Also the same JSON of one slot, for the xattr on its
+ * What must survive a reboot: the slots' policies, in one small file (safefile.h). Fields that
+ * this version does not know are kept. Also the same JSON of one slot, for the xattr on its
  * cgroup directory.
  */
 
@@ -14,9 +13,10 @@
 
 #include "base/attr.h"
 #include "model.h"
+#include "safefile.h"
 
 #define STATE_FILE "state.json"
-#define STATE_ERROR_MAX 256
+#define STATE_ERROR_MAX SAFEFILE_ERROR_MAX
 #define STATE_FILE_BYTES_MAX ((size_t)64 << 20)
 #define SLOT_POLICY_JSON_MAX 4096 /* longest text slot_policy_from_json() looks at */
 
@@ -32,11 +32,11 @@ struct state {
 };
 
 enum state_cond {
-	STATE_OK = 0,
-	STATE_ABSENT,  /* there is no file */
-	STATE_TORN,    /* begins like ours, but is cut, longer or altered */
-	STATE_FOREIGN, /* not ours, or its content makes no sense */
-	STATE_NEWER,   /* written by a later version */
+	STATE_OK = SAFEFILE_OK,
+	STATE_ABSENT = SAFEFILE_ABSENT,
+	STATE_TORN = SAFEFILE_TORN,
+	STATE_FOREIGN = SAFEFILE_FOREIGN,
+	STATE_NEWER = SAFEFILE_NEWER,
 };
 
 /* An empty state, or NULL. */

@@ -49,7 +49,8 @@ struct hook_view {
 struct slot_view {
 	struct slot_policy policy;
 	uint64_t share_bytes;
-	uint64_t low_bytes; /* what memory.low is meant to be */
+	uint64_t lease_bytes; /* what its tasks asked for beyond min, as far as max allows */
+	uint64_t low_bytes;   /* what memory.low is meant to be */
 	uint64_t demand_bytes;
 	const char *class;               /* control_class_name(), or "uncontrolled" */
 	char reason[CONTROL_REASON_MAX]; /* empty: uncontrolled */
@@ -67,6 +68,20 @@ struct slot_view {
 	struct hook_view hook;
 };
 
+/* A request that waits for memory. */
+struct wait_view {
+	const char *slot_name, *request_id;
+	bool is_lease; /* a raised guarantee; else a slot to be made */
+	int node;      /* NODE_ANY: any, or the best */
+	uint32_t tier;
+	uint64_t bytes;          /* need, guarantee without a need, or the raise */
+	size_t position, length; /* 1 is served next */
+	uint64_t waited_ns;
+	uint32_t n_passed;
+	bool is_due; /* was passed long enough: nobody behind it may */
+	const char *reason;
+};
+
 /* The terms of the last decision on a slot. */
 struct explain_view {
 	char reason[CONTROL_REASON_MAX];
@@ -76,7 +91,7 @@ struct explain_view {
 
 struct node_view {
 	struct node_info info; /* info.node is NODE_ANY for the group without a node */
-	uint64_t guaranteed_bytes, usage_bytes, group_max_bytes;
+	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
 	uint32_t n_slots;
 };

@@ -64,6 +64,7 @@ static struct tm_slot *slot_alloc(void)
 	slot->epoll_fd = slot->event_fd = slot->timer_fd = slot->watch.timer_fd = -1;
 	pthread_mutex_init(&slot->dispatch_lock, NULL);
 	pthread_mutex_init(&slot->call_lock, NULL);
+	pthread_mutex_init(&slot->request.lock, NULL);
 	pthread_mutex_init(&slot->lock, NULL);
 	list_init(&slot->pools);
 	return slot;
@@ -71,6 +72,7 @@ static struct tm_slot *slot_alloc(void)
 
 static void slot_free(struct tm_slot *slot)
 {
+	request_close(slot);
 	link_close(slot);
 	watch_close(slot);
 	chunk_unmap(slot);
@@ -79,6 +81,7 @@ static void slot_free(struct tm_slot *slot)
 	fd_closep(&slot->event_fd);
 	fd_closep(&slot->epoll_fd);
 	pthread_mutex_destroy(&slot->lock);
+	pthread_mutex_destroy(&slot->request.lock);
 	pthread_mutex_destroy(&slot->call_lock);
 	pthread_mutex_destroy(&slot->dispatch_lock);
 	free(slot->address);
@@ -188,6 +191,7 @@ TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)
 	now.chunks_draining = slot->n_leaving;
 	now.connected = slot->is_connected;
 	pthread_mutex_unlock(&slot->lock);
+	now.requested_bytes = request_held_bytes(slot);
 	strcpy(now.name, slot->name);
 	return info_write(info, info->size, &now, sizeof(now));
 }
@@ -253,6 +257,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 	slot->n_notices = 0;
 	link_process(slot);
 	watch_process(slot);
+	request_process(slot);
 	chunk_settle(slot);
 	feed_pools(slot);
 	n_notices = (int)slot->n_notices;

@@ -74,6 +74,15 @@ struct tm_slot {
 	sd_varlink *calls;
 	atomic_bool calls_stale; /* the daemon went away: connect again before the next call */
 
+	struct {
+		pthread_mutex_t lock; /* after dispatch_lock, before lock; held while it waits */
+		sd_varlink *link;     /* of the call that lives as long as the request; or NULL */
+		uint64_t bytes;       /* asked for; 0: nothing */
+		bool is_held;
+		int error;
+		struct tm_request_result result;
+	} request;
+
 	pthread_mutex_t lock;
 	bool is_connected;
 	enum chunk_state *chunks; /* [file_chunks] */
@@ -128,6 +137,13 @@ void watch_close(struct tm_slot *slot);
 /* The handler that has something to hear, or NULL. No lock held. */
 tm_memory_handler watch_take(struct tm_slot *slot, struct tm_memory_notice *ret_notice,
 			     void **ret_userdata);
+
+/* ---- request.c: more memory for a while */
+
+/* Hears of a lost request and makes it again. dispatch_lock held. */
+void request_process(struct tm_slot *slot);
+uint64_t request_held_bytes(struct tm_slot *slot);
+void request_close(struct tm_slot *slot);
 
 /* ---- chunk.c: who holds which 2 MiB page */
 

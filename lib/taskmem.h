@@ -66,6 +66,7 @@ struct tm_slot_info {
 	uint32_t chunks_target;   /* what it should hold; less than held: pages are owed */
 	uint32_t chunks_draining; /* owed pages still waiting for a buffer to be released */
 	int connected;            /* 0 while the daemon is away; buffers go on working */
+	uint64_t requested_bytes; /* held by tm_slot_request(); 0 while the daemon is away, too */
 };
 
 /**
@@ -214,6 +215,45 @@ int tm_slot_report_freed(struct tm_slot *slot, uint64_t bytes);
  * Return: 0, or -ENODATA (there was none: it does not watch), -EINVAL (bad size).
  */
 int tm_slot_get_memory(struct tm_slot *slot, struct tm_memory_notice *notice);
+/* ------------------------------------------------------------------ more memory for a while */
+
+struct tm_request_result {
+	size_t size; /* set by the caller to sizeof(struct tm_request_result) */
+	/* after -EDQUOT: what would have to be guaranteed, and what can be; 0: see message */
+	uint64_t needed_bytes, available_bytes;
+	char message[320]; /* why not, in one sentence; empty if it was granted */
+};
+
+/**
+ * tm_slot_request() - have more memory guaranteed before a heavy step
+ * @bytes:      beyond what the slot is guaranteed now, rounded up to a page; >= 1
+ * @timeout_ns: wait so long in the daemon's queue if it does not fit at once; 0: not at all;
+ *              UINT64_MAX: without end
+ * @ret_result: filled on failure, too; may be NULL
+ *
+ * Raises the slot's memory.min, which is in force on return: what the slot holds up to there is
+ * not reclaimed for others, and others are made to give. It ends with tm_slot_release_request(),
+ * tm_slot_detach() or the process. One request for each attachment at a time. This is the slot's
+ * ordinary memory, not its pages for buffers.
+ *
+ * The slot's max is the limit; and, unless the caller is an administrator, the need that an
+ * administrator gave the slot (need= in tmctl(1)).
+ *
+ * After a restart of the daemon it is asked for again by tm_slot_dispatch(), and meanwhile
+ * somebody else may have got it: tm_slot_get_info() says what is held. Any thread; others can go
+ * on using the slot.
+ *
+ * Return: 0, or -EDQUOT (it does not fit, or was not given until the time was over; @ret_result
+ *         names the number), -EBUSY (there is a request already), -EINVAL, -EACCES, -ENXIO (this
+ *         process runs in no slot), -ETIMEDOUT (no answer from the daemon), -ECONNREFUSED,
+ *         -ENOENT, -ECONNRESET (no daemon, until the time was over), -EPROTONOSUPPORT (an older
+ *         daemon), -ENOMEM.
+ */
+TM_MUST_USE int tm_slot_request(struct tm_slot *slot, uint64_t bytes, uint64_t timeout_ns,
+				struct tm_request_result *ret_result);
+
+/* Gives it back. Nothing happens when there is none; waits for one that another thread makes. */
+void tm_slot_release_request(struct tm_slot *slot);
 
 /* ------------------------------------------------------------------ pool and buffers */
 

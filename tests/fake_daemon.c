@@ -35,6 +35,9 @@ struct fake_daemon {
 	bool should_tell, has_report;
 	const char *why;
 	uint64_t notice, target, usage, max, deadline_ns, reported_bytes, reported_notice;
+	sd_varlink *request; /* the long RequestMemory call */
+	uint64_t room, requested, held;
+	bool has_room_changed;
 };
 
 /* Our own calls are expected to succeed; if not, the test is worth nothing. */
@@ -236,6 +239,43 @@ static int on_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	return r;
 }
 
+/* Answers the request if it fits. */
+static int serve_request(struct fake_daemon *d)
+{
+	if (d->requested > d->room)
+		return 0;
+	d->held = d->requested;
+	return sd_varlink_notifybo(d->request, SD_JSON_BUILD_PAIR_STRING("slot", "fake"),
+				   SD_JSON_BUILD_PAIR_UNSIGNED("heldBytes", d->held));
+}
+
+static int request(struct fake_daemon *d, sd_varlink *link, sd_json_variant *parameters)
+{
+	d->requested = number(parameters, "bytes", 0);
+	if (d->requested > d->room && number(parameters, "waitUsec", 0) == 0)
+		return sd_varlink_errorbo(link, "io.taskmem.Refused",
+					  SD_JSON_BUILD_PAIR_STRING("message", "it does not fit"),
+					  SD_JSON_BUILD_PAIR_UNSIGNED("neededBytes", d->requested),
+					  SD_JSON_BUILD_PAIR_UNSIGNED("availableBytes", d->room));
+	d->request = sd_varlink_ref(link);
+	if (d->requested <= d->room)
+		return serve_request(d);
+	return sd_varlink_notifybo(link, SD_JSON_BUILD_PAIR("waiting", SD_JSON_BUILD_EMPTY_OBJECT));
+}
+
+static int on_request(sd_varlink *link, sd_json_variant *parameters,
+		      sd_varlink_method_flags_t flags, void *userdata)
+{
+	struct fake_daemon *d = userdata;
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	d->n_errors += !(flags & SD_VARLINK_METHOD_MORE) || d->request;
+	r = request(d, link, parameters);
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
 static int on_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		     void *userdata)
 {
@@ -306,6 +346,10 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	pthread_mutex_lock(&d->lock);
 	if (link == d->watcher)
 		d->watcher = sd_varlink_unref(d->watcher);
+	if (link == d->request) {
+		d->request = sd_varlink_unref(d->request);
+		d->held = 0;
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -324,6 +368,9 @@ static int on_command(sd_event_source *source, int fd, uint32_t revents, void *u
 	if (d->should_tell && d->watcher)
 		must(tell_memory(d, d->why) >= 0, "tell");
 	d->should_tell = false;
+	if (d->has_room_changed && d->request && !d->held)
+		must(serve_request(d) >= 0, "serve");
+	d->has_room_changed = false;
 	if (d->should_stop)
 		must(sd_event_exit(d->event, 0) >= 0, "exit");
 	pthread_mutex_unlock(&d->lock);
@@ -338,9 +385,10 @@ static void set_up(struct fake_daemon *d)
 	     "server_new");
 	sd_varlink_server_set_userdata(d->server, d);
 	must(sd_varlink_server_bind_method_many(
-		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.Grow", on_grow,
-		     "io.taskmem.Return", on_return, "io.taskmem.Detach", on_detach,
-		     "io.taskmem.WatchSlot", on_watch, "io.taskmem.ReportFreed", on_report) >= 0,
+		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.RequestMemory",
+		     on_request, "io.taskmem.Grow", on_grow, "io.taskmem.Return", on_return,
+		     "io.taskmem.Detach", on_detach, "io.taskmem.WatchSlot", on_watch,
+		     "io.taskmem.ReportFreed", on_report) >= 0,
 	     "bind_method");
 	must(sd_varlink_server_bind_disconnect(d->server, on_disconnect) >= 0, "bind_disconnect");
 	must(sd_varlink_server_listen_address(d->server, d->socket, 0600) >= 0, "listen");
@@ -355,6 +403,8 @@ static void *serve(void *userdata)
 	sd_varlink_server_shutdown(d->server);
 	d->client = sd_varlink_unref(d->client);
 	d->watcher = sd_varlink_unref(d->watcher);
+	d->request = sd_varlink_unref(d->request);
+	d->held = 0;
 	d->server = sd_varlink_server_unref(d->server);
 	d->event = sd_event_unref(d->event);
 	return NULL;
@@ -453,6 +503,25 @@ void fake_daemon_forget(struct fake_daemon *d)
 	pthread_mutex_lock(&d->lock);
 	d->is_granted = false;
 	pthread_mutex_unlock(&d->lock);
+}
+
+void fake_daemon_set_room(struct fake_daemon *d, uint64_t bytes)
+{
+	pthread_mutex_lock(&d->lock);
+	d->room = bytes;
+	d->has_room_changed = true;
+	pthread_mutex_unlock(&d->lock);
+	must(eventfd_write(d->command_fd, 1) == 0, "eventfd_write");
+}
+
+uint64_t fake_daemon_count_requested(struct fake_daemon *d)
+{
+	uint64_t held;
+
+	pthread_mutex_lock(&d->lock);
+	held = d->held;
+	pthread_mutex_unlock(&d->lock);
+	return held;
 }
 
 static uint32_t get(struct fake_daemon *d, const uint32_t *value)

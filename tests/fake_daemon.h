@@ -39,6 +39,11 @@ void fake_daemon_start(struct fake_daemon *daemon);
 /* The grant is unknown from now on. */
 void fake_daemon_forget(struct fake_daemon *daemon);
 
+/* RequestMemory gives so much, 0 at first; what waits is looked at again. */
+void fake_daemon_set_room(struct fake_daemon *daemon, uint64_t bytes);
+/* What is held by RequestMemory now. */
+uint64_t fake_daemon_count_requested(struct fake_daemon *daemon);
+
 uint32_t fake_daemon_count_present(struct fake_daemon *daemon);
 uint32_t fake_daemon_count_grows(struct fake_daemon *daemon);
 /* Calls that the library must never make, such as returning a page it does not hold. */

@@ -167,11 +167,15 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 	expect_error(
 		ASSIGN_SET, "a", WORDS("colour=red"),
 		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		"pool-max mode on-resize owner");
+		"pool-max mode on-resize owner need");
 	expect_error(
 		ASSIGN_ADD, "a", WORDS("=red"),
 		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		"mode on-resize owner");
+		"mode on-resize owner need min-grant");
+	expect_error(ASSIGN_SET, "a", WORDS("min-grant=4M"),
+		     "min-grant=4M: a need that is set is granted in full or not at all");
+	expect_error(ASSIGN_ADD, "a", WORDS("need=4M", "min-grant=5M"),
+		     "min-grant=5M need=4M: min-grant may not be larger than need");
 }
 END_TEST
 

@@ -129,10 +129,23 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nbudget=101%\n",
 		  "c:2: budget=101%: use 0% to 100%, with at most one decimal" },
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
-		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
-					       "cgroup_root, socket, state_directory, group, "
-					       "log_level, control, fairness, "
-					       "notice_grace" },
+		{ "[daemon]\n\001\033[2J=1\n",
+		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
+		  "cgroup_root, socket, state_directory, group, "
+		  "log_level, control, fairness, notice_grace, overcommit, "
+		  "history_half_life" },
+		{ "[daemon]\novercommit=\n",
+		  "c:2: overcommit= needs at least one number, such as 1.0" },
+		{ "[daemon]\novercommit=1 1 1 1 1\n",
+		  "c:2: overcommit=1 1 1 1 1: there are 4 tiers, 0 to 3" },
+		{ "[daemon]\novercommit=1.0 120%\n",
+		  "c:2: overcommit=1.0 120%: use a number from 0.1 to 10 for each tier, such as 1.0 "
+		  "1.2; the last one is for the tiers that follow" },
+		{ "[daemon]\novercommit=0.05\n",
+		  "c:2: overcommit=0.05: use a number from 0.1 to 10 for each tier, such as 1.0 "
+		  "1.2; the last one is for the tiers that follow" },
+		{ "[daemon]\nhistory_half_life=5s\n",
+		  "c:2: history_half_life=5s: use 10min to 8760h, such as 48h" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -143,6 +156,30 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		ck_assert_str_eq(error, rows[i].error);
 		ck_assert_int_eq(config.socket[0], '!');
 	}
+}
+END_TEST
+
+START_TEST(overcommit_is_a_number_for_each_tier)
+{
+	static const struct {
+		const char *text;
+		uint32_t percent[TIERS];
+	} rows[] = {
+		{ "", { 100, 120, 120, 120 } },
+		{ "[daemon]\novercommit=1.0\n", { 100, 100, 100, 100 } },
+		{ "[daemon]\novercommit=1  1.25 2\n", { 100, 125, 200, 200 } },
+		{ "[daemon]\novercommit=0.1 0.75 1.5 10\n", { 10, 75, 150, 1000 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		ck_assert_int_eq(config_parse(rows[i].text, "c", &config, error), 0);
+		for (int tier = 0; tier < TIERS; tier++)
+			ck_assert_uint_eq(config.booking.overcommit_percent[tier],
+					  rows[i].percent[tier]);
+		ck_assert_uint_eq(config.history_half_life_s, 48 * 3600);
+	}
+	ck_assert_int_eq(config_parse("[daemon]\nhistory_half_life=24h\n", "c", &config, error), 0);
+	ck_assert_uint_eq(config.history_half_life_s, 24 * 3600);
 }
 END_TEST
 
@@ -280,6 +317,7 @@ int main(void)
 	tcase_add_test(tc, every_key_reaches_its_place);
 	tcase_add_test(tc, what_is_wrong_is_said_with_its_line_and_what_would_be_right);
 	tcase_add_test(tc, values_that_are_too_long_are_refused);
+	tcase_add_test(tc, overcommit_is_a_number_for_each_tier);
 	tcase_add_test(tc, a_budget_is_a_part_of_what_huge_pages_leave);
 	tcase_add_test(tc, sums_that_cannot_be_are_refused_with_their_line);
 	tcase_add_test(tc, mutated_files_are_parsed_or_refused_but_nothing_else);

@@ -184,9 +184,8 @@ static void check_group(const struct machine *m, const struct steer *steer, uint
 		      "slot %u", i);
 	}
 	if (!is_scan_about)
-		CHECK(m, steer, low_sum <= MAX(g->bytes, share_sum),
-		      "%llu > %llu of group %u", (unsigned long long)low_sum,
-		      (unsigned long long)g->bytes, group);
+		CHECK(m, steer, low_sum <= MAX(g->bytes, share_sum), "%llu > %llu of group %u",
+		      (unsigned long long)low_sum, (unsigned long long)g->bytes, group);
 }
 
 static void tick(const struct machine *m, struct steer *steer)

@@ -47,6 +47,10 @@ static void check_policy(const struct slot_policy *a, const struct slot_policy *
 	ck_assert_uint_eq(a->pool_min_bytes, b->pool_min_bytes);
 	ck_assert_uint_eq(a->pool_max_bytes, b->pool_max_bytes);
 	ck_assert_str_eq(a->on_resize, b->on_resize);
+	ck_assert_uint_eq(a->need_bytes, b->need_bytes);
+	ck_assert_uint_eq(a->grant_bytes, b->grant_bytes);
+	ck_assert_int_eq(a->is_need_predicted, b->is_need_predicted);
+	ck_assert_str_eq(a->request_id, b->request_id);
 	ck_assert_int_eq(a->mode, b->mode);
 }
 
@@ -390,6 +394,36 @@ static char *sample_with(const char *field, const char *value)
 	return text;
 }
 
+START_TEST(need_and_grant_make_the_round_trip_and_may_be_absent)
+{
+	struct slot_policy p = slot_of("a", 0, 0, 256 * M), back;
+	char *text = NULL;
+
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_ptr_null(strstr(text, "need")); /* as earlier versions wrote it */
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
+	check_policy(&p, &back);
+	free(text);
+	p.need_bytes = 300 * M;
+	p.grant_bytes = 70 * M;
+	p.is_need_predicted = true;
+	strcpy(p.request_id, "job-7/3!");
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
+	check_policy(&p, &back);
+	free(text);
+	p.grant_bytes = 301 * M; /* more than needed */
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), -EINVAL);
+	free(text);
+	p.grant_bytes = 0;
+	strcpy(p.request_id, "two words");
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), -EINVAL);
+	free(text);
+}
+END_TEST
+
 START_TEST(a_policy_from_json_is_never_trusted)
 {
 	static const struct {
@@ -621,6 +655,7 @@ int main(void)
 	tcase_add_test(tc, unknown_fields_survive_a_rewrite);
 	tcase_add_test(tc, content_that_makes_no_sense_is_foreign_in_spite_of_its_checksum);
 	tcase_add_test(tc, a_policy_makes_the_round_trip_through_json);
+	tcase_add_test(tc, need_and_grant_make_the_round_trip_and_may_be_absent);
 	tcase_add_test(tc, a_policy_without_a_mode_is_one_of_an_older_version);
 	tcase_add_test(tc, a_policy_from_json_is_never_trusted);
 	tcase_add_test(tc, a_policy_from_json_is_of_bounded_length);

@@ -247,10 +247,10 @@ static void cmd_info(struct task *task)
 		n_open += !task->streams[i].is_closed;
 	printf("{\"slot\":\"%s\",\"chunks\":%u,\"target\":%u,\"draining\":%u,\"connected\":%d,"
 	       "\"buffers\":%u,\"idle\":%u,\"held\":%u,\"posted\":%u,\"waiters\":%u,\"highWater\":%u,"
-	       "\"accepted\":%u,\"open\":%u}\n",
+	       "\"accepted\":%u,\"open\":%u,\"requested\":%llu}\n",
 	       info.name, info.chunks_held, info.chunks_target, info.chunks_draining,
 	       info.connected, stats.buffers, stats.idle, stats.held, stats.posted, stats.waiters,
-	       stats.high_water, task->n_streams, n_open);
+	       stats.high_water, task->n_streams, n_open, (unsigned long long)info.requested_bytes);
 }
 
 static void cmd_listen(struct task *task, char *words[])
@@ -299,6 +299,20 @@ static void cmd_close(struct task *task)
 	puts("{}");
 }
 
+/* request BYTES MILLISECONDS */
+static void cmd_request(struct task *task, char *words[])
+{
+	struct tm_request_result result = { .size = sizeof(result) };
+	int r = tm_slot_request(task->slot, number(words[1]), number(words[2]) * 1000000, &result);
+
+	if (r < 0)
+		printf("{\"error\":\"%s\",\"needed\":%llu,\"available\":%llu,\"message\":\"%s\"}\n",
+		       strerrorname_np(-r), (unsigned long long)result.needed_bytes,
+		       (unsigned long long)result.available_bytes, result.message);
+	else
+		puts("{}");
+}
+
 /* false: that was the last line. */
 static bool obey(struct task *task, char *line)
 {
@@ -331,7 +345,12 @@ static bool obey(struct task *task, char *line)
 		cmd_channels(task);
 	else if (strcmp(words[0], "close") == 0)
 		cmd_close(task);
-	else if (strcmp(words[0], "detach") == 0) {
+	else if (strcmp(words[0], "request") == 0)
+		cmd_request(task, words);
+	else if (strcmp(words[0], "release") == 0) {
+		tm_slot_release_request(task->slot);
+		puts("{}");
+	} else if (strcmp(words[0], "detach") == 0) {
 		tm_slot_detach(TAKE(task->slot));
 		puts("{}");
 	} else

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/types.h>
@@ -47,10 +48,12 @@ enum key {
 	KEY_POOL_MAX,
 	KEY_OWNER,
 	KEY_MODE,
-	KEY_ON_RESIZE
+	KEY_ON_RESIZE,
+	KEY_NEED,
+	KEY_MIN_GRANT
 };
 
-#define N_KEYS (KEY_ON_RESIZE + 1)
+#define N_KEYS (KEY_MIN_GRANT + 1)
 
 static const struct key_form {
 	const char *name;
@@ -73,6 +76,9 @@ static const struct key_form {
 	[KEY_POOL_MAX] = { "pool-max", "poolMaxBytes", KIND_CHUNKS, 0, 0,
 			   "a size that is a multiple of 2M, such as 64M" },
 	[KEY_OWNER] = { "owner", "owner", KIND_USER, 0, 0, "a user's name or number" },
+	[KEY_NEED] = { "need", "needBytes", KIND_BYTES, 0, 0, "a size such as 300M or 1.5G" },
+	[KEY_MIN_GRANT] = { "min-grant", "minGrantBytes", KIND_BYTES, 0, 0,
+			    "a size such as 200M, not above need" },
 	[KEY_MODE] = { "mode", "mode", KIND_MODE, 0, 0, "share, off, save or dry-run" },
 	[KEY_ON_RESIZE] = { "on-resize", "onResize", KIND_COMMAND, 0, 0,
 			    "the absolute path of a program with its arguments, or \"none\"" },
@@ -111,6 +117,12 @@ static int check_name(const char *name, char *error)
 		    name);
 }
 
+/* What a slot is asked when it is made, and never again. */
+static bool is_of_add(size_t key)
+{
+	return key == KEY_NODE || key == KEY_MIN_GRANT;
+}
+
 static int unknown_key(enum assign_verb verb, const char *word, int len, char *error)
 {
 	const char *names[N_KEYS + 1], *meant;
@@ -118,7 +130,7 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 	size_t n = 0;
 
 	for (size_t k = 0; k < N_KEYS; k++)
-		if (verb == ASSIGN_ADD || k != KEY_NODE)
+		if (verb == ASSIGN_ADD || !is_of_add(k))
 			names[n++] = keys[k].name;
 	names[n] = NULL;
 	snprintf(text, sizeof(text), "%.*s", len, word);
@@ -128,8 +140,9 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 			    text, meant);
 	return fail(error,
 		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max mode on-resize owner",
-		    word, text, verb == ASSIGN_ADD ? " node" : "");
+		    "pool-max mode on-resize owner need%s",
+		    word, text, verb == ASSIGN_ADD ? " node" : "",
+		    verb == ASSIGN_ADD ? " min-grant" : "");
 }
 
 static int parse_user(const char *text, uint64_t *ret)
@@ -204,6 +217,9 @@ static int take_word(enum assign_verb verb, const char *word, struct values *val
 		return unknown_key(verb, word, len, error);
 	if (verb == ASSIGN_SET && k == KEY_NODE)
 		return fail(error, "%.100s: the node of a slot is fixed when it is added", word);
+	if (verb == ASSIGN_SET && k == KEY_MIN_GRANT)
+		return fail(error, "%.100s: a need that is set is granted in full or not at all",
+			    word);
 	if (!equals || !equals[1])
 		return fail(error, "%.100s: the value is missing; %s is %s", word, keys[k].name,
 			    keys[k].form);
@@ -288,6 +304,8 @@ int assign_words(enum assign_verb verb, const char *name, char *const words[], s
 		r = check_order(&values, KEY_MIN, KEY_MAX, error);
 	if (r == 0)
 		r = check_order(&values, KEY_POOL, KEY_POOL_MAX, error);
+	if (r == 0)
+		r = check_order(&values, KEY_MIN_GRANT, KEY_NEED, error);
 	if (r < 0)
 		return r;
 	if (verb == ASSIGN_ADD)

@@ -15,7 +15,7 @@ enum assign_verb { ASSIGN_ADD, ASSIGN_SET };
 
 /**
  * assign_words() - turn a slot's name and its key=value words into parameters
- * @verb:       ASSIGN_ADD knows all keys, ASSIGN_SET all but "node"
+ * @verb:       ASSIGN_ADD knows all keys, ASSIGN_SET all but "node" and "min-grant"
  * @name:       of the slot; checked only for ASSIGN_ADD (elsewhere the daemon knows its slots)
  * @words:      @n_words texts
  * @ret_params: object for AddSlot or SetSlot, owned by the caller

@@ -5,17 +5,21 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "assign.h"
+#include "base/fd.h"
 #include "base/mono.h"
 #include "base/parse.h"
 #include "client.h"
 #include "field.h"
 #include "print.h"
 #include "tmctl.h"
+#include "verb_queue.h"
 #include "view.h"
 
 /* Shares move within seconds; a wait without a time of its own gives up after this. */
@@ -32,6 +36,7 @@
 	"                and unneeded memory is given back; dry-run: only say what would be done\n"  \
 	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"     \
 	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"    \
+	"  need=SIZE     working set to expect; booked, not guaranteed\n"                            \
 	"  on-resize='PROGRAM ARG...'  run as the owner when the slot is resized, or \"none\"; by\n" \
 	"                the owner or root; $TASKMEM_TARGET_BYTES and others: see tmctl(1)\n"
 
@@ -47,6 +52,7 @@ static void print_outcome(sd_json_variant *slot)
 	char share[FORMAT_BYTES_MAX], min[FORMAT_BYTES_MAX], node[32] = "any node";
 	sd_json_variant *pending;
 	uint64_t n = field_u64(slot, "node", UINT64_MAX);
+	uint64_t need = field_u64(slot, "needBytes", 0), grant = field_u64(slot, "grantBytes", 0);
 
 	if (n != UINT64_MAX)
 		snprintf(node, sizeof(node), "node %" PRIu64, n);
@@ -54,39 +60,137 @@ static void print_outcome(sd_json_variant *slot)
 	       node, field_u64(slot, "weight", 0),
 	       format_bytes(field_u64(slot, "minBytes", 0), min),
 	       format_bytes(field_u64(slot, "shareBytes", 0), share));
+	if (need > 0)
+		printf("  granted %s of a need of %s%s\n", format_bytes(grant, share),
+		       format_bytes(need, min),
+		       field_bool(slot, "needPredicted", false) ? ", from the history of the name"
+								: "");
 	FIELD_FOREACH(field_array(slot, "pending"), pending) {
 		fputs("  pending: ", stdout);
 		view_progress(pending, stdout);
 	}
 }
 
-/* Calls AddSlot or SetSlot with the words at argv[optind]. */
-static int assign_slot(const struct verb *verb, enum assign_verb kind, sd_varlink *link, int argc,
-		       char *argv[], sd_json_variant **ret_reply)
+/* --wait=TIME, --wait TIME or --wait alone. Return: -1 to go on, else the exit status. */
+static int take_wait(const struct verb *verb, int argc, char *argv[], uint64_t default_ns,
+		     uint64_t *ret_timeout_ns)
 {
-	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
-	char error[ASSIGN_ERROR_MAX];
-	int r = assign_words(kind, argv[optind], argv + optind + 1, (size_t)(argc - optind - 1),
-			     &params, error);
+	uint64_t timeout_ns = default_ns;
 
+	if (optarg && parse_duration_ns(optarg, &timeout_ns) < 0)
+		return usage_error(verb, "--wait=%s: a time is 30, 30s, 2min or 500ms", optarg);
+	if (!optarg && optind < argc && parse_duration_ns(argv[optind], &timeout_ns) == 0)
+		optind++;
+	*ret_timeout_ns = timeout_ns;
+	return -1;
+}
+
+/* What "add" is told by options. */
+struct add_options {
+	char need[64], min_grant[64]; /* as key=value; empty: not given */
+	const char *request_id;
+	bool may_wait;
+	uint64_t wait_ns;
+};
+
+static int take_size(const char *key, char word[static 64])
+{
+	if (*word)
+		return usage_error(&verb_add, "--%s is given twice", key);
+	if (snprintf(word, 64, "%s=%s", key, optarg) >= 64)
+		return usage_error(&verb_add, "--%s %.64s: use a size such as 300M", key, optarg);
+	return -1;
+}
+
+static int take_add_options(struct options *options, int argc, char *argv[], struct add_options *a)
+{
+	enum { OPTION_NEED = OPTION_OF_VERB, OPTION_MIN_GRANT, OPTION_WAIT, OPTION_REQUEST_ID };
+	static const struct option table[] = {
+		{ "need", required_argument, NULL, OPTION_NEED },
+		{ "min-grant", required_argument, NULL, OPTION_MIN_GRANT },
+		{ "wait", optional_argument, NULL, OPTION_WAIT },
+		{ "request-id", required_argument, NULL, OPTION_REQUEST_ID },
+		COMMON_OPTIONS
+	};
+	int code, status;
+
+	while ((code = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
+		status = -1;
+		if (code == OPTION_NEED)
+			status = take_size("need", a->need);
+		else if (code == OPTION_MIN_GRANT)
+			status = take_size("min-grant", a->min_grant);
+		else if (code == OPTION_REQUEST_ID)
+			a->request_id = optarg;
+		else if (code == OPTION_WAIT)
+			status = take_wait(&verb_add, argc, argv, QUEUE_WAIT_NO_END, &a->wait_ns);
+		else
+			status = common_option(options, &verb_add, code);
+		if (status >= 0)
+			return status;
+		a->may_wait |= code == OPTION_WAIT;
+	}
+	return argc - optind < 1 ? usage_error(&verb_add, "an argument is missing") : -1;
+}
+
+/* An id of our own, so that a request that is made again is known as the same. */
+static int set_request_id(const struct add_options *a, sd_json_variant **params)
+{
+	char text[2 * sizeof(uint64_t) * 2 + 1];
+	uint64_t random[2];
+
+	if (a->request_id)
+		return sd_json_variant_set_field_string(params, "requestId", a->request_id);
+	if (!a->may_wait || getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return 0;
+	snprintf(text, sizeof(text), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+	return sd_json_variant_set_field_string(params, "requestId", text);
+}
+
+/* The words at argv[optind] and those of the options, as parameters. */
+static int add_params(int argc, char *argv[], const struct add_options *a,
+		      sd_json_variant **ret_params)
+{
+	CLEANUP(freep) char **words = calloc((size_t)(argc - optind) + 2, sizeof(*words));
+	char error[ASSIGN_ERROR_MAX];
+	size_t n = 0;
+	int r;
+
+	if (!words)
+		return client_local_error(-ENOMEM);
+	for (int i = optind + 1; i < argc; i++)
+		words[n++] = argv[i];
+	if (*a->need)
+		words[n++] = (char *)a->need;
+	if (*a->min_grant)
+		words[n++] = (char *)a->min_grant;
+	r = assign_words(ASSIGN_ADD, argv[optind], words, n, ret_params, error);
 	if (r == -EINVAL)
-		return usage_error(verb, "%s", error);
-	if (r < 0)
-		return client_local_error(r);
-	return client_call(link, kind == ASSIGN_ADD ? "AddSlot" : "SetSlot", params, ret_reply);
+		return usage_error(&verb_add, "%s", error);
+	if (r >= 0)
+		r = set_request_id(a, ret_params);
+	return r < 0 ? client_local_error(r) : 0;
 }
 
 static int add_main(struct options *options, int argc, char *argv[])
 {
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
+	struct add_options a = {};
 	sd_json_variant *reply;
-	int status = plain_arguments(options, &verb_add, argc, argv, 1, argc);
+	int status = take_add_options(options, argc, argv, &a);
 
 	if (status >= 0)
 		return status;
-	status = client_connect(options->socket, &link);
-	if (status == 0)
-		status = assign_slot(&verb_add, ASSIGN_ADD, link, argc, argv, &reply);
+	status = add_params(argc, argv, &a, &params);
+	if (status != 0)
+		return status;
+	if (a.may_wait)
+		status = queue_add(options, params, a.wait_ns, &link, &reply);
+	else
+		status = client_connect(options->socket, &link);
+	if (status == 0 && !a.may_wait)
+		status = client_call(link, "AddSlot", params, &reply);
 	if (status != 0)
 		return status;
 	if (options->is_json)
@@ -97,17 +201,27 @@ static int add_main(struct options *options, int argc, char *argv[])
 }
 
 static const char add_help[] =
-	"Usage: tmctl add NAME [KEY=VALUE...]\n"
+	"Usage: tmctl add NAME [KEY=VALUE...] [--need SIZE [--min-grant SIZE]]\n"
+	"                 [--wait[=TIME]] [--request-id ID]\n"
 	"Make a slot. The same slot with the same values again is no error.\n"
 	"\n"
 	"NAME: 1 to 63 of a-z 0-9 . _ - with a letter or digit first. Keys:\n" KEYS_HELP
 	"  node=N        NUMA node 0, 1, ... or \"any\"; default: the node with the most room\n"
 	"  owner=USER    who may run tasks in it and change its weight and max; default: you\n"
+	"  min-grant=SIZE  be content with so much of the need; default: all of it\n"
+	"Without need= the history of the name predicts one, and what is left of the node is granted\n"
+	"of it: a guess refuses nothing.\n"
+	"\n"
+	"  --need SIZE, --min-grant SIZE  the same as the keys\n"
+	"  --wait[=TIME]    wait until it fits, at most TIME (30, 30s, 2min; default: without end);\n"
+	"                   \"tmctl queue\" shows the queue, ^C leaves it\n"
+	"  --request-id ID  the same request again, after a lost answer, has the same outcome\n"
 	"\n" SIZES_HELP "\n"
 	"Examples:\n"
 	"  tmctl add ingest\n"
 	"  tmctl add ingest weight=200 min=64M max=1G owner=flink\n"
 	"  tmctl add join node=1 min=512M pool=32M pool-max=64M\n"
+	"  tmctl add sort --need 2G --min-grant 1G --wait=10min\n"
 	"\n" EXIT_HELP;
 
 const struct verb verb_add = {
@@ -181,18 +295,19 @@ static int wait_settled(const struct options *options, sd_varlink *link, const c
 	return TMCTL_DONE;
 }
 
-/* --wait=TIME, --wait TIME or --wait alone. */
-static int take_wait(int argc, char *argv[], uint64_t *ret_timeout_ns)
+/* Calls SetSlot with the words at argv[optind]. */
+static int set_slot(sd_varlink *link, int argc, char *argv[], sd_json_variant **ret_reply)
 {
-	uint64_t timeout_ns = WAIT_DEFAULT_NS;
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
+	char error[ASSIGN_ERROR_MAX];
+	int r = assign_words(ASSIGN_SET, argv[optind], argv + optind + 1,
+			     (size_t)(argc - optind - 1), &params, error);
 
-	if (optarg && parse_duration_ns(optarg, &timeout_ns) < 0)
-		return usage_error(&verb_set, "--wait=%s: a time is 30, 30s, 2min or 500ms",
-				   optarg);
-	if (!optarg && optind < argc && parse_duration_ns(argv[optind], &timeout_ns) == 0)
-		optind++;
-	*ret_timeout_ns = timeout_ns;
-	return -1;
+	if (r == -EINVAL)
+		return usage_error(&verb_set, "%s", error);
+	if (r < 0)
+		return client_local_error(r);
+	return client_call(link, "SetSlot", params, ret_reply);
 }
 
 static int set_main(struct options *options, int argc, char *argv[])
@@ -206,7 +321,7 @@ static int set_main(struct options *options, int argc, char *argv[])
 
 	while ((code = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
 		if (code == OPTION_OF_VERB)
-			status = take_wait(argc, argv, &timeout_ns);
+			status = take_wait(&verb_set, argc, argv, WAIT_DEFAULT_NS, &timeout_ns);
 		else
 			status = common_option(options, &verb_set, code);
 		if (status >= 0)
@@ -216,7 +331,7 @@ static int set_main(struct options *options, int argc, char *argv[])
 		return usage_error(&verb_set, "a name and at least one key=value are needed");
 	status = client_connect(options->socket, &link);
 	if (status == 0)
-		status = assign_slot(&verb_set, ASSIGN_SET, link, argc, argv, &reply);
+		status = set_slot(link, argc, argv, &reply);
 	if (status != 0)
 		return status;
 	slot = sd_json_variant_by_key(reply, "slot");
@@ -314,6 +429,7 @@ static int list_main(struct options *options, int argc, char *argv[])
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
 	unsigned width = print_width(STDOUT_FILENO);
 	sd_json_variant *reply;
+	uint64_t n_waiting;
 	bool is_enforced;
 	int r, status = plain_arguments(options, &verb_list, argc, argv, 0, 0);
 
@@ -337,6 +453,10 @@ static int list_main(struct options *options, int argc, char *argv[])
 		putchar('\n');
 		r = view_nodes(field_array(reply, "nodes"), stdout, width, options->has_header);
 	}
+	n_waiting = field_u64(reply, "waiting", 0);
+	if (r == 0 && n_waiting > 0)
+		printf("\n%" PRIu64 " request%s for memory; see: tmctl queue\n", n_waiting,
+		       n_waiting == 1 ? " waits" : "s wait");
 	return r < 0 ? client_local_error(r) : TMCTL_DONE;
 }
 

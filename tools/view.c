@@ -153,6 +153,34 @@ int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_heade
 	return table_print(table, out, width, has_header);
 }
 
+int view_queue(sd_json_variant *waiting, FILE *out, unsigned width, bool has_header)
+{
+	static const struct column columns[] = {
+		{ "PLACE", true, 0 }, { "SLOT", false, 0 },   { "KIND", false, 3 },
+		{ "NODE", true, 2 },  { "TIER", true, 4 },    { "BYTES", true, 0 },
+		{ "WAITS", true, 0 }, { "PASSED", false, 1 }, { "REASON", false, 0 },
+	};
+	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
+	char text[FORMAT_BYTES_MAX], time[FORMAT_DURATION_MAX];
+	sd_json_variant *one;
+
+	if (!table)
+		return -ENOMEM;
+	FIELD_FOREACH(waiting, one) {
+		table_cell(table, "%" PRIu64, field_u64(one, "position", 0));
+		table_cell(table, "%s", field_text(one, "slot", "?"));
+		table_cell(table, "%s", field_text(one, "kind", "?"));
+		table_cell(table, "%s", node_of(one, text));
+		table_cell(table, "%" PRIu64, field_u64(one, "tier", 0));
+		table_bytes(table, field_u64(one, "bytes", 0));
+		table_cell(table, "%s", format_duration(field_u64(one, "waitedUsec", 0), time));
+		table_cell(table, "%" PRIu64 "%s", field_u64(one, "passed", 0),
+			   field_bool(one, "due", false) ? ", due" : "");
+		table_cell(table, "%s", field_text(one, "reason", ""));
+	}
+	return table_print(table, out, width, has_header);
+}
+
 static void line(FILE *out, const char *name, const char *value, const char *meaning)
 {
 	if (meaning)
@@ -219,6 +247,13 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "maxBytes", BYTES_UNLIMITED, "max", "cap; max: the node's budget");
 	bytes_line(out, slot, "poolMinBytes", 0, "pool", "guaranteed huge pages");
 	bytes_line(out, slot, "poolMaxBytes", 0, "pool-max", NULL);
+	if (!field_u64(slot, "needBytes", 0))
+		return;
+	bytes_line(out, slot, "needBytes", 0, "need",
+		   field_bool(slot, "needPredicted", false)
+			   ? "expected working set, from the history of the name"
+			   : "expected working set");
+	bytes_line(out, slot, "grantBytes", 0, "granted", "part of the need that is booked");
 }
 
 static void memory_section(sd_json_variant *slot, FILE *out)
@@ -227,6 +262,9 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 
 	fputs("\nmemory (names with a dot are read from the kernel's files)\n", out);
 	bytes_line(out, slot, "shareBytes", 0, "share", "what it gets when every slot is hungry");
+	if (field_u64(slot, "requestedBytes", 0))
+		bytes_line(out, slot, "requestedBytes", 0, "requested",
+			   "guaranteed beyond min while its tasks ask for it");
 	bytes_line(out, slot, "demandBytes", 0, "demand", "what it is shown to need");
 	bytes_line(out, slot, "usageBytes", 0, "memory.current", "in use");
 	bytes_line(out, slot, "swapBytes", 0, "memory.swap.current", NULL);

@@ -15,6 +15,8 @@
 /* @slots and @nodes are arrays of the interface's Slot and Node. Return: 0, -ENOMEM, -EIO. */
 MUST_USE int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_header);
 MUST_USE int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header);
+/* An array of the interface's Waiting. */
+MUST_USE int view_queue(sd_json_variant *waiting, FILE *out, unsigned width, bool has_header);
 /* One Slot in sections. */
 void view_slot(sd_json_variant *slot, FILE *out);
 /* One Pending: "share 245M->300M, 5s"; cut at VIEW_PENDING_MAX. Returns @buf. */

@@ -58,6 +58,16 @@ int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 void api_send_notice(const struct memory_notice *notice, void *subscriber, void *userdata);
 /* The last reply on it: the slot is removed. */
 void api_send_watch_gone(const char *slot_name, void *subscriber, void *userdata);
+int api_list_queue(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		   void *userdata);
+int api_request_memory(sd_varlink *link, sd_json_variant *parameters,
+		       sd_varlink_method_flags_t flags, void *userdata);
+
+/* Where it stands and why, on a link that waits in the queue. */
+void api_send_waiting(const struct wait_view *view, void *subscriber, void *userdata);
+/* The last reply to RequestMemory. */
+void api_send_lease_gone(void *subscriber, void *userdata);
+
 /* A notice on a link that waits for more: the grant's target changed. */
 void api_send_target(struct grant *grant, void *subscriber, void *userdata);
 /* The last reply on it: the grant is freed. */

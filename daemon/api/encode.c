@@ -131,6 +131,12 @@ static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 			UNSIGNED(policy->max_bytes)),
 		PAIR_UNSIGNED("poolMinBytes", policy->pool_min_bytes),
 		PAIR_UNSIGNED("poolMaxBytes", policy->pool_max_bytes),
+		NULL_IF(policy->need_bytes == 0, "needBytes", UNSIGNED(policy->need_bytes)),
+		NULL_IF(policy->need_bytes == 0, "grantBytes", UNSIGNED(policy->grant_bytes)),
+		SD_JSON_BUILD_PAIR_BOOLEAN("needPredicted", policy->is_need_predicted),
+		NULL_IF(policy->request_id[0] == 0, "requestId",
+			SD_JSON_BUILD_STRING(policy->request_id)),
+		PAIR_UNSIGNED("requestedBytes", view->lease_bytes),
 		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[policy->mode]),
 		PAIR_UNSIGNED("shareBytes", view->share_bytes),
 		PAIR_UNSIGNED("lowBytes", view->low_bytes),
@@ -235,6 +241,7 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("budgetBytes", view.info.budget_bytes),
 		PAIR_UNSIGNED("reserveBytes", view.info.reserve_bytes),
 		PAIR_UNSIGNED("guaranteedBytes", view.guaranteed_bytes),
+		PAIR_UNSIGNED("bookedBytes", view.booked_bytes),
 		PAIR_UNSIGNED("usageBytes", view.usage_bytes),
 		NULL_IF(view.group_max_bytes == BYTES_UNLIMITED, "groupMaxBytes",
 			UNSIGNED(view.group_max_bytes)),
@@ -248,6 +255,35 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 int encode_nodes(struct manager *manager, sd_json_variant **ret)
 {
 	return encode_array(manager_node_count(manager), encode_nth_node, manager, ret);
+}
+
+int encode_waiting(const struct wait_view *view, sd_json_variant **ret)
+{
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("slot", view->slot_name),
+		SD_JSON_BUILD_PAIR_STRING("kind", view->is_lease ? "request" : "slot"),
+		NULL_IF(view->node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(view->node)),
+		PAIR_UNSIGNED("tier", view->tier), PAIR_UNSIGNED("bytes", view->bytes),
+		PAIR_UNSIGNED("position", view->position), PAIR_UNSIGNED("length", view->length),
+		PAIR_UNSIGNED("waitedUsec", view->waited_ns / 1000),
+		PAIR_UNSIGNED("passed", view->n_passed),
+		SD_JSON_BUILD_PAIR_BOOLEAN("due", view->is_due),
+		SD_JSON_BUILD_PAIR_STRING("reason", view->reason),
+		NULL_IF(view->request_id[0] == '\0', "requestId",
+			SD_JSON_BUILD_STRING(view->request_id)));
+}
+
+static int encode_nth_waiting(size_t i, void *context, sd_json_variant **ret)
+{
+	struct wait_view view;
+
+	manager_view_nth_waiting(context, i, &view);
+	return encode_waiting(&view, ret);
+}
+
+int encode_queue(struct manager *manager, sd_json_variant **ret)
+{
+	return encode_array(manager_count_waiting(manager), encode_nth_waiting, manager, ret);
 }
 
 static int encode_nth_check(size_t i, void *context, sd_json_variant **ret)

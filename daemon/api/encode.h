@@ -15,6 +15,9 @@ const char *encode_why(enum notice_why why);
 MUST_USE int encode_slot(const struct slot_view *view, sd_json_variant **ret);
 MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_waiting(const struct wait_view *view, sd_json_variant **ret);
+/* All that waits, in order. */
+MUST_USE int encode_queue(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret);
 MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
 MUST_USE int encode_terms(struct explain_view *view, sd_json_variant **ret);

@@ -54,6 +54,14 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("Guarantee"), FIELD(minBytes, INT, 0), COMMENT("Hard cap; null: the node's budget"),
 	FIELD(maxBytes, INT, NULLABLE), COMMENT("Guaranteed huge-page memory for buffer pools"),
 	FIELD(poolMinBytes, INT, 0), FIELD(poolMaxBytes, INT, 0),
+	COMMENT("Working set it is expected to have; null: nobody told it"),
+	FIELD(needBytes, INT, NULLABLE),
+	COMMENT("What was granted of the need, and is booked of the node"),
+	FIELD(grantBytes, INT, NULLABLE), COMMENT("The need is from the history of the name"),
+	FIELD(needPredicted, BOOL, 0), COMMENT("Of the request that made the slot"),
+	FIELD(requestId, STRING, NULLABLE),
+	COMMENT("Guarantee beyond minBytes that its tasks hold by RequestMemory"),
+	FIELD(requestedBytes, INT, 0),
 	COMMENT("share, off, save or dry-run: what the controller may do to it"),
 	FIELD(mode, STRING, 0), COMMENT("Entitlement: what the slot gets when everyone is hungry"),
 	FIELD(shareBytes, INT, 0), COMMENT("What memory.low is meant to be now"),
@@ -88,11 +96,26 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("What taskmem may hand out, huge pages not included"), FIELD(budgetBytes, INT, 0),
 	COMMENT("Part of the budget that is never promised"), FIELD(reserveBytes, INT, 0),
 	COMMENT("Sum of the slots' guarantees"), FIELD(guaranteedBytes, INT, 0),
-	COMMENT("memory.current of the node's group"), FIELD(usageBytes, INT, 0),
-	COMMENT("memory.max of the node's group"), FIELD(groupMaxBytes, INT, NULLABLE),
-	COMMENT("2 MiB pages of the node"), FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
+	COMMENT("Sum of what the slots are expected to need; may exceed the budget by the "
+		"overcommit of the tiers"),
+	FIELD(bookedBytes, INT, 0), COMMENT("memory.current of the node's group"),
+	FIELD(usageBytes, INT, 0), COMMENT("memory.max of the node's group"),
+	FIELD(groupMaxBytes, INT, NULLABLE), COMMENT("2 MiB pages of the node"),
+	FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
 	COMMENT("Sum of the slots' guaranteed pages"), FIELD(hugePagesPromised, INT, 0),
 	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Waiting, COMMENT("Name of the slot to be made, or of the one that asks"),
+	FIELD(slot, STRING, 0), COMMENT("slot: AddSlot; request: RequestMemory"),
+	FIELD(kind, STRING, 0), COMMENT("null: any node, or the best"), FIELD(node, INT, NULLABLE),
+	FIELD(tier, INT, 0), COMMENT("Need, or guarantee without a need, or the raise"),
+	FIELD(bytes, INT, 0), COMMENT("1 is served next, if it fits"), FIELD(position, INT, 0),
+	FIELD(length, INT, 0), FIELD(waitedUsec, INT, 0),
+	COMMENT("How often one behind it was served first"), FIELD(passed, INT, 0),
+	COMMENT("It was passed often or long enough: nobody behind it may any more"),
+	FIELD(due, BOOL, 0), COMMENT("The number that fails"), FIELD(reason, STRING, 0),
+	FIELD(requestId, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(Check, FIELD(name, STRING, 0),
 				     COMMENT("ok, degraded or missing"), FIELD(status, STRING, 0),
@@ -116,24 +139,50 @@ static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
 static SD_VARLINK_DEFINE_METHOD(Diagnose, OUT_TYPE(checks, Check, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(ListSlots, COMMENT("Only this slot"), IN(name, STRING, NULLABLE),
-				OUT_TYPE(slots, Slot, ARRAY), OUT_TYPE(nodes, Node, ARRAY));
+				OUT_TYPE(slots, Slot, ARRAY), OUT_TYPE(nodes, Node, ARRAY),
+				COMMENT("Requests in the queue"), OUT(waiting, INT, 0));
 
-static SD_VARLINK_DEFINE_METHOD(
-	AddSlot, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"), IN(name, STRING, 0),
-	COMMENT("Default: the node with the most room"), IN(node, INT, NULLABLE),
-	COMMENT("true: bound to no node, pages interleaved"), IN(anyNode, BOOL, NULLABLE),
-	COMMENT("Default: the caller"), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
-	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
-	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	AddSlot, SD_VARLINK_SUPPORTS_MORE, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"),
+	IN(name, STRING, 0), COMMENT("Default: the node with the most room"),
+	IN(node, INT, NULLABLE), COMMENT("true: bound to no node, pages interleaved"),
+	IN(anyNode, BOOL, NULLABLE), COMMENT("Default: the caller"), IN(owner, INT, NULLABLE),
+	IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE),
+	IN(maxBytes, INT, NULLABLE), IN(poolMinBytes, INT, NULLABLE),
+	IN(poolMaxBytes, INT, NULLABLE),
 	COMMENT("Command to run when the slot is resized, absolute path and arguments"),
 	IN(onResize, STRING, NULLABLE), COMMENT("share (default), off, save or dry-run"),
-	IN(mode, STRING, NULLABLE), OUT_TYPE(slot, Slot, 0));
+	IN(mode, STRING, NULLABLE),
+	COMMENT("Working set to expect; default: what the history of the name predicts"),
+	IN(needBytes, INT, NULLABLE),
+	COMMENT("Be content with so much of the need; default: all of it, nothing if predicted"),
+	IN(minGrantBytes, INT, NULLABLE),
+	COMMENT("Of the caller's choice: the same again is answered as the first was"),
+	IN(requestId, STRING, NULLABLE),
+	COMMENT("true: wait in the queue until it fits, with notices of where it stands; only with "
+		"more. Closing the connection leaves the queue"),
+	IN(wait, BOOL, NULLABLE), COMMENT("Refuse after so long; default: never"),
+	IN(waitUsec, INT, NULLABLE), COMMENT("Has waited so long already, on a lost connection"),
+	IN(waitedUsec, INT, NULLABLE), COMMENT("Not in a notice"), OUT_TYPE(slot, Slot, NULLABLE),
+	COMMENT("In a notice"), OUT_TYPE(waiting, Waiting, NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(ListQueue, OUT_TYPE(waiting, Waiting, ARRAY));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	RequestMemory, SD_VARLINK_REQUIRES_MORE, COMMENT("To be guaranteed beyond what is"),
+	IN(bytes, INT, 0), COMMENT("Wait so long for it; default: not at all"),
+	IN(waitUsec, INT, NULLABLE), COMMENT("null in a notice"), OUT(slot, STRING, NULLABLE),
+	COMMENT("What is held from now on, until the connection or the process ends"),
+	OUT(heldBytes, INT, NULLABLE), COMMENT("In a notice"),
+	OUT_TYPE(waiting, Waiting, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE),
 				IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE),
 				IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
 				COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
 				IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
+				COMMENT("0: no need is booked any more"),
+				IN(needBytes, INT, NULLABLE),
 				COMMENT("As for AddSlot; empty: none. Another owner has none "
 					"unless it is given here"),
 				IN(onResize, STRING, NULLABLE), IN(mode, STRING, NULLABLE),
@@ -227,6 +276,7 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("What the slot's tasks were told of its memory"), &vl_type_Notice, &vl_type_OnResize,
 	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
 	DOC("A NUMA node's budget and huge pages"), &vl_type_Node,
+	DOC("A request that waits for memory"), &vl_type_Waiting,
 	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
 	DOC("One number of the controller's decision"), &vl_type_Term,
 	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
@@ -235,7 +285,11 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_method_ListSlots,
 	DOC("Make a slot; administrators (with onResize only root, or for oneself). The same slot twice is no error, so a lost answer may be "
 	    "asked again"),
-	&vl_method_AddSlot,
+	&vl_method_AddSlot, DOC("Who waits, in order; open to everyone"), &vl_method_ListQueue,
+	DOC("Raise the guarantee of the slot the caller runs in, as long as the connection lives. The "
+	    "owner may ask for the need an administrator gave the slot, administrators for all up to "
+	    "maxBytes"),
+	&vl_method_RequestMemory,
 	DOC("Change a running slot, fields left out stay. Administrators; the owner may change "
 	    "weight, maxBytes and onResize, which but for removing it nobody else may, save root"),
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,11 @@ struct slot_parameters {
 	int32_t node;
 	int any_node, uncapped, kill; /* tristate */
 	uint32_t owner, weight, tier;
-	uint64_t min_bytes, max_bytes, pool_min_bytes, pool_max_bytes;
+	uint64_t min_bytes, max_bytes, pool_min_bytes, pool_max_bytes, need_bytes;
+	/* of add alone */
+	int wait; /* tristate */
+	uint64_t min_grant_bytes, wait_usec, waited_usec;
+	const char *request_id;
 	const char *mode; /* NULL: not given */
 };
 
@@ -40,6 +45,10 @@ static const struct slot_parameters nothing_given = {
 	.max_bytes = NOT_GIVEN_BYTES,
 	.pool_min_bytes = NOT_GIVEN_BYTES,
 	.pool_max_bytes = NOT_GIVEN_BYTES,
+	.need_bytes = NOT_GIVEN_BYTES,
+	.wait = NOT_GIVEN_BOOL,
+	.min_grant_bytes = NOT_GIVEN_BYTES,
+	.wait_usec = NOT_GIVEN_BYTES,
 };
 
 #define TEXT(json, member)                                             \
@@ -62,6 +71,7 @@ static const struct slot_parameters nothing_given = {
 		OPTION_BYTES("poolMaxBytes", pool_max_bytes),                                      \
 		OPTION("onResize", on_resize, SD_JSON_VARIANT_STRING,                              \
 		       sd_json_dispatch_const_string),                                             \
+		OPTION_BYTES("needBytes", need_bytes),                                             \
 		OPTION("mode", mode, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string)
 
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
@@ -84,6 +94,8 @@ static void apply_given(const struct slot_parameters *p, struct slot_policy *pol
 		policy->pool_max_bytes = p->pool_max_bytes;
 	else if (policy->pool_max_bytes < policy->pool_min_bytes)
 		policy->pool_max_bytes = policy->pool_min_bytes;
+	if (p->need_bytes != NOT_GIVEN_BYTES)
+		policy->need_bytes = p->need_bytes;
 	if (p->mode && admit_parse_mode(p->mode, &policy->mode) < 0)
 		policy->mode = SLOT_MODES; /* refused by name when it is checked */
 }
@@ -142,6 +154,59 @@ static int reply_slot(sd_varlink *link, struct manager *manager, const char *nam
 	return call_reply_value(link, r, "slot", value);
 }
 
+/* UINT64_MAX, not given, stays. */
+static uint64_t usec_to_ns(uint64_t usec)
+{
+	return usec > UINT64_MAX / 1000 ? UINT64_MAX : usec * 1000;
+}
+
+static int set_request_id(sd_varlink *link, const char *id, struct slot_policy *policy)
+{
+	struct fault fault = { .node = NODE_ANY, .field = "requestId" };
+
+	if (!id || strlen(id) <= REQUEST_ID_MAX) {
+		(void)snprintf(policy->request_id, sizeof(policy->request_id), "%s", id ?: "");
+		return 1;
+	}
+	(void)fault_set(&fault, FAULT_BAD_VALUE, "a request id has at most %d characters",
+			REQUEST_ID_MAX);
+	return call_fault(link, &fault);
+}
+
+/* What an answer needs after the call has returned. */
+struct add_call {
+	sd_varlink *link;
+	struct manager *manager;
+	char name[SLOT_NAME_MAX + 1];
+};
+
+static void on_added(enum fault_kind kind, const struct fault *fault, void *userdata)
+{
+	struct add_call *call = userdata;
+
+	if (kind != FAULT_NONE)
+		(void)call_fault(call->link, fault);
+	else if (reply_slot(call->link, call->manager, call->name) < 0)
+		(void)sd_varlink_error_errno(call->link, -EIO);
+	sd_varlink_unref(call->link);
+	free(call);
+}
+
+/* Hands the request over; the answer comes by on_added(). */
+static int start_adding(sd_varlink *link, struct manager *manager,
+			const struct add_request *request)
+{
+	struct add_call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return -ENOMEM;
+	call->link = sd_varlink_ref(link);
+	call->manager = manager;
+	memcpy(call->name, request->policy.name, sizeof(call->name));
+	manager_add(manager, request, on_added, call);
+	return 0;
+}
+
 int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		 void *userdata)
 {
@@ -149,17 +214,21 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		COMMON_FIELDS,
 		OPTION("node", node, _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_int32),
 		OPTION_BOOL("anyNode", any_node),
+		OPTION_BYTES("minGrantBytes", min_grant_bytes),
+		OPTION("requestId", request_id, SD_JSON_VARIANT_STRING,
+		       sd_json_dispatch_const_string),
+		OPTION_BOOL("wait", wait),
+		OPTION_BYTES("waitUsec", wait_usec),
+		OPTION_BYTES("waitedUsec", waited_usec),
 		{}
 	};
 	struct slot_parameters p = nothing_given;
 	struct manager *manager = userdata;
-	struct fault fault = { .node = NODE_ANY };
+	struct add_request request;
 	struct slot_policy policy;
 	struct peer peer;
-	bool choose_node;
 	int r;
 
-	(void)flags;
 	r = sd_varlink_dispatch(link, parameters, table, &p);
 	if (r != 0)
 		return r;
@@ -168,28 +237,40 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		return r;
 	if (!rights_may(&peer, RIGHT_ADMINISTER, NULL))
 		return call_not_permitted(link);
+	if (p.wait > 0 && !(flags & SD_VARLINK_METHOD_MORE))
+		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
 	slot_policy_default(&policy);
 	policy.owner = peer.uid;
 	apply_given(&p, &policy);
 	r = set_name(link, p.name, &policy);
 	if (r > 0)
+		r = set_request_id(link, p.request_id, &policy);
+	if (r > 0)
 		r = set_on_resize(link, &p, &peer, policy.owner, &policy);
 	if (r <= 0)
 		return r;
-	choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0;
 	if (p.node != NOT_GIVEN_NODE)
 		policy.node =
 			p.node < 0 ? NODES_MAX : p.node; /* refused by name, not taken for any */
-	if (manager_add(manager, &policy, choose_node, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return reply_slot(link, manager, policy.name);
+	request = (struct add_request){
+		.policy = policy,
+		.choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0,
+		.is_need_given = p.need_bytes != NOT_GIVEN_BYTES,
+		.min_grant_bytes = p.min_grant_bytes,
+		.may_wait = p.wait > 0,
+		.wait_ns = usec_to_ns(p.wait_usec),
+		.waited_ns = usec_to_ns(p.waited_usec),
+		.subscriber = link,
+	};
+	return start_adding(link, manager, &request);
 }
 
 /* What the owner may not touch is a right of administrators. */
 static enum right set_right(const struct slot_parameters *p)
 {
-	bool is_tuning = p->owner == NOT_GIVEN_NUMBER && p->tier == NOT_GIVEN_NUMBER &&
-			 p->min_bytes == NOT_GIVEN_BYTES && p->pool_min_bytes == NOT_GIVEN_BYTES &&
+	bool is_tuning = p->need_bytes == NOT_GIVEN_BYTES && p->owner == NOT_GIVEN_NUMBER &&
+			 p->tier == NOT_GIVEN_NUMBER && p->min_bytes == NOT_GIVEN_BYTES &&
+			 p->pool_min_bytes == NOT_GIVEN_BYTES &&
 			 p->pool_max_bytes == NOT_GIVEN_BYTES;
 
 	return is_tuning ? RIGHT_TUNE : RIGHT_ADMINISTER;
@@ -359,8 +440,10 @@ int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 	if (r >= 0)
 		r = encode_nodes(manager, &nodes);
 	if (r >= 0)
-		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT("slots", slots),
-				       SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes));
+		r = sd_varlink_replybo(
+			link, SD_JSON_BUILD_PAIR_VARIANT("slots", slots),
+			SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes),
+			SD_JSON_BUILD_PAIR_UNSIGNED("waiting", manager_count_waiting(manager)));
 	sd_json_variant_unref(slots);
 	sd_json_variant_unref(nodes);
 	return r;

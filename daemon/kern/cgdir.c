@@ -42,6 +42,7 @@ static const struct {
 	bool is_write_only;
 } files[CG_FILES] = {
 	[CG_MEMORY_CURRENT] = { .name = "memory.current" },
+	[CG_MEMORY_PEAK] = { .name = "memory.peak" },
 	[CG_MEMORY_MIN] = { .name = "memory.min" },
 	[CG_MEMORY_LOW] = { .name = "memory.low" },
 	[CG_MEMORY_HIGH] = { .name = "memory.high" },

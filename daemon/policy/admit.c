@@ -109,6 +109,14 @@ static int check_sizes(const struct slot_policy *p, struct refusal *ret)
 		return refuse(ret, ADMIT_BAD_VALUE, "pool", NODE_ANY,
 			      "pool=%s is above pool-max=%s: raise pool-max or lower pool",
 			      size_exact(p->pool_min_bytes).s, size_exact(p->pool_max_bytes).s);
+	if (p->need_bytes > ADMIT_BYTES_MAX)
+		return refuse(ret, ADMIT_BAD_VALUE, "need", NODE_ANY,
+			      "need=%s: no machine has more than %s", size_exact(p->need_bytes).s,
+			      size_exact(ADMIT_BYTES_MAX).s);
+	if (p->grant_bytes > p->need_bytes)
+		return refuse(ret, ADMIT_BAD_VALUE, "need", NODE_ANY,
+			      "more is granted, %s, than needed, %s", size_exact(p->grant_bytes).s,
+			      size_exact(p->need_bytes).s);
 	return ADMIT_OK;
 }
 
@@ -151,10 +159,24 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 			      "tier=%u: tiers are 0, served first, to %d", p->tier, TIERS - 1);
 	if (p->on_resize[0] && command_parse(p->on_resize, &command, why) < 0)
 		return refuse(ret, ADMIT_BAD_VALUE, "onResize", NODE_ANY, "%s", why);
+	if (!admit_request_id_is_valid(p->request_id))
+		return refuse(ret, ADMIT_BAD_VALUE, "requestId", NODE_ANY,
+			      "a request id has at most %d printable characters and no blank",
+			      REQUEST_ID_MAX);
 	if (p->mode >= SLOT_MODES)
 		return refuse(ret, ADMIT_BAD_VALUE, "mode", NODE_ANY,
 			      "there is no such mode; it is share, off, save or dry-run");
 	return check_sizes(p, ret);
+}
+
+bool admit_request_id_is_valid(const char *id)
+{
+	size_t len = strnlen(id, REQUEST_ID_MAX + 1);
+
+	for (size_t i = 0; i < len; i++)
+		if (id[i] <= ' ' || id[i] > '~')
+			return false;
+	return len <= REQUEST_ID_MAX;
 }
 
 /* What falls on one node: memory in bytes, pools in chunks. */

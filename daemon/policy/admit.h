@@ -29,6 +29,8 @@ enum admit_cond {
 
 /* [a-z0-9][a-z0-9._-]*, at most SLOT_NAME_MAX bytes. */
 bool admit_name_is_valid(const char *name);
+/* Printable ASCII without blanks, at most REQUEST_ID_MAX bytes; may be empty. */
+bool admit_request_id_is_valid(const char *id);
 
 /* "share", "off", "save" or "dry-run". Return: 0 or -EINVAL. */
 MUST_USE int admit_parse_mode(const char *text, enum slot_mode *ret);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * First come, first served alone would leave memory idle behind one big request; first fit alone
+ * would never serve it. So first fit, with a count: cheap, no reservation to be kept up to date
+ * (nobody knows when a running slot ends), and the bound is plain to see.
+ */
+
+#include "policy/queue.h"
+
+bool queue_is_before(const struct queue_entry *a, const struct queue_entry *b)
+{
+	if (a->tier != b->tier)
+		return a->tier < b->tier;
+	if (a->since_ns != b->since_ns)
+		return a->since_ns < b->since_ns;
+	return a->sequence < b->sequence;
+}
+
+bool queue_is_due(const struct queue_entry *entry, uint64_t now_ns)
+{
+	if (entry->n_passed == 0)
+		return false;
+	return entry->n_passed >= QUEUE_PASSES_MAX ||
+	       (now_ns > entry->passed_ns && now_ns - entry->passed_ns >= QUEUE_PASS_NS);
+}
+
+uint64_t queue_closed_nodes(struct queue_entry *const *entries, size_t n,
+			    const struct queue_entry *entry, uint64_t now_ns)
+{
+	uint64_t closed = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (queue_is_before(entries[i], entry) && queue_is_due(entries[i], now_ns))
+			closed |= entries[i]->nodes;
+	return closed;
+}
+
+void queue_note_served(struct queue_entry *const *entries, size_t n,
+		       const struct queue_entry *entry, uint64_t taken_nodes, uint64_t now_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct queue_entry *other = entries[i];
+
+		if (!(other->nodes & taken_nodes) || !queue_is_before(other, entry))
+			continue;
+		if (other->n_passed++ == 0)
+			other->passed_ns = now_ns;
+	}
+}
+
+size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, queue_fit_fn fit,
+		  void *userdata, uint64_t *ret_taken_nodes)
+{
+	uint64_t closed = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t taken = fit(i, closed, userdata);
+
+		if (taken != QUEUE_DOES_NOT_FIT) {
+			*ret_taken_nodes = taken;
+			return i;
+		}
+		if (queue_is_due(entries[i], now_ns))
+			closed |= entries[i]->nodes;
+	}
+	return QUEUE_NOBODY;
+}

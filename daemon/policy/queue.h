@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Who waits for memory and is served next. Pure: whether a request fits is the caller's to say.
+ *
+ * Requests stand in order of tier (0 first), then of the time they were first made. The first that
+ * fits is served, so a small one may pass a big one that does not fit yet (backfill). The bound:
+ *
+ *   A request is passed by those behind it (later ones of its tier, and those of lower tiers) at
+ *   most QUEUE_PASSES_MAX times, and by none once QUEUE_PASS_NS have gone by since the first
+ *   time. From then on the nodes it waits for are closed to all behind it, also to requests that
+ *   would not have to wait, until it is served or gives up.
+ *
+ * So a request whose turn it is waits only for what holds the memory now, and for higher tiers.
+ * Those may pass it for ever: that is what a higher tier is.
+ *
+ * A node is a bit in a set: bit k is the k-th node. What takes nothing (QUEUE_TAKES_NOTHING)
+ * passes nobody.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+
+#define QUEUE_PASSES_MAX 16
+#define QUEUE_PASS_NS (UINT64_C(600) * 1000000000)
+/* Enough for every slot of a cluster of jobs that starts at once; each costs a connection. */
+#define QUEUE_LENGTH_MAX 1024
+
+/* Zero-initialised but for the first four. */
+struct queue_entry {
+	uint32_t tier;
+	uint64_t since_ns; /* when it was first made; may be before the queue was */
+	uint64_t sequence; /* decides between equals; distinct */
+	uint64_t nodes;    /* it takes memory of these, or of some of them */
+	uint32_t n_passed;
+	uint64_t passed_ns; /* the first time, if n_passed > 0 */
+};
+
+/* Does @a stand before @b? A total order. */
+bool queue_is_before(const struct queue_entry *a, const struct queue_entry *b);
+
+/* Is its turn so long due that nobody behind it may take from its nodes? */
+bool queue_is_due(const struct queue_entry *entry, uint64_t now_ns);
+
+/**
+ * queue_closed_nodes() - nodes from which @entry may take nothing now
+ * @entries: the others that wait, in any order; @entry itself may be among them
+ *
+ * Those of all entries that stand before it and are due.
+ */
+uint64_t queue_closed_nodes(struct queue_entry *const *entries, size_t n,
+			    const struct queue_entry *entry, uint64_t now_ns);
+
+#define QUEUE_TAKES_NOTHING UINT64_C(0)
+
+/**
+ * queue_note_served() - @entry was served and takes memory of @taken_nodes
+ * @entries: those that wait; @entry may be among them
+ *
+ * Counts the pass for every entry before it that waits for one of these nodes. To be called for
+ * requests that were served at once, too.
+ */
+void queue_note_served(struct queue_entry *const *entries, size_t n,
+		       const struct queue_entry *entry, uint64_t taken_nodes, uint64_t now_ns);
+
+/* The nodes that entries[i] would take, none of them in @closed; QUEUE_DOES_NOT_FIT. */
+typedef uint64_t (*queue_fit_fn)(size_t i, uint64_t closed, void *userdata);
+#define QUEUE_DOES_NOT_FIT UINT64_MAX
+#define QUEUE_NOBODY SIZE_MAX
+
+/**
+ * queue_next() - whom to serve now
+ * @entries: in order (queue_is_before())
+ * @fit:     called for entries from the first on, until one fits
+ *
+ * Nothing is counted: the caller serves the entry, takes it out and calls queue_note_served().
+ *
+ * Return: index, or QUEUE_NOBODY. *ret_taken_nodes is what @fit returned for it.
+ */
+size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, queue_fit_fn fit,
+		  void *userdata, uint64_t *ret_taken_nodes);

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "policy/queue.h"
+
+#include <check.h>
+#include <string.h>
+
+#include "suite.h"
+
+#define SECOND UINT64_C(1000000000)
+#define RUNS 10000
+#define NODES 3
+#define REQUESTS_MAX 64
+#define STEPS 160
+
+/* ---------------------------------------------------------------- single rules */
+
+static struct queue_entry entry_of(uint32_t tier, uint64_t since_ns, uint64_t sequence)
+{
+	return (struct queue_entry){
+		.tier = tier, .since_ns = since_ns, .sequence = sequence, .nodes = 1
+	};
+}
+
+START_TEST(tier_then_age_then_sequence_decide)
+{
+	struct queue_entry a = entry_of(0, 9, 9), b = entry_of(1, 1, 8), c = entry_of(1, 2, 1);
+	struct queue_entry d = entry_of(1, 2, 2);
+
+	ck_assert(queue_is_before(&a, &b) && !queue_is_before(&b, &a));
+	ck_assert(queue_is_before(&b, &c) && queue_is_before(&c, &d));
+	ck_assert(!queue_is_before(&d, &d));
+}
+END_TEST
+
+static uint64_t fit_row(size_t i, uint64_t closed, void *userdata)
+{
+	const bool *fits = userdata;
+
+	return fits[i] && !(closed & 1) ? 1 : QUEUE_DOES_NOT_FIT;
+}
+
+START_TEST(first_that_fits_is_served_and_counted)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2), c = entry_of(2, 1, 3);
+	struct queue_entry *entries[] = { &a, &b, &c };
+	bool fits[] = { false, true, true };
+	uint64_t taken = 0;
+
+	ck_assert_uint_eq(queue_next(entries, 3, 5, fit_row, fits, &taken), 1);
+	ck_assert_uint_eq(taken, 1);
+	queue_note_served(entries, 3, &b, taken, 5);
+	ck_assert_uint_eq(a.n_passed, 1);
+	ck_assert_uint_eq(a.passed_ns, 5);
+	ck_assert_uint_eq(b.n_passed, 0);
+	ck_assert_uint_eq(c.n_passed, 0); /* it stands behind */
+}
+END_TEST
+
+START_TEST(after_so_many_passes_the_nodes_are_closed)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2), top = entry_of(0, 9, 9);
+	struct queue_entry *entries[] = { &a, &b };
+	bool fits[] = { false, true };
+	uint64_t taken;
+
+	a.n_passed = QUEUE_PASSES_MAX - 1;
+	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), 1);
+	a.n_passed = QUEUE_PASSES_MAX;
+	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), QUEUE_NOBODY);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 1), 1);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &a, 1), 0);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &top, 1), 0); /* a higher tier may */
+	fits[0] = true;
+	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), 0);
+}
+END_TEST
+
+START_TEST(after_so_long_a_time_the_nodes_are_closed)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(3, 2, 2);
+	struct queue_entry *entries[] = { &a, &b };
+
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 5 + 9 * QUEUE_PASS_NS), 0);
+	queue_note_served(entries, 2, &b, 1, 5);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 4 + QUEUE_PASS_NS), 0);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 5 + QUEUE_PASS_NS), 1);
+}
+END_TEST
+
+START_TEST(other_nodes_and_what_takes_nothing_pass_nobody)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2);
+	struct queue_entry *entries[] = { &a, &b };
+
+	queue_note_served(entries, 2, &b, 2, 5);
+	queue_note_served(entries, 2, &b, QUEUE_TAKES_NOTHING, 5);
+	ck_assert_uint_eq(a.n_passed, 0);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- the bound, on random runs */
+
+/*
+ * A machine of some nodes with room in bytes. Requests of random tiers and sizes come, wait or
+ * are served at once, hold their memory for a while and go; some give up. Beside the code under
+ * test the model counts for itself who was passed by whom, and when first.
+ */
+struct request {
+	struct queue_entry entry;
+	uint64_t bytes;
+	enum { COMING, WAITING, SERVED, GONE } state;
+	int node;        /* where it holds its bytes */
+	uint64_t end_ns; /* of holding */
+	uint32_t n_passed;
+	uint64_t first_ns;
+};
+
+static struct machine {
+	uint64_t capacity[NODES], used[NODES];
+	struct request requests[REQUESTS_MAX];
+	size_t n_requests;
+	struct queue_entry *waiting[REQUESTS_MAX];
+	size_t n_waiting;
+	uint64_t now_ns;
+} machine;
+
+static struct request *request_of(struct queue_entry *entry)
+{
+	return (struct request *)((char *)entry - offsetof(struct request, entry));
+}
+
+static int place(const struct request *request, uint64_t closed)
+{
+	for (int k = 0; k < NODES; k++)
+		if ((request->entry.nodes & ~closed & (1U << k)) &&
+		    machine.used[k] + request->bytes <= machine.capacity[k])
+			return k;
+	return -1;
+}
+
+static uint64_t fit(size_t i, uint64_t closed, void *userdata)
+{
+	int k = place(request_of(machine.waiting[i]), closed);
+
+	(void)userdata;
+	return k < 0 ? QUEUE_DOES_NOT_FIT : UINT64_C(1) << k;
+}
+
+static void take_out(size_t i)
+{
+	machine.n_waiting--;
+	memmove(&machine.waiting[i], &machine.waiting[i + 1],
+		(machine.n_waiting - i) * sizeof(machine.waiting[0]));
+}
+
+static void put_in(struct queue_entry *entry)
+{
+	size_t i = machine.n_waiting++;
+
+	for (; i > 0 && queue_is_before(entry, machine.waiting[i - 1]); i--)
+		machine.waiting[i] = machine.waiting[i - 1];
+	machine.waiting[i] = entry;
+}
+
+/* What the header promises, counted without it. */
+static void check_passes(const struct request *served, uint64_t taken)
+{
+	for (size_t i = 0; i < machine.n_waiting; i++) {
+		struct request *other = request_of(machine.waiting[i]);
+
+		if (other == served || !(other->entry.nodes & taken))
+			continue;
+		if (served->entry.tier < other->entry.tier)
+			continue; /* may always */
+		if (served->entry.tier == other->entry.tier &&
+		    served->entry.since_ns < other->entry.since_ns)
+			continue; /* was first */
+		if (other->n_passed++ == 0)
+			other->first_ns = machine.now_ns;
+		REQUIRE(other->n_passed <= QUEUE_PASSES_MAX);
+		REQUIRE(machine.now_ns - other->first_ns < QUEUE_PASS_NS);
+	}
+}
+
+static void serve(struct request *request, uint64_t taken)
+{
+	request->node = __builtin_ctzll(taken);
+	machine.used[request->node] += request->bytes;
+	request->state = SERVED;
+	request->end_ns = machine.now_ns + (1 + random_below(300)) * SECOND;
+	check_passes(request, taken);
+	queue_note_served(machine.waiting, machine.n_waiting, &request->entry, taken,
+			  machine.now_ns);
+}
+
+static void serve_all(void)
+{
+	uint64_t taken;
+	size_t i;
+
+	while ((i = queue_next(machine.waiting, machine.n_waiting, machine.now_ns, fit, NULL,
+			       &taken)) != QUEUE_NOBODY) {
+		struct request *request = request_of(machine.waiting[i]);
+
+		take_out(i);
+		serve(request, taken);
+	}
+}
+
+static void arrive(struct request *request)
+{
+	uint64_t closed;
+	int k;
+
+	request->entry = (struct queue_entry){
+		.tier = (uint32_t)random_below(3),
+		.since_ns = machine.now_ns,
+		.sequence = (uint64_t)(request - machine.requests),
+		.nodes = 1 + random_below((1U << NODES) - 1),
+	};
+	request->bytes = random_below(6) == 0 ? 50 + random_below(51) : 1 + random_below(25);
+	closed = queue_closed_nodes(machine.waiting, machine.n_waiting, &request->entry,
+				    machine.now_ns);
+	k = place(request, closed);
+	if (k >= 0) {
+		serve(request, UINT64_C(1) << k);
+		return;
+	}
+	request->state = WAITING;
+	put_in(&request->entry);
+}
+
+static void depart(struct request *request)
+{
+	machine.used[request->node] -= request->bytes;
+	request->state = GONE;
+}
+
+static void give_up(void)
+{
+	size_t i = random_below(machine.n_waiting);
+
+	request_of(machine.waiting[i])->state = GONE;
+	take_out(i);
+}
+
+/* Ends all that hold memory, one after the other, until nobody waits. */
+static void drain(void)
+{
+	for (size_t i = 0; i < machine.n_requests; i++) {
+		struct request *request = &machine.requests[i];
+
+		if (request->state != SERVED)
+			continue;
+		machine.now_ns += SECOND;
+		depart(request);
+		serve_all();
+		i = (size_t)-1; /* those just served end, too */
+	}
+	REQUIRE(machine.n_waiting == 0);
+	for (int k = 0; k < NODES; k++)
+		REQUIRE(machine.used[k] == 0);
+}
+
+static uint64_t n_due;
+
+static void run_one(uint64_t seed)
+{
+	machine = (struct machine){ .now_ns = SECOND };
+	random_state = seed;
+	for (int k = 0; k < NODES; k++)
+		machine.capacity[k] = 100;
+	for (int step = 0; step < STEPS; step++) {
+		machine.now_ns += random_below(20) * SECOND;
+		for (size_t i = 0; i < machine.n_requests; i++)
+			if (machine.requests[i].state == SERVED &&
+			    machine.requests[i].end_ns <= machine.now_ns)
+				depart(&machine.requests[i]);
+		serve_all();
+		if (machine.n_requests < REQUESTS_MAX && random_below(2) == 0)
+			arrive(&machine.requests[machine.n_requests++]);
+		if (machine.n_waiting > 0 && random_below(40) == 0)
+			give_up();
+		serve_all();
+		for (size_t i = 0; i < machine.n_waiting; i++)
+			n_due += queue_is_due(machine.waiting[i], machine.now_ns);
+	}
+	drain();
+}
+
+START_TEST(nobody_starves_in_random_runs)
+{
+	n_due = 0;
+	for (uint64_t seed = 0; seed < RUNS; seed++)
+		run_one(seed * 7919);
+	ck_assert_uint_gt(n_due, 1000); /* else the bound was never put to the test */
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("queue");
+	TCase *rules = tcase_create("rules"), *runs = tcase_create("runs");
+
+	tcase_add_test(rules, tier_then_age_then_sequence_decide);
+	tcase_add_test(rules, first_that_fits_is_served_and_counted);
+	tcase_add_test(rules, after_so_many_passes_the_nodes_are_closed);
+	tcase_add_test(rules, after_so_long_a_time_the_nodes_are_closed);
+	tcase_add_test(rules, other_nodes_and_what_takes_nothing_pass_nobody);
+	tcase_add_test(runs, nobody_starves_in_random_runs);
+	tcase_set_timeout(runs, 100);
+	suite_add_tcase(suite, rules);
+	suite_add_tcase(suite, runs);
+	return suite_run(suite);
+}
