@@ -25,21 +25,21 @@
 #include "base/parse.h"
 #include "bench_report.h"
 #include "bench_run.h"
+#include "bench_search.h"
 
 /* More runs are to do, but the time is over. */
 #define EXIT_MORE 75
 /* What a run takes besides its load. */
 #define OVERHEAD_S 2
 
-static const char default_policies[] = "none,low,static,senpai,senpai6,ours";
-
 struct options {
 	const char *dir;
 	const char *loads;    /* NULL: all */
-	const char *policies; /* a list with commas */
+	const char *policies; /* a list with commas; NULL: those that decide the bars */
 	uint64_t reps, budget_s;
+	uint64_t n_tries; /* of a search; 0: no search */
 	uint32_t law;
-	bool is_report, is_legacy, is_tsv, is_list;
+	bool is_report, is_legacy, is_tsv, is_svg, is_list;
 };
 
 struct bench {
@@ -65,12 +65,21 @@ static bool is_listed(const char *list, const char *word)
 	return false;
 }
 
+static const char *wanted_policies(const struct bench *b, const struct bench_load *load)
+{
+	if (b->o.policies)
+		return b->o.policies;
+	if (load->quick || !b->o.loads)
+		return load->quick;
+	return "none,senpai6,ours";
+}
+
 static bool is_wanted(const struct bench *b, const struct bench_load *load,
 		      const struct bench_policy *policy, uint32_t rep)
 {
 	if (b->o.loads && !is_listed(b->o.loads, load->name))
 		return false;
-	if (!is_listed(b->o.policies, policy->name))
+	if (!is_listed(wanted_policies(b, load), policy->name))
 		return false;
 	if (strcmp(policy->name, "static") == 0 && !bench_policy_split(load->name))
 		return false;
@@ -237,12 +246,75 @@ static int count_one(struct bench *b, const struct bench_load *load,
 	return 0;
 }
 
+/* A shorter form of a load; phases need all of their time. */
+static struct bench_load short_load(const struct bench_load *load)
+{
+	struct bench_load l = *load;
+	bool is_phased = load->change_s != 0;
+
+	for (size_t i = 0; i < load->n_tasks; i++)
+		is_phased |= load->tasks[i].phase_s || load->tasks[i].off_s;
+	if (!is_phased)
+		l.score_s = 8;
+	return l;
+}
+
+/* Prints each try, and the best as a line of the table in bench_policy.c. */
+static int search_one(struct bench *b, const struct bench_load *load)
+{
+	const struct bench_policy *policy = bench_policy_find("static");
+	struct bench_load l = short_load(load);
+	double solo[BENCH_TASKS_MAX];
+	struct bench_search search;
+	int r = measure_solos(b, load, solo);
+
+	bench_search_init(&search, load, (uint32_t)b->o.n_tries);
+	while (r == 0 && search.n_tried < b->o.n_tries && is_time_left(b, duration_s(&l))) {
+		struct bench_result result = {};
+		struct bench_series s;
+
+		bench_search_next(&search);
+		bench_policy_try_split(search.tried);
+		r = bench_run(&b->env, &l, policy, 1, &s);
+		bench_policy_try_split(NULL);
+		if (r < 0)
+			break;
+		bench_result_make(&s, solo, &result);
+		bench_series_free(&s);
+		bench_search_note(&search, result.mean);
+		printf("%s: %.3f, refaults %.1fk:", load->name, result.mean,
+		       (double)result.refaults / 1000);
+		for (size_t i = 0; i < load->n_tasks; i++)
+			printf(" %u", search.tried[i]);
+		putchar('\n');
+		(void)fflush(stdout);
+	}
+	if (r < 0 || search.n_tried == 0)
+		return r;
+	printf("best of %u: \t{ \"%s\", {", search.n_tried, load->name);
+	for (size_t i = 0; i < load->n_tasks; i++)
+		printf("%s %u", i ? "," : "", search.best[i]);
+	printf(" } }, /* %.3f */\n", search.best_score);
+	return 0;
+}
+
+static int search_all(struct bench *b)
+{
+	const struct bench_load *load;
+	int r = 0;
+
+	for (size_t i = 0; (load = bench_load_at(i)) && r == 0 && !b->is_over; i++)
+		if ((!b->o.loads || is_listed(b->o.loads, load->name)) && load->n_tasks <= 8)
+			r = search_one(b, load);
+	return r;
+}
+
 static int run_all(struct bench *b)
 {
 	char path[256];
-	int r = for_each(b, count_one);
+	int r = b->o.n_tries ? 0 : for_each(b, count_one);
 
-	if (r < 0 || b->n_left == 0)
+	if (r < 0 || (b->n_left == 0 && !b->o.n_tries))
 		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	r = bench_env_open(b->o.is_legacy, &b->env);
 	if (r < 0)
@@ -254,7 +326,7 @@ static int run_all(struct bench *b)
 		perror(path);
 		return EXIT_FAILURE;
 	}
-	r = for_each(b, run_one);
+	r = b->o.n_tries ? search_all(b) : for_each(b, run_one);
 	(void)fclose(b->results);
 	bench_env_close(&b->env);
 	if (r < 0) {
@@ -285,7 +357,7 @@ static int usage(void)
 {
 	fputs("usage: bench_control --run DIR | --report DIR | --list\n"
 	      "       [--load A,B] [--policy A,B] [--reps N] [--law HASH] [--budget S] [--legacy]\n"
-	      "       [--tsv]\n"
+	      "       [--search N] [--tsv | --svg]\n"
 	      "called by tests/bench_control.sh\n",
 	      stderr);
 	return 2;
@@ -304,6 +376,8 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "budget", required_argument, NULL, 'b' },
 		{ "legacy", no_argument, NULL, 'g' },
 		{ "tsv", no_argument, NULL, 't' },
+		{ "svg", no_argument, NULL, 's' },
+		{ "search", required_argument, NULL, 'S' },
 		{},
 	};
 	int c;
@@ -340,6 +414,13 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'g':
 			o->is_legacy = true;
 			break;
+		case 's':
+			o->is_svg = true;
+			break;
+		case 'S':
+			if (parse_u64(optarg, 1000, &o->n_tries) < 0)
+				return false;
+			break;
 		case 't':
 			o->is_tsv = true;
 			break;
@@ -352,7 +433,7 @@ static bool parse(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct bench b = { .o = { .policies = default_policies, .reps = 1 }, .dir_fd = -1 };
+	static struct bench b = { .o = { .reps = 1 }, .dir_fd = -1 };
 	int status = EXIT_SUCCESS, r;
 
 	b.start_ns = mono_now_ns();
@@ -371,8 +452,12 @@ int main(int argc, char **argv)
 		status = run_all(&b);
 	else if (b.o.is_tsv)
 		bench_report_tsv(stdout, &b.store);
-	else
+	else if (b.o.is_svg)
+		bench_report_svg(stdout, &b.store);
+	else {
 		bench_report_table(stdout, &b.store);
+		bench_bars_print(stdout, &b.store);
+	}
 	bench_store_free(&b.store);
 	fd_closep(&b.dir_fd);
 	return status;

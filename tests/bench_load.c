@@ -16,10 +16,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Ten tasks that sleep, named "a0" to "a9". */
+#define SLEEPER(n)                     \
+	{                              \
+		.name = (n),           \
+		.pattern = BENCH_IDLE, \
+		.size = 8,             \
+	}
+#define TEN(p)                                                                          \
+	SLEEPER(p "0"), SLEEPER(p "1"), SLEEPER(p "2"), SLEEPER(p "3"), SLEEPER(p "4"), \
+		SLEEPER(p "5"), SLEEPER(p "6"), SLEEPER(p "7"), SLEEPER(p "8"), SLEEPER(p "9")
+
 static const struct bench_load loads[] = {
 	{
 		.name = "L1",
 		.title = "two tasks that swap sizes every 12 s",
+		.quick = "none,senpai6,ours",
 		.warm_s = 12,
 		.score_s = 24,
 		.n_tasks = 2,
@@ -31,6 +43,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L2",
 		.title = "two stable tasks, a scan of anonymous memory",
+		.quick = "none,low,static,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -43,6 +56,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L3",
 		.title = "three hungry tasks, weights 1:1:2",
+		.quick = "none,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -55,6 +69,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L4",
 		.title = "cold memory beside a hungry task",
+		.quick = "none,low,static,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 2,
@@ -66,6 +81,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L5",
 		.title = "two stable tasks, a scan of a file",
+		.quick = "none,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -78,6 +94,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L6",
 		.title = "two readers of hot files, a scan of a file",
+		.quick = "none,static,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -105,6 +122,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L7p",
 		.title = "two stable tasks, a scan of a mapped file",
+		.quick = "none,low,static,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -117,6 +135,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L8f",
 		.title = "a loop over a file that fits what two tasks leave free",
+		.quick = "none,senpai6,ours",
 		.warm_s = 10,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -129,6 +148,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L8n",
 		.title = "a loop over a file that can not fit",
+		.quick = "none,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -141,6 +161,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "W4",
 		.title = "a task of weight 4 whose set fits its share, two hungry ones",
+		.quick = "none,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -153,6 +174,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "share",
 		.title = "two hungry tasks, weights 1:1, then 4:1",
+		.quick = "none,ours",
 		.warm_s = 8,
 		.score_s = 24,
 		.change_s = 12,
@@ -235,8 +257,21 @@ static const struct bench_load loads[] = {
 		},
 	},
 	{
+		.name = "idle50",
+		.title = "two hungry tasks among fifty that sleep",
+		.warm_s = 8,
+		.score_s = 20,
+		.n_tasks = 52,
+		.tasks = {
+			{ .name = "left", .size = 450 },
+			{ .name = "right", .size = 350 },
+			TEN("a"), TEN("b"), TEN("c"), TEN("d"), TEN("e"),
+		},
+	},
+	{
 		.name = "H1",
 		.title = "six tasks, weights 1:1:2:2:4:4, one of them a scan",
+		.quick = "none,senpai6,ours",
 		.is_held_out = true,
 		.warm_s = 8,
 		.score_s = 20,
@@ -253,6 +288,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "H2",
 		.title = "file and anonymous memory mixed, a cold task, a scan of a mapped file",
+		.quick = "none,senpai6,ours",
 		.is_held_out = true,
 		.warm_s = 8,
 		.score_s = 20,
@@ -325,6 +361,9 @@ static const struct bench_load loads[] = {
 		},
 	},
 };
+
+#undef SLEEPER
+#undef TEN
 
 const struct bench_load *bench_load_at(size_t i)
 {

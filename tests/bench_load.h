@@ -52,6 +52,7 @@ struct bench_task {
 struct bench_load {
 	const char *name;
 	const char *title;
+	const char *quick; /* policies that decide the bars here, as "none,ours"; NULL: none */
 	bool is_held_out;  /* the law was not tuned on it */
 	uint32_t warm_s;   /* not scored */
 	uint32_t score_s;  /* scored after that */

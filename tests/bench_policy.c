@@ -40,8 +40,17 @@ int bench_policy_write(struct bench_world *world, struct bench_member *member, e
 	return r > 0 ? -EIO : r;
 }
 
+static const uint16_t *split_to_try;
+
+void bench_policy_try_split(const uint16_t *split)
+{
+	split_to_try = split;
+}
+
 const uint16_t *bench_policy_split(const char *load)
 {
+	if (split_to_try)
+		return split_to_try;
 	for (size_t i = 0; i < ARRAY_LEN(splits); i++)
 		if (strcmp(splits[i].load, load) == 0)
 			return splits[i].permille;

@@ -64,6 +64,8 @@ const struct bench_policy *bench_policy_find(const char *name);
 
 /* The best static split found for a load, in permille of B for each task; NULL: none yet. */
 const uint16_t *bench_policy_split(const char *load);
+/* From now on that one is @split, borrowed, for every load; NULL: as before. */
+void bench_policy_try_split(const uint16_t *split);
 
 /* Writes a limit and takes the time. Nothing is written when it is the one written last. */
 MUST_USE int bench_policy_write(struct bench_world *world, struct bench_member *member,

@@ -109,7 +109,8 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 {
 	struct bench_summary s = {};
 	double refaults[REPS_MAX], mean[REPS_MAX], least[REPS_MAX], error[REPS_MAX],
-		settle[REPS_MAX], writes[REPS_MAX], loop[REPS_MAX], mib[REPS_MAX];
+		settle[REPS_MAX], writes[REPS_MAX], loop[REPS_MAX], mib[REPS_MAX], speed[REPS_MAX],
+		refaults_of[REPS_MAX];
 
 	for (size_t i = 0; i < store->n_runs && s.n < REPS_MAX; i++) {
 		const struct bench_result *r = &store->runs[i];
@@ -132,10 +133,18 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 	for (size_t t = 0; t < load->n_tasks; t++) {
 		size_t n = 0;
 
-		for (size_t i = 0; i < store->n_runs && n < REPS_MAX; i++)
-			if (is_of(store, &store->runs[i], load, policy))
-				mib[n++] = store->runs[i].mib_of[t];
+		for (size_t i = 0; i < store->n_runs && n < REPS_MAX; i++) {
+			const struct bench_result *r = &store->runs[i];
+
+			if (!is_of(store, r, load, policy))
+				continue;
+			mib[n] = r->mib_of[t];
+			speed[n] = r->speed_of[t];
+			refaults_of[n++] = (double)r->refaults_of[t];
+		}
 		s.mib_of[t] = bench_median(mib, n);
+		s.speed_of[t] = bench_median(speed, n);
+		s.refaults_of[t] = bench_median(refaults_of, n);
 	}
 	s.refaults = bench_interval(refaults, s.n);
 	s.mean = bench_interval(mean, s.n);
@@ -149,23 +158,23 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 
 /* ---- text */
 
-static void format_mib(char *buf, size_t size, const struct bench_load *load,
-		       const struct bench_summary *s)
+const char *bench_summary_mib(const struct bench_load *load, const struct bench_summary *s,
+			      char buf[static BENCH_MIB_MAX])
 {
 	size_t len = 0;
 
 	buf[0] = '\0';
-	for (size_t i = 0; i < load->n_tasks && len < size && i < 8; i++)
-		len += (size_t)snprintf(buf + len, size - len, "%s%.0f", i ? "/" : "",
+	for (size_t i = 0; i < load->n_tasks && len < BENCH_MIB_MAX && i < 8; i++)
+		len += (size_t)snprintf(buf + len, BENCH_MIB_MAX - len, "%s%.0f", i ? "/" : "",
 					s->mib_of[i]);
+	return buf;
 }
 
 static void print_row(FILE *f, const struct bench_load *load, const struct bench_policy *policy,
 		      const struct bench_summary *s)
 {
-	char mib[64], range[48], settle[32] = "", missed[24] = "";
+	char mib[BENCH_MIB_MAX], range[48], settle[32] = "", missed[24] = "";
 
-	format_mib(mib, sizeof(mib), load, s);
 	(void)snprintf(range, sizeof(range), "%.1f..%.1f", s->refaults.low / 1000,
 		       s->refaults.high / 1000);
 	if (s->settle_s.median >= 0)
@@ -175,9 +184,10 @@ static void print_row(FILE *f, const struct bench_load *load, const struct bench
 	fprintf(f,
 		"  %-13s %3zu %8.1f %-15s %-24s %5.3f %5.3f..%5.3f %5.3f %6.1f %6s %6s %5.0f "
 		"%7.1f %5.2f %5u\n",
-		policy->name, s->n, s->refaults.median / 1000, range, mib, s->mean.median,
-		s->mean.low, s->mean.high, s->least.median, s->share_error.median * 100, settle,
-		missed, s->n_writes, s->longest_write_ms, s->loop_permille / 10, s->n_kills);
+		policy->name, s->n, s->refaults.median / 1000, range,
+		bench_summary_mib(load, s, mib), s->mean.median, s->mean.low, s->mean.high,
+		s->least.median, s->share_error.median * 100, settle, missed, s->n_writes,
+		s->longest_write_ms, s->loop_permille / 10, s->n_kills);
 }
 
 void bench_report_table(FILE *f, const struct bench_store *store)

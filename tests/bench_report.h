@@ -39,7 +39,8 @@ double bench_store_solo(const struct bench_store *store, const struct bench_task
 struct bench_summary {
 	size_t n;
 	struct bench_interval refaults, mean, least, share_error, settle_s;
-	double mib_of[BENCH_TASKS_MAX];
+	/* medians, of each task */
+	double mib_of[BENCH_TASKS_MAX], speed_of[BENCH_TASKS_MAX], refaults_of[BENCH_TASKS_MAX];
 	uint32_t n_flips, n_missed, n_kills;              /* sums */
 	double n_writes, longest_write_ms, loop_permille; /* median, largest, median */
 };
@@ -47,5 +48,30 @@ struct bench_summary {
 struct bench_summary bench_summarize(const struct bench_store *store, const struct bench_load *load,
 				     const struct bench_policy *policy);
 
+/* "72/40/48"; of many tasks the first eight. Returns @buf. */
+#define BENCH_MIB_MAX 64
+const char *bench_summary_mib(const struct bench_load *load, const struct bench_summary *s,
+			      char buf[static BENCH_MIB_MAX]);
+
 void bench_report_table(FILE *f, const struct bench_store *store);
 void bench_report_tsv(FILE *f, const struct bench_store *store);
+
+/* ---- bench_report_svg.c: throughput and refaults of all loads, as a picture */
+void bench_report_svg(FILE *f, const struct bench_store *store);
+
+/* ---- bench_bars.c: what the law has to reach, and whether it does */
+
+enum bench_verdict { BENCH_OPEN, BENCH_PASS, BENCH_FAIL }; /* open: not all of it was run */
+
+struct bench_bar {
+	const char *load; /* "all" for those over all loads */
+	char text[96];    /* "refaults <= 0.05 of low" */
+	char value[96];   /* what was measured */
+	enum bench_verdict verdict;
+};
+#define BENCH_BARS_MAX 64
+
+/* Returns how many of @bars are filled. */
+size_t bench_bars_judge(const struct bench_store *store,
+			struct bench_bar bars[static BENCH_BARS_MAX]);
+void bench_bars_print(FILE *f, const struct bench_store *store);

@@ -11,6 +11,7 @@
 
 #include "bench_policy.h"
 #include "bench_report.h"
+#include "bench_search.h"
 #include "suite.h"
 
 #define NEAR(a, b) ck_assert_double_eq_tol(a, b, 1e-9)
@@ -322,6 +323,119 @@ START_TEST(only_runs_of_today_s_load_and_law_count)
 }
 END_TEST
 
+/* ---- bars and the picture */
+
+/* A run of @policy with these figures. */
+static void add_run(struct bench_store *store, const char *load, const char *policy,
+		    uint64_t refaults, double mean)
+{
+	struct bench_result r = { .law = store->law, .n_tasks = bench_load_find(load)->n_tasks };
+
+	(void)snprintf(r.load, sizeof(r.load), "%s", load);
+	(void)snprintf(r.policy, sizeof(r.policy), "%s", policy);
+	r.hash = bench_load_hash(bench_load_find(load));
+	r.refaults = refaults;
+	r.mean = mean;
+	ck_assert_int_eq(bench_store_add(store, &r), 0);
+}
+
+static const struct bench_bar *find_bar(const struct bench_bar *bars, size_t n, const char *load,
+					const char *text)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(bars[i].load, load) == 0 && strstr(bars[i].text, text))
+			return &bars[i];
+	ck_abort_msg("no bar %s of %s", text, load);
+}
+
+START_TEST(a_bar_is_open_until_both_sides_were_run)
+{
+	struct bench_store store = {};
+	struct bench_bar bars[BENCH_BARS_MAX];
+	size_t n;
+
+	add_run(&store, "L2", "ours", 0, 0.9);
+	n = bench_bars_judge(&store, bars);
+	ck_assert_uint_lt(n, BENCH_BARS_MAX);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_OPEN);
+	ck_assert_int_eq(find_bar(bars, n, "all", "nobody is killed")->verdict, BENCH_PASS);
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(bars_compare_refaults_and_throughput)
+{
+	struct bench_store store = {};
+	struct bench_bar bars[BENCH_BARS_MAX];
+	size_t n;
+
+	add_run(&store, "L2", "ours", 2000, 0.8);
+	add_run(&store, "L2", "none", 80000, 0.1);
+	add_run(&store, "L2", "low", 50000, 0.7);
+	add_run(&store, "L2", "senpai", 80000, 0.1);
+	add_run(&store, "L2", "senpai6", 80000, 0.9);
+	n = bench_bars_judge(&store, bars);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_PASS);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.02 of none")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "1.25 of low")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of none")->verdict, BENCH_PASS);
+	/* it is the better senpai that counts */
+	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of senpai")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.97 of none, 0.95")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "all", "ratios to none")->verdict, BENCH_PASS);
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(the_picture_has_a_row_for_each_load_that_was_run)
+{
+	struct bench_store store = {};
+	char text[65536] = "";
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	add_run(&store, "L2", "ours", 0, 0.9);
+	add_run(&store, "L4", "none", 5000, 0.8);
+	bench_report_svg(f, &store);
+	fclose(f);
+	ck_assert_ptr_nonnull(strstr(text, "L2: two stable"));
+	ck_assert_ptr_nonnull(strstr(text, "L4: cold"));
+	ck_assert_ptr_null(strstr(text, "L5: "));
+	ck_assert_ptr_nonnull(strstr(text, "</svg>\n"));
+	bench_store_free(&store);
+}
+END_TEST
+
+/* ---- the search for static splits */
+
+START_TEST(a_search_tries_splits_of_the_whole_and_keeps_the_best)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	struct bench_search s;
+	double best = -1;
+
+	bench_search_init(&s, load, 60);
+	for (int i = 0; i < 60; i++) {
+		unsigned sum = 0;
+		double score;
+
+		bench_search_next(&s);
+		for (size_t t = 0; t < load->n_tasks; t++) {
+			ck_assert_uint_ge(s.tried[t], BENCH_SPLIT_LEAST);
+			sum += s.tried[t];
+		}
+		ck_assert_uint_eq(sum, BENCH_SPLIT_TOTAL);
+		if (i == 0)
+			ck_assert_uint_gt(s.tried[0], s.tried[1]);
+		/* the useful tasks want 500 and 300 */
+		score = fmin(s.tried[0] / 500.0, 1) + fmin(s.tried[1] / 300.0, 1);
+		best = fmax(best, score);
+		bench_search_note(&s, score);
+		NEAR(s.best_score, best);
+	}
+	ck_assert_double_gt(best, 1.98);
+}
+END_TEST
+
 /* ---- the published laws */
 
 START_TEST(senpai_tightens_by_one_percent_after_six_quiet_seconds)
@@ -384,7 +498,8 @@ int main(void)
 {
 	Suite *suite = suite_create("bench");
 	TCase *stat = tcase_create("statistics"), *load = tcase_create("loads"),
-	      *result = tcase_create("results"), *law = tcase_create("laws");
+	      *result = tcase_create("results"), *law = tcase_create("laws"),
+	      *bars = tcase_create("bars");
 
 	tcase_add_test(stat, a_median_is_the_middle_or_the_mean_of_two);
 	tcase_add_test(stat, an_interval_encloses_its_median_and_lies_within_the_values);
@@ -399,6 +514,10 @@ int main(void)
 	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
 	tcase_add_test(result, a_line_that_was_cut_off_is_no_result);
 	tcase_add_test(result, only_runs_of_today_s_load_and_law_count);
+	tcase_add_test(bars, a_bar_is_open_until_both_sides_were_run);
+	tcase_add_test(bars, bars_compare_refaults_and_throughput);
+	tcase_add_test(bars, the_picture_has_a_row_for_each_load_that_was_run);
+	tcase_add_test(bars, a_search_tries_splits_of_the_whole_and_keeps_the_best);
 	tcase_add_test(law, senpai_tightens_by_one_percent_after_six_quiet_seconds);
 	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
 	tcase_add_test(law, senpai_backs_off_at_once_by_the_square_up_to_doubling);
@@ -408,5 +527,6 @@ int main(void)
 	suite_add_tcase(suite, load);
 	suite_add_tcase(suite, result);
 	suite_add_tcase(suite, law);
+	suite_add_tcase(suite, bars);
 	return suite_run(suite);
 }
