@@ -47,10 +47,10 @@
 /* The tax has taken something once usage is this far below where it began. */
 #define TAX_BITES_PERMILLE 980
 /* What was lost and came back counts over about five ticks, and for two seconds after evidence:
- * if less than this part of it did, what the tax takes is not in use. */
+ * if less than half of it did, what the tax takes is mostly not in use. */
 #define TAXED_KEEP 0.8
 #define PROVE_NS (4 * CONTROL_TICK_NS)
-#define PROOF_PART 0.25
+#define PROOF_PART 0.5
 /* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
 #define FLOOR_HOLD_FIRST 10U
 #define FLOOR_HOLD_LAST 80U
