@@ -125,7 +125,8 @@ END_TEST
 
 #define TICKS 41
 
-/* Ten seconds at half of the possible work, ten at all of it; memory 100 and 50 MiB. */
+/* Ten seconds at half of the possible work, ten at all of it; memory 100 and 50 MiB, and in the
+ * beginning and for a while after it 10 less. */
 static struct bench_series make_series(const struct bench_load *load)
 {
 	struct bench_series s = { .load = load, .tick_ns = 500000000, .n_ticks = TICKS };
@@ -137,7 +138,9 @@ static struct bench_series make_series(const struct bench_load *load)
 		for (size_t i = 0; i < load->n_tasks; i++)
 			s.points[t * load->n_tasks + i] = (struct bench_point){
 				.work_us = t <= 20 ? t * 150000 : 3000000 + (t - 20) * 300000,
-				.sample = { .current_bytes = (i == 0 ? 100 : 50) << 20,
+				.sample = { .current_bytes = (uint64_t)((i == 0 ? 100 : 50) -
+									(t < 30 ? 10 : 0))
+							     << 20,
 					    .refault_pages = 10 * t },
 				.share_bytes = 80 << 20,
 			};
@@ -208,6 +211,7 @@ START_TEST(a_change_of_weights_settles_when_memory_is_where_it_belongs)
 		s.points[t * 2].share_bytes = (t < 20 ? 75 : 100) << 20;
 		s.points[t * 2 + 1].share_bytes = (t < 20 ? 75 : 50) << 20;
 		s.points[t * 2].sample.current_bytes = (t < 26 ? 75 : 98) << 20;
+		s.points[t * 2 + 1].sample.current_bytes = 50 << 20;
 	}
 	bench_result_make(&s, solo, &r);
 	NEAR(r.settle_s, 3);
