@@ -146,6 +146,18 @@ static const struct bench_load loads[] = {
 		},
 	},
 	{
+		.name = "L8c",
+		.title = "a loop over a file that fits once cold memory has gone",
+		.warm_s = 10,
+		.score_s = 20,
+		.n_tasks = 3,
+		.tasks = {
+			{ .name = "hot", .size = 250 },
+			{ .name = "cold", .size = 50, .cold_size = 400 },
+			{ .name = "loop", .pattern = BENCH_CYCLE, .medium = BENCH_FILE, .size = 500 },
+		},
+	},
+	{
 		.name = "L8n",
 		.title = "a loop over a file that can not fit",
 		.quick = "none,senpai6,ours",
@@ -355,7 +367,7 @@ static const struct bench_load loads[] = {
 		.tasks = {
 			{ .name = "sort",
 			  .pattern = BENCH_COMMAND,
-			  .command = "LC_ALL=C sort -S 48M --parallel=1 -T /dev/shm /lab/text" },
+			  .command = "LC_ALL=C sort -S 48M --parallel=1 -T /dev/shm/taskmem-bench /lab/text" },
 			{ .name = "hot", .size = 350, .cold_size = 250, .skew = 60 },
 			{ .name = "loop", .pattern = BENCH_CYCLE, .medium = BENCH_FILE, .size = 200 },
 		},

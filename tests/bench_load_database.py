@@ -11,7 +11,7 @@ import sqlite3
 ROWS = 200000
 
 random.seed(1)
-db = sqlite3.connect("/dev/shm/bench-database", isolation_level=None)
+db = sqlite3.connect("/dev/shm/taskmem-bench/database", isolation_level=None)
 db.executescript(
     "pragma page_size = 4096; pragma journal_mode = memory; pragma synchronous = off;"
     "pragma cache_size = -16384; drop table if exists account; drop table if exists history;"

@@ -10,6 +10,7 @@
 
 #include "bench_run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,6 +33,8 @@
 #include "policy/maxmin.h"
 
 #define GROUP "taskmem-bench"
+/* Files that commands of a load leave when they are killed; memory of somebody. */
+#define SCRATCH "/dev/shm/taskmem-bench"
 #define CPU_MAX "60000 100000"
 #define DEVICE_BYTES "2G"
 /* Of B, what is promised: the rest is for what is charged to no task. */
@@ -379,6 +382,19 @@ static int run_load(struct run *run, const struct bench_policy *policy, struct b
 	return r;
 }
 
+static void empty_scratch(void)
+{
+	DIR *dir;
+	struct dirent *entry;
+
+	(void)mkdir(SCRATCH, 0755);
+	dir = opendir(SCRATCH);
+	while (dir && (entry = readdir(dir)))
+		(void)unlinkat(dirfd(dir), entry->d_name, 0); /* not "." and ".." */
+	if (dir)
+		(void)closedir(dir);
+}
+
 int bench_run(const struct bench_env *env, const struct bench_load *load,
 	      const struct bench_policy *policy, uint64_t seed, struct bench_series *ret)
 {
@@ -398,7 +414,7 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 		.n = load->n_tasks,
 		.members = run.members,
 	};
-	(void)unlink("/dev/shm/bench-database"); /* of a run before */
+	empty_scratch();
 	(void)!file_write_small(AT_FDCWD, "/proc/sys/vm/drop_caches", "3");
 	s.points = calloc(s.n_ticks * load->n_tasks, sizeof(*s.points));
 	s.tick_at_ns = calloc(s.n_ticks, sizeof(*s.tick_at_ns));
