@@ -172,7 +172,8 @@ static void print_progress(const struct bench *b, const struct bench_result *r)
 		printf(", settle %.1f s, missed %u/%u", r->settle_s, r->n_missed, r->n_flips);
 	printf(", %u writes <= %.1f ms, loop %.2f%%", r->n_writes, r->longest_write_ms,
 	       r->loop_permille / 10);
-	printf(", spin %.1f us", r->spin_us);
+	printf(", spin %.1f us%s", r->spin_us,
+	       bench_store_is_disturbed(&b->store, r) ? ": DISTURBED, not counted" : "");
 	if (r->n_kills > 0)
 		printf(", %u KILLED", r->n_kills);
 	putchar('\n');
@@ -209,8 +210,9 @@ static int run_one(struct bench *b, const struct bench_load *load,
 	bench_series_free(&s);
 	bench_result_print(b->results, &result);
 	(void)fflush(b->results);
+	r = bench_store_add(&b->store, &result);
 	print_progress(b, &result);
-	return bench_store_add(&b->store, &result);
+	return r;
 }
 
 /* For all runs that are wanted, in order: each load under each policy, once, then once more, so
@@ -457,6 +459,10 @@ int main(int argc, char **argv)
 	else {
 		bench_report_table(stdout, &b.store);
 		bench_bars_print(stdout, &b.store);
+		if (bench_store_count_disturbed(&b.store) > 0)
+			printf("%u runs do not count, for the machine was busy with something else; "
+			       "the next call does them again\n",
+			       bench_store_count_disturbed(&b.store));
 	}
 	bench_store_free(&b.store);
 	fd_closep(&b.dir_fd);

@@ -86,6 +86,8 @@ extern const struct bench_senpai_law bench_senpai_published, bench_senpai_fast;
  * less one, 0 for no change. */
 double bench_senpai_step(struct bench_senpai *s, const struct bench_senpai_law *law,
 			 uint64_t total_us);
+/* A limit within the law's bounds, whole pages. */
+uint64_t bench_senpai_limit(double bytes, uint64_t budget_bytes);
 /* policy->arg: struct bench_senpai_law. */
 int bench_senpai_tick(const struct bench_policy *policy, struct bench_world *world);
 /* The production form in oomd: no limit, memory.reclaim of 1 % while there is no pressure. */

@@ -5,7 +5,8 @@
  *
  * senpai moves memory.high of one cgroup: it backs off by the square of how far the stall time of
  * an interval is above 10 ms, up to doubling, and tightens by 1 % after six quiet seconds. Its
- * least limit of 100 MiB is scaled to this bench as ours is: B / 50.
+ * least limit of 100 MiB is scaled to this bench as ours is, B / 50, and the largest, of 100 GiB, is
+ * B: it would not come down from there in the time of a run.
  *
  * oomd's form for production keeps no limit: while pressure is below 0.1 %, it reclaims 1 % every
  * six seconds. Neither knows of the other cgroups.
@@ -68,11 +69,16 @@ double bench_senpai_step(struct bench_senpai *s, const struct bench_senpai_law *
 	return factor;
 }
 
+uint64_t bench_senpai_limit(double bytes, uint64_t budget_bytes)
+{
+	double most = (double)budget_bytes, least = most / LEAST_DIVISOR;
+
+	return (uint64_t)MIN(MAX(bytes, least), most) / BENCH_PAGE * BENCH_PAGE;
+}
+
 static int senpai_write(struct bench_world *world, struct bench_member *m, double bytes)
 {
-	double least = (double)world->budget_bytes / LEAST_DIVISOR;
-
-	m->senpai.limit_bytes = (uint64_t)MAX(bytes, least) / BENCH_PAGE * BENCH_PAGE;
+	m->senpai.limit_bytes = bench_senpai_limit(bytes, world->budget_bytes);
 	return bench_policy_write(world, m, CG_MEMORY_HIGH, m->senpai.limit_bytes);
 }
 

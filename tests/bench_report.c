@@ -13,6 +13,7 @@
 
 #define FILE_MAX (UINT64_C(64) << 20)
 #define REPS_MAX 256
+#define DISTURBED 2.5
 
 /* ---- the store */
 
@@ -40,7 +41,23 @@ int bench_store_add(struct bench_store *store, const struct bench_result *r)
 		store->n_allocated = n;
 	}
 	store->runs[store->n_runs++] = *r;
+	if (r->spin_us > 0 && (store->least_spin_us == 0 || r->spin_us < store->least_spin_us))
+		store->least_spin_us = r->spin_us;
 	return 0;
+}
+
+bool bench_store_is_disturbed(const struct bench_store *store, const struct bench_result *r)
+{
+	return store->least_spin_us > 0 && r->spin_us > DISTURBED * store->least_spin_us;
+}
+
+uint32_t bench_store_count_disturbed(const struct bench_store *store)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < store->n_runs; i++)
+		n += bench_store_is_disturbed(store, &store->runs[i]);
+	return n;
 }
 
 int bench_store_read(struct bench_store *store, int dir_fd, const char *name)
@@ -78,7 +95,8 @@ static bool is_of(const struct bench_store *store, const struct bench_result *r,
 		  const struct bench_load *load, const struct bench_policy *policy)
 {
 	return strcmp(r->load, load->name) == 0 && strcmp(r->policy, policy->name) == 0 &&
-	       r->hash == bench_load_hash(load) && (!policy->is_law || r->law == store->law);
+	       r->hash == bench_load_hash(load) && (!policy->is_law || r->law == store->law) &&
+	       !bench_store_is_disturbed(store, r);
 }
 
 const struct bench_result *bench_store_find(const struct bench_store *store,

@@ -19,7 +19,8 @@ struct bench_store {
 		double rate; /* bench_series_rate() */
 	} *solos;
 	size_t n_solos;
-	uint32_t law; /* runs of other versions of the law do not count */
+	uint32_t law;         /* runs of other versions of the law do not count */
+	double least_spin_us; /* of all runs: the machine when nobody disturbs it */
 };
 
 /* Reads a results file; a missing one is empty, lines that are not understood (a run that was
@@ -27,6 +28,11 @@ struct bench_store {
 MUST_USE int bench_store_read(struct bench_store *store, int dir_fd, const char *name);
 MUST_USE int bench_store_add(struct bench_store *store, const struct bench_result *r);
 void bench_store_free(struct bench_store *store);
+
+/* A machine that took 2.5 times as long for the same work was busy with something else, and
+ * refaults per second are not what they would have been: such runs do not count. */
+bool bench_store_is_disturbed(const struct bench_store *store, const struct bench_result *r);
+uint32_t bench_store_count_disturbed(const struct bench_store *store);
 
 /* A finished run of today's definition of the load and today's law. NULL: none. */
 const struct bench_result *bench_store_find(const struct bench_store *store,

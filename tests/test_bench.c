@@ -327,6 +327,28 @@ START_TEST(only_runs_of_today_s_load_and_law_count)
 }
 END_TEST
 
+START_TEST(a_run_on_a_busy_machine_does_not_count)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	const struct bench_policy *ours = bench_policy_find("ours");
+	struct bench_store store = { .law = 0x12345678 };
+	struct bench_result r = some_result();
+
+	r.hash = bench_load_hash(load);
+	r.spin_us = 31;
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 3));
+	r.rep = 4;
+	r.spin_us = 12;
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 4));
+	ck_assert_uint_eq(bench_store_count_disturbed(&store), 1);
+	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 1);
+	bench_store_free(&store);
+}
+END_TEST
+
 /* ---- bars and the picture */
 
 /* A run of @policy with these figures. */
@@ -490,6 +512,14 @@ START_TEST(senpai_adds_up_stall_until_it_acts)
 }
 END_TEST
 
+START_TEST(senpai_keeps_to_whole_pages_within_its_bounds)
+{
+	ck_assert_uint_eq(bench_senpai_limit(10000, 50 * 4096), 8192);
+	ck_assert_uint_eq(bench_senpai_limit(0, 50 * 4096), 4096);
+	ck_assert_uint_eq(bench_senpai_limit(1e15, 50 * 4096), 50 * 4096);
+}
+END_TEST
+
 START_TEST(oomd_reclaims_one_percent_of_what_is_above_its_least)
 {
 	ck_assert_uint_eq(bench_oomd_bytes(1100, 100), 10);
@@ -518,6 +548,7 @@ int main(void)
 	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
 	tcase_add_test(result, a_line_that_was_cut_off_is_no_result);
 	tcase_add_test(result, only_runs_of_today_s_load_and_law_count);
+	tcase_add_test(result, a_run_on_a_busy_machine_does_not_count);
 	tcase_add_test(bars, a_bar_is_open_until_both_sides_were_run);
 	tcase_add_test(bars, bars_compare_refaults_and_throughput);
 	tcase_add_test(bars, the_picture_has_a_row_for_each_load_that_was_run);
@@ -526,6 +557,7 @@ int main(void)
 	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
 	tcase_add_test(law, senpai_backs_off_at_once_by_the_square_up_to_doubling);
 	tcase_add_test(law, senpai_adds_up_stall_until_it_acts);
+	tcase_add_test(law, senpai_keeps_to_whole_pages_within_its_bounds);
 	tcase_add_test(law, oomd_reclaims_one_percent_of_what_is_above_its_least);
 	suite_add_tcase(suite, stat);
 	suite_add_tcase(suite, load);
