@@ -97,7 +97,7 @@ static struct bench_load solo_load(const struct bench_task *task)
 	struct bench_load solo = {
 		.name = "solo",
 		.title = task->name,
-		.warm_s = task->pattern == BENCH_COMMAND ? 8 : 4,
+		.warm_s = task->pattern == BENCH_COMMAND ? 8 : 6,
 		.score_s = task->pattern == BENCH_COMMAND ? 16 : 6,
 		.n_tasks = 1,
 		.tasks = { *task },
@@ -128,6 +128,10 @@ static int measure_solo(struct bench *b, const struct bench_task *task)
 	if (r < 0)
 		return r;
 	rate = bench_series_rate(&s, 0, bench_series_begin(&s), s.n_ticks - 1);
+	if (rate <= 0) { /* still filling its memory */
+		bench_series_free(&s);
+		return -ETIME;
+	}
 	printf("%s alone: works %.1f%% of the time, %" PRIu64 " refaults, %.0f MiB, spin %.1f us\n",
 	       task->name, rate * 100, s.points[s.n_ticks - 1].sample.refault_pages,
 	       (double)s.points[s.n_ticks - 1].sample.current_bytes / 1048576, s.spin_us);
@@ -144,6 +148,8 @@ static int measure_solo(struct bench *b, const struct bench_task *task)
 
 static int measure_solos(struct bench *b, const struct bench_load *load, double *ret)
 {
+	int r;
+
 	for (size_t i = 0; i < load->n_tasks; i++) {
 		const struct bench_task *task = &load->tasks[i];
 
@@ -153,8 +159,9 @@ static int measure_solos(struct bench *b, const struct bench_load *load, double 
 		if (!is_time_left(b,
 				  duration_s(&(struct bench_load){ .warm_s = 8, .score_s = 16 })))
 			return 0;
-		if (measure_solo(b, task) < 0)
-			return -EIO;
+		r = measure_solo(b, task);
+		if (r < 0)
+			return r;
 		ret[i] = bench_store_solo(&b->store, task);
 	}
 	return 0;
@@ -189,6 +196,11 @@ static int run_one(struct bench *b, const struct bench_load *load,
 	char trace[256];
 	int r = measure_solos(b, load, solo);
 
+	if (r == -ETIME) {
+		printf("%s: a task alone did not even begin to work\n", load->name);
+		b->n_failed++;
+		return 0;
+	}
 	if (r < 0 || b->is_over || !is_time_left(b, duration_s(load)))
 		return r;
 	(void)snprintf(result.load, sizeof(result.load), "%s", load->name);

@@ -368,7 +368,7 @@ static const struct bench_load loads[] = {
 			{ .name = "sort",
 			  .pattern = BENCH_COMMAND,
 			  .command = "LC_ALL=C sort -S 48M --parallel=1 -T /dev/shm/taskmem-bench /lab/text" },
-			{ .name = "hot", .size = 350, .cold_size = 250, .skew = 60 },
+			{ .name = "hot", .size = 500, .cold_size = 250, .skew = 60 },
 			{ .name = "loop", .pattern = BENCH_CYCLE, .medium = BENCH_FILE, .size = 200 },
 		},
 	},

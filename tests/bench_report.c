@@ -76,7 +76,7 @@ int bench_store_read(struct bench_store *store, int dir_fd, const char *name)
 		double rate;
 		uint32_t hash;
 
-		if (sscanf(line, "solo task=%" SCNx32 " rate=%lf", &hash, &rate) == 2)
+		if (sscanf(line, "solo task=%" SCNx32 " rate=%lf", &hash, &rate) == 2 && rate > 0)
 			r = add_solo(store, hash, rate);
 		else if (bench_result_parse(line, &result) == 0)
 			r = bench_store_add(store, &result);
