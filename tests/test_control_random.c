@@ -29,11 +29,6 @@
  * reclaim may take more than it was to take at a stroke. */
 #define LOOK_TICKS 20
 
-/* Changes smaller than these parts of the group and of the share are not written, so each slot may
- * be protected by so much more than was planned. The group's reserve is what they are taken from. */
-#define UNWRITTEN_GROUP_DIVISOR 100
-#define UNWRITTEN_SHARE_DIVISOR 16
-
 struct machine {
 	uint32_t seed, n_slots;
 	struct plant_config config;
@@ -164,7 +159,7 @@ static uint32_t n_machines(uint32_t one_in)
 static void check_group(const struct machine *m, const struct steer *steer, uint32_t group)
 {
 	const struct control_group *g = &steer->groups[group];
-	uint64_t low_sum = 0, share_sum = 0, unwritten = 0;
+	uint64_t low_sum = 0, share_sum = 0;
 	bool is_scan_about = g->n_polluter > 0;
 
 	for (uint32_t i = 0; i < m->n_slots; i++) {
@@ -175,8 +170,6 @@ static void check_group(const struct machine *m, const struct steer *steer, uint
 		low_sum += slot->low_bytes;
 		is_scan_about |= slot->track.retest_interval_ns != 0;
 		share_sum += slot->share_bytes;
-		unwritten += MAX(CONTROL_PAGE, MIN(g->bytes / UNWRITTEN_GROUP_DIVISOR,
-						   slot->share_bytes / UNWRITTEN_SHARE_DIVISOR));
 		CHECK(m, steer, slot->low_bytes >= slot->min_bytes, "slot %u", i);
 		CHECK(m, steer, slot->low_bytes % CONTROL_PAGE == 0, "slot %u", i);
 		CHECK(m, steer, slot->low_bytes <= MAX(slot->max_bytes, slot->share_bytes),
@@ -191,7 +184,7 @@ static void check_group(const struct machine *m, const struct steer *steer, uint
 		      "slot %u", i);
 	}
 	if (!is_scan_about)
-		CHECK(m, steer, low_sum <= MAX(g->bytes, share_sum) + unwritten,
+		CHECK(m, steer, low_sum <= MAX(g->bytes, share_sum),
 		      "%llu > %llu of group %u", (unsigned long long)low_sum,
 		      (unsigned long long)g->bytes, group);
 }
