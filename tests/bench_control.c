@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Compares control laws on a real kernel: loads (bench_load.c) below one memory limit, under each
+ * of several policies (bench_policy.c). tests/bench_control.sh runs it in a virtual machine and
+ * says how to call it.
+ *
+ * Every finished run is a line of DIR/results, so that an interrupted comparison goes on where it
+ * was; what each tick saw is in DIR/trace/. A run is done again when its load's definition has
+ * changed, or the law, which --law tells apart.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mono.h"
+#include "base/parse.h"
+#include "bench_report.h"
+#include "bench_run.h"
+#include "bench_search.h"
+
+/* More runs are to do, but the time is over. */
+#define EXIT_MORE 75
+/* What a run takes besides its load. */
+#define OVERHEAD_S 2
+
+struct options {
+	const char *dir;
+	const char *loads;    /* NULL: all */
+	const char *policies; /* a list with commas; NULL: those that decide the bars */
+	uint64_t reps, budget_s;
+	uint64_t n_tries; /* of a search; 0: no search */
+	uint32_t law;
+	bool is_report, is_legacy, is_tsv, is_svg, is_list;
+};
+
+struct bench {
+	struct options o;
+	struct bench_env env;
+	struct bench_store store;
+	int dir_fd;
+	FILE *results;
+	uint64_t start_ns;
+	uint32_t n_done, n_left, n_failed;
+	uint64_t left_s;
+	bool is_over;
+};
+
+/* Is @word in @list ("a,b,c")? */
+static bool is_listed(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
+		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	return false;
+}
+
+static const char *wanted_policies(const struct bench *b, const struct bench_load *load)
+{
+	if (b->o.policies)
+		return b->o.policies;
+	if (load->quick || !b->o.loads)
+		return load->quick;
+	return "none,senpai6,ours";
+}
+
+static bool is_wanted(const struct bench *b, const struct bench_load *load,
+		      const struct bench_policy *policy, uint32_t rep)
+{
+	if (b->o.loads && !is_listed(b->o.loads, load->name))
+		return false;
+	if (!is_listed(wanted_policies(b, load), policy->name))
+		return false;
+	if (strcmp(policy->name, "static") == 0 && !bench_policy_split(load->name))
+		return false;
+	return !bench_store_find(&b->store, load, policy, rep);
+}
+
+static uint64_t duration_s(const struct bench_load *load)
+{
+	return load->warm_s + load->score_s + OVERHEAD_S;
+}
+
+/* The task alone, always at its largest and always at work. */
+static struct bench_load solo_load(const struct bench_task *task)
+{
+	struct bench_load solo = {
+		.name = "solo",
+		.title = task->name,
+		.warm_s = task->pattern == BENCH_COMMAND ? 8 : 6,
+		.score_s = task->pattern == BENCH_COMMAND ? 16 : 6,
+		.n_tasks = 1,
+		.tasks = { *task },
+	};
+
+	solo.tasks[0].size = MAX(task->size, task->other_size);
+	solo.tasks[0].phase_s = solo.tasks[0].off_s = 0;
+	return solo;
+}
+
+static bool is_time_left(struct bench *b, uint64_t seconds)
+{
+	uint64_t used_s = (mono_now_ns() - b->start_ns) / NS_PER_SEC;
+
+	if (b->o.budget_s == 0 || used_s + seconds <= b->o.budget_s)
+		return true;
+	b->is_over = true;
+	return false;
+}
+
+static int measure_solo(struct bench *b, const struct bench_task *task)
+{
+	struct bench_load solo = solo_load(task);
+	struct bench_series s;
+	double rate;
+	int r = bench_run(&b->env, &solo, bench_policy_find("none"), 0, &s);
+
+	if (r < 0)
+		return r;
+	rate = bench_series_rate(&s, 0, bench_series_begin(&s), s.n_ticks - 1);
+	if (rate <= 0) { /* still filling its memory */
+		bench_series_free(&s);
+		return -ETIME;
+	}
+	printf("%s alone: works %.1f%% of the time, %" PRIu64 " refaults, %.0f MiB, spin %.1f us\n",
+	       task->name, rate * 100, s.points[s.n_ticks - 1].sample.refault_pages,
+	       (double)s.points[s.n_ticks - 1].sample.current_bytes / 1048576, s.spin_us);
+	fprintf(b->results, "solo task=%08" PRIx32 " rate=%.6f name=%s\n", bench_task_hash(task),
+		rate, task->name);
+	(void)fflush(b->results);
+	bench_series_free(&s);
+	b->store.solos = realloc(b->store.solos, (b->store.n_solos + 1) * sizeof(*b->store.solos));
+	if (!b->store.solos)
+		return -ENOMEM;
+	b->store.solos[b->store.n_solos++] = (struct bench_solo){ bench_task_hash(task), rate };
+	return 0;
+}
+
+static int measure_solos(struct bench *b, const struct bench_load *load, double *ret)
+{
+	int r;
+
+	for (size_t i = 0; i < load->n_tasks; i++) {
+		const struct bench_task *task = &load->tasks[i];
+
+		ret[i] = bench_task_is_useful(task) ? bench_store_solo(&b->store, task) : 1;
+		if (ret[i] > 0)
+			continue;
+		if (!is_time_left(b,
+				  duration_s(&(struct bench_load){ .warm_s = 8, .score_s = 16 })))
+			return 0;
+		r = measure_solo(b, task);
+		if (r < 0)
+			return r;
+		ret[i] = bench_store_solo(&b->store, task);
+	}
+	return 0;
+}
+
+static void print_progress(const struct bench *b, const struct bench_result *r)
+{
+	printf("[%u/%u, %" PRIu64 " min left] %-5s %-8s %u: refaults %6.1fk, MiB", b->n_done,
+	       b->n_done + b->n_left, (b->left_s + 59) / 60, r->load, r->policy, r->rep,
+	       (double)r->refaults / 1000);
+	for (size_t i = 0; i < r->n_tasks && i < 8; i++)
+		printf("%c%.0f", i ? '/' : ' ', r->mib_of[i]);
+	printf(", mean %.3f (%.2f), share %.1f%%", r->mean, r->least, r->share_error * 100);
+	if (r->settle_s >= 0)
+		printf(", settle %.1f s, missed %u/%u", r->settle_s, r->n_missed, r->n_flips);
+	printf(", %u writes <= %.1f ms, loop %.2f%%", r->n_writes, r->longest_write_ms,
+	       r->loop_permille / 10);
+	printf(", spin %.1f us%s", r->spin_us,
+	       bench_store_is_disturbed(&b->store, r) ? ": DISTURBED, not counted" : "");
+	if (r->n_kills > 0)
+		printf(", %u KILLED", r->n_kills);
+	putchar('\n');
+	(void)fflush(stdout);
+}
+
+static int run_one(struct bench *b, const struct bench_load *load,
+		   const struct bench_policy *policy, uint32_t rep)
+{
+	struct bench_result result = { .rep = rep, .law = policy->is_law ? b->o.law : 0 };
+	double solo[BENCH_TASKS_MAX];
+	struct bench_series s;
+	char trace[256];
+	int r = measure_solos(b, load, solo);
+
+	if (r == -ETIME) {
+		printf("%s: a task alone did not even begin to work\n", load->name);
+		b->n_failed++;
+		return 0;
+	}
+	if (r < 0 || b->is_over || !is_time_left(b, duration_s(load)))
+		return r;
+	(void)snprintf(result.load, sizeof(result.load), "%s", load->name);
+	(void)snprintf(result.policy, sizeof(result.policy), "%s", policy->name);
+	(void)snprintf(trace, sizeof(trace), "%s/trace/%s-%s-%u.tsv", b->o.dir, load->name,
+		       policy->name, rep);
+	b->env.trace = trace;
+	r = bench_run(&b->env, load, policy, rep, &s);
+	b->env.trace = NULL;
+	b->n_left--;
+	b->n_done++;
+	b->left_s -= MIN(b->left_s, duration_s(load));
+	if (r < 0) {
+		b->n_failed++;
+		printf("%s under %s failed: %s\n", load->name, policy->name, strerror(-r));
+		return 0;
+	}
+	bench_result_make(&s, solo, &result);
+	bench_series_free(&s);
+	bench_result_print(b->results, &result);
+	(void)fflush(b->results);
+	r = bench_store_add(&b->store, &result);
+	print_progress(b, &result);
+	return r;
+}
+
+/* For all runs that are wanted, in order: each load under each policy, once, then once more, so
+ * that what drifts in the machine meets all alike. With @run_it NULL they are counted. */
+static int for_each(struct bench *b, int (*run_it)(struct bench *, const struct bench_load *,
+						   const struct bench_policy *, uint32_t))
+{
+	const struct bench_load *load;
+	size_t n_policies = 0;
+	int r = 0;
+
+	while (bench_policy_at(n_policies))
+		n_policies++;
+	for (uint32_t rep = 1; rep <= b->o.reps; rep++)
+		for (size_t i = 0; (load = bench_load_at(i)); i++)
+			for (size_t k = 0; k < n_policies && r == 0 && !b->is_over; k++) {
+				const struct bench_policy *policy =
+					bench_policy_at((k + rep - 1) % n_policies);
+
+				if (is_wanted(b, load, policy, rep))
+					r = run_it(b, load, policy, rep);
+			}
+	return r;
+}
+
+static int count_one(struct bench *b, const struct bench_load *load,
+		     const struct bench_policy *policy, uint32_t rep)
+{
+	(void)policy;
+	(void)rep;
+	b->n_left++;
+	b->left_s += duration_s(load);
+	return 0;
+}
+
+/* A shorter form of a load; phases need all of their time. */
+static struct bench_load short_load(const struct bench_load *load)
+{
+	struct bench_load l = *load;
+	bool is_phased = load->change_s != 0;
+
+	for (size_t i = 0; i < load->n_tasks; i++)
+		is_phased |= load->tasks[i].phase_s || load->tasks[i].off_s;
+	if (!is_phased)
+		l.score_s = 8;
+	return l;
+}
+
+/* Prints each try, and the best as a line of the table in bench_policy.c. */
+static int search_one(struct bench *b, const struct bench_load *load)
+{
+	const struct bench_policy *policy = bench_policy_find("static");
+	struct bench_load l = short_load(load);
+	double solo[BENCH_TASKS_MAX];
+	struct bench_search search;
+	int r = measure_solos(b, load, solo);
+
+	bench_search_init(&search, load, (uint32_t)b->o.n_tries);
+	while (r == 0 && search.n_tried < b->o.n_tries && is_time_left(b, duration_s(&l))) {
+		struct bench_result result = {};
+		struct bench_series s;
+
+		bench_search_next(&search);
+		bench_policy_try_split(search.tried);
+		r = bench_run(&b->env, &l, policy, 1, &s);
+		bench_policy_try_split(NULL);
+		if (r < 0)
+			break;
+		bench_result_make(&s, solo, &result);
+		bench_series_free(&s);
+		bench_search_note(&search, result.mean);
+		printf("%s: %.3f, refaults %.1fk:", load->name, result.mean,
+		       (double)result.refaults / 1000);
+		for (size_t i = 0; i < load->n_tasks; i++)
+			printf(" %u", search.tried[i]);
+		putchar('\n');
+		(void)fflush(stdout);
+	}
+	if (r < 0 || search.n_tried == 0)
+		return r;
+	printf("best of %u: \t{ \"%s\", {", search.n_tried, load->name);
+	for (size_t i = 0; i < load->n_tasks; i++)
+		printf("%s %u", i ? "," : "", search.best[i]);
+	printf(" } }, /* %.3f */\n", search.best_score);
+	return 0;
+}
+
+static int search_all(struct bench *b)
+{
+	const struct bench_load *load;
+	int r = 0;
+
+	for (size_t i = 0; (load = bench_load_at(i)) && r == 0 && !b->is_over; i++)
+		if ((!b->o.loads || is_listed(b->o.loads, load->name)) && load->n_tasks <= 8)
+			r = search_one(b, load);
+	return r;
+}
+
+static int run_all(struct bench *b)
+{
+	char path[256];
+	int r = b->o.n_tries ? 0 : for_each(b, count_one);
+
+	if (r < 0 || (b->n_left == 0 && !b->o.n_tries))
+		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	r = bench_env_open(b->o.is_legacy, &b->env);
+	if (r < 0)
+		return EXIT_FAILURE;
+	(void)mkdirat(b->dir_fd, "trace", 0755);
+	(void)snprintf(path, sizeof(path), "%s/results", b->o.dir);
+	b->results = fopen(path, "ae");
+	if (!b->results) {
+		perror(path);
+		return EXIT_FAILURE;
+	}
+	r = b->o.n_tries ? search_all(b) : for_each(b, run_one);
+	(void)fclose(b->results);
+	bench_env_close(&b->env);
+	if (r < 0) {
+		fprintf(stderr, "bench_control: %s\n", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	if (b->is_over)
+		return EXIT_MORE;
+	return b->n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int list(void)
+{
+	const struct bench_load *load;
+	const struct bench_policy *policy;
+
+	puts("loads:");
+	for (size_t i = 0; (load = bench_load_at(i)); i++)
+		printf("  %-6s %s%s, %u s\n", load->name, load->title,
+		       load->is_held_out ? " (held out)" : "", load->warm_s + load->score_s);
+	puts("policies:");
+	for (size_t i = 0; (policy = bench_policy_at(i)); i++)
+		printf("  %-13s %s\n", policy->name, policy->title);
+	return EXIT_SUCCESS;
+}
+
+static int usage(void)
+{
+	fputs("usage: bench_control --run DIR | --report DIR | --list\n"
+	      "       [--load A,B] [--policy A,B] [--reps N] [--law HASH] [--budget S] [--legacy]\n"
+	      "       [--search N] [--tsv | --svg]\n"
+	      "called by tests/bench_control.sh\n",
+	      stderr);
+	return 2;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "run", required_argument, NULL, 'r' },
+		{ "report", required_argument, NULL, 'R' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "load", required_argument, NULL, 'L' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "reps", required_argument, NULL, 'n' },
+		{ "law", required_argument, NULL, 'w' },
+		{ "budget", required_argument, NULL, 'b' },
+		{ "legacy", no_argument, NULL, 'g' },
+		{ "tsv", no_argument, NULL, 't' },
+		{ "svg", no_argument, NULL, 's' },
+		{ "search", required_argument, NULL, 'S' },
+		{},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) >= 0) {
+		switch (c) {
+		case 'R':
+			o->is_report = true;
+			[[fallthrough]];
+		case 'r':
+			o->dir = optarg;
+			break;
+		case 'l':
+			o->is_list = true;
+			break;
+		case 'L':
+			o->loads = optarg;
+			break;
+		case 'p':
+			o->policies = optarg;
+			break;
+		case 'n':
+			if (parse_u64(optarg, 200, &o->reps) < 0)
+				return false;
+			break;
+		case 'b':
+			if (parse_u64(optarg, UINT32_MAX, &o->budget_s) < 0)
+				return false;
+			break;
+		case 'w':
+			if (sscanf(optarg, "%" SCNx32, &o->law) != 1)
+				return false;
+			break;
+		case 'g':
+			o->is_legacy = true;
+			break;
+		case 's':
+			o->is_svg = true;
+			break;
+		case 'S':
+			if (parse_u64(optarg, 1000, &o->n_tries) < 0)
+				return false;
+			break;
+		case 't':
+			o->is_tsv = true;
+			break;
+		default:
+			return false;
+		}
+	}
+	return optind == argc && (o->dir || o->is_list);
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench b = { .o = { .reps = 1 }, .dir_fd = -1 };
+	int status = EXIT_SUCCESS, r;
+
+	b.start_ns = mono_now_ns();
+	if (!parse(&b.o, argc, argv))
+		return usage();
+	if (b.o.is_list)
+		return list();
+	b.store.law = b.o.law;
+	b.dir_fd = open(b.o.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = b.dir_fd < 0 ? -errno : bench_store_read(&b.store, b.dir_fd, "results");
+	if (r < 0) {
+		fprintf(stderr, "bench_control: %s: %s\n", b.o.dir, strerror(-r));
+		return EXIT_FAILURE;
+	}
+	if (!b.o.is_report)
+		status = run_all(&b);
+	else if (b.o.is_tsv)
+		bench_report_tsv(stdout, &b.store);
+	else if (b.o.is_svg)
+		bench_report_svg(stdout, &b.store);
+	else {
+		bench_report_table(stdout, &b.store);
+		bench_bars_print(stdout, &b.store);
+		if (bench_store_count_disturbed(&b.store) > 0)
+			printf("%u runs do not count, for the machine was busy with something else; "
+			       "the next call does them again\n",
+			       bench_store_count_disturbed(&b.store));
+	}
+	bench_store_free(&b.store);
+	fd_closep(&b.dir_fd);
+	return status;
+}

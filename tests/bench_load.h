@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The loads of bench_control: which tasks compete below one memory limit B, and how each of them
+ * uses memory. Sizes are in permille of B, so that the same load can be run at any scale.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+
+#define BENCH_TASKS_MAX 64
+#define BENCH_PAGE UINT64_C(4096)
+
+enum bench_pattern {
+	BENCH_HOT,     /* random accesses, uniform or skewed */
+	BENCH_SCAN,    /* from the first page to the last, again and again, and no use to anyone */
+	BENCH_CYCLE,   /* the same as useful work: a loop over data that is needed every time */
+	BENCH_LEAK,    /* takes ever more and never looks at it again */
+	BENCH_IDLE,    /* touched once, then asleep */
+	BENCH_COMMAND, /* a program; its work is the processor time it spends outside the kernel */
+};
+
+enum bench_medium {
+	BENCH_ANON,
+	BENCH_FILE,       /* pread of a block device: page cache */
+	BENCH_MAP,        /* the same device, mapped */
+	BENCH_MAP_RANDOM, /* mapped, with MADV_RANDOM */
+};
+
+struct bench_task {
+	const char *name;
+	enum bench_pattern pattern;
+	enum bench_medium medium;
+	uint32_t weight;       /* 0: 100 */
+	uint32_t weight_after; /* from the load's change_s on; 0: no change */
+	uint32_t size;         /* permille of B */
+	uint32_t other_size;   /* in every second phase; 0: as size */
+	uint32_t cold_size;    /* anonymous memory that is touched once, at the beginning */
+	uint32_t file_size;    /* BENCH_HOT: a file besides, read at random */
+	uint32_t file_share;   /* accesses of a thousand that go to that file */
+	uint32_t skew;         /* hundredths; 0: uniform, 80: access i of n has weight i^-0.8 */
+	uint32_t phase_s;      /* 0: no phases */
+	uint32_t on_s, off_s;  /* works for on_s, sleeps for off_s; 0: works always */
+	uint32_t rate_mib;     /* BENCH_LEAK: MiB a second */
+	const char *command;   /* BENCH_COMMAND: for sh -c, repeated for ever */
+};
+
+struct bench_load {
+	const char *name;
+	const char *title;
+	const char *quick; /* policies that decide the bars here, as "none,ours"; NULL: none */
+	bool is_held_out;  /* the law was not tuned on it */
+	uint32_t warm_s;   /* not scored */
+	uint32_t score_s;  /* scored after that */
+	uint32_t change_s; /* weights change then; 0: never */
+	uint32_t n_tasks;
+	struct bench_task tasks[BENCH_TASKS_MAX];
+};
+
+/* All loads, in the order of the table. */
+const struct bench_load *bench_load_at(size_t i); /* NULL after the last */
+const struct bench_load *bench_load_find(const char *name);
+
+/* Does somebody wait for its work? */
+bool bench_task_is_useful(const struct bench_task *task);
+/* Its weight @at_s seconds after the start. */
+uint32_t bench_task_weight(const struct bench_load *load, size_t task, double at_s);
+/* Its working set then, permille of B. */
+uint32_t bench_task_size(const struct bench_task *task, double at_s);
+/* Part of the time from @from_s to @to_s in which it works, 0..1. */
+double bench_task_duty(const struct bench_task *task, double from_s, double to_s);
+
+/* Identifies what is run: another definition gives another number. */
+uint32_t bench_load_hash(const struct bench_load *load);
+/* The same for one task alone; tasks that do the same work have the same. */
+uint32_t bench_task_hash(const struct bench_task *task);

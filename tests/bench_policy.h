@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The policies of bench_control. Each is told the counters of all tasks every half second and sets
+ * limits of their cgroups; the limit of all together is set by the driver and the same for all.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "bench_load.h"
+#include "kern/cgdir.h"
+#include "model.h"
+#include "policy/control.h"
+
+/* What a policy sees of a task, and what it remembers. */
+struct bench_member {
+	struct cgdir *cg;
+	struct memory_sample sample; /* of this tick */
+	uint32_t weight;
+	uint64_t share_bytes; /* weighted max-min share of bench_world.share_bytes */
+	/* the driver's record */
+	uint64_t limit_bytes; /* last written: low, high or max, whichever the policy sets */
+	const char *note;     /* class or state, for the trace */
+	/* the policies' own */
+	struct bench_senpai {
+		uint64_t limit_bytes, last_total_us;
+		uint64_t integral_us;
+		uint32_t grace_ticks;
+		bool is_started;
+	} senpai;
+	struct control_slot slot;
+};
+
+struct bench_world {
+	const struct bench_load *load;
+	uint64_t budget_bytes; /* B: memory.max above the tasks */
+	uint64_t share_bytes;  /* 0.98 B: what is promised to tasks */
+	size_t n;
+	struct bench_member *members;
+	uint32_t tick;   /* 0 at the start, then every CONTROL_TICK_NS */
+	uint64_t now_ns; /* monotonic */
+	bool is_change;  /* shares are others than at the last tick; true at tick 0 */
+	/* writes so far */
+	uint32_t n_writes;
+	uint64_t longest_write_ns;
+	struct control_group group;
+};
+
+struct bench_policy {
+	const char *name;
+	const char *title;
+	bool is_law; /* follows daemon/policy: results belong to one version of it */
+	/* 0 or -errno */
+	int (*tick)(const struct bench_policy *policy, struct bench_world *world);
+	const void *arg;
+};
+
+const struct bench_policy *bench_policy_at(size_t i); /* NULL after the last */
+const struct bench_policy *bench_policy_find(const char *name);
+
+/* The best static split found for a load, in permille of B for each task; NULL: none yet. */
+const uint16_t *bench_policy_split(const char *load);
+/* From now on that one is @split, borrowed, for every load; NULL: as before. */
+void bench_policy_try_split(const uint16_t *split);
+
+/* Writes a limit and takes the time. Nothing is written when it is the one written last. */
+MUST_USE int bench_policy_write(struct bench_world *world, struct bench_member *member,
+				enum cgdir_file file, uint64_t bytes);
+
+/* ---- bench_policy_senpai.c */
+
+/* Constants of senpai's law; the published ones are in bench_senpai_published. */
+struct bench_senpai_law {
+	uint32_t tick_divisor; /* runs at every so many ticks of the bench */
+	uint32_t interval;     /* its own ticks between two probes */
+	uint64_t pressure_us;  /* target of stall time in an interval */
+	double max_probe, max_backoff, coeff_probe, coeff_backoff;
+};
+extern const struct bench_senpai_law bench_senpai_published, bench_senpai_fast;
+
+/* One step of the law for one cgroup: @total_us of stall, so far. Return: the limit's new factor
+ * less one, 0 for no change. */
+double bench_senpai_step(struct bench_senpai *s, const struct bench_senpai_law *law,
+			 uint64_t total_us);
+/* A limit within the law's bounds, whole pages. */
+uint64_t bench_senpai_limit(double bytes, uint64_t budget_bytes);
+/* policy->arg: struct bench_senpai_law. */
+int bench_senpai_tick(const struct bench_policy *policy, struct bench_world *world);
+/* The production form in oomd: no limit, memory.reclaim of 1 % while there is no pressure. */
+int bench_oomd_tick(const struct bench_policy *policy, struct bench_world *world);
+/* Bytes it reclaims from a task with @current_bytes. */
+uint64_t bench_oomd_bytes(uint64_t current_bytes, uint64_t least_bytes);
+
+/* ---- bench_policy_control.c */
+
+/* Parts of the law that are switched off, by what is not shown to it. */
+enum bench_control_part {
+	BENCH_NO_RESTORE = 1, /* restored pages: reuse is known by pgrefill alone */
+	BENCH_NO_REFILL = 2,  /* pgrefill: reuse is known by restored pages alone */
+	BENCH_NO_SCANS = 4,   /* nobody is ever taken for a scan */
+	BENCH_NO_STALL = 8,   /* pressure */
+	BENCH_NO_TAX = 16,    /* quiet tasks keep their share */
+};
+/* policy->arg: enum bench_control_part, or NULL for all of it. */
+int bench_control_tick(const struct bench_policy *policy, struct bench_world *world);

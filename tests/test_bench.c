@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The parts of the benchmarks that only calculate. */
+
+#include <check.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench_policy.h"
+#include "bench_report.h"
+#include "bench_search.h"
+#include "suite.h"
+
+#define NEAR(a, b) ck_assert_double_eq_tol(a, b, 1e-9)
+
+/* ---- statistics */
+
+START_TEST(a_median_is_the_middle_or_the_mean_of_two)
+{
+	double odd[] = { 9, 1, 5 }, even[] = { 8, 2, 4, 6 };
+
+	NEAR(bench_median(odd, 3), 5);
+	NEAR(bench_median(even, 4), 5);
+	ck_assert(isnan(bench_median(odd, 0)));
+}
+END_TEST
+
+START_TEST(an_interval_encloses_its_median_and_lies_within_the_values)
+{
+	double values[] = { 10, 11, 12, 13, 14, 15, 90 };
+	struct bench_interval i = bench_interval(values, 7), again = bench_interval(values, 7);
+
+	NEAR(i.median, 13);
+	ck_assert(i.low >= 10 && i.low < 13);
+	ck_assert(i.high > 13 && i.high <= 90);
+	NEAR(i.low, again.low);
+	NEAR(values[6], 90); /* the caller's values are not sorted */
+}
+END_TEST
+
+START_TEST(an_interval_of_two_runs_is_from_one_to_the_other)
+{
+	double values[] = { 7, 3 };
+	struct bench_interval i = bench_interval(values, 2);
+
+	NEAR(i.low, 3);
+	NEAR(i.median, 5);
+	NEAR(i.high, 7);
+}
+END_TEST
+
+/* ---- loads */
+
+START_TEST(every_load_has_names_of_its_own_and_useful_tasks)
+{
+	const struct bench_load *load;
+
+	for (size_t i = 0; (load = bench_load_at(i)); i++) {
+		uint32_t n_useful = 0;
+
+		ck_assert_ptr_eq(bench_load_find(load->name), load);
+		ck_assert_uint_ge(load->score_s, 12);
+		ck_assert_uint_le(load->n_tasks, BENCH_TASKS_MAX);
+		for (size_t t = 0; t < load->n_tasks; t++) {
+			n_useful += bench_task_is_useful(&load->tasks[t]);
+			for (size_t other = 0; other < t; other++)
+				ck_assert_str_ne(load->tasks[t].name, load->tasks[other].name);
+		}
+		ck_assert_uint_gt(n_useful, 0);
+		for (size_t other = 0; other < i; other++)
+			ck_assert_uint_ne(bench_load_hash(load),
+					  bench_load_hash(bench_load_at(other)));
+	}
+}
+END_TEST
+
+START_TEST(sizes_and_weights_follow_the_clock)
+{
+	const struct bench_load *swap = bench_load_find("L1"), *share = bench_load_find("share");
+
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 0), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 11.9), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 12), 200);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], 12), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 24), 750);
+	ck_assert_uint_eq(bench_task_weight(share, 0, 11.5), 100);
+	ck_assert_uint_eq(bench_task_weight(share, 0, 12), 400);
+	ck_assert_uint_eq(bench_task_weight(share, 1, 12), 100);
+}
+END_TEST
+
+START_TEST(duty_is_the_part_of_the_time_in_which_a_task_works)
+{
+	struct bench_task always = {}, half = { .on_s = 5, .off_s = 5 };
+
+	NEAR(bench_task_duty(&always, 3, 9), 1);
+	NEAR(bench_task_duty(&half, 0, 20), 0.5);
+	NEAR(bench_task_duty(&half, 4, 6), 0.5);
+	NEAR(bench_task_duty(&half, 6, 9), 0);
+	NEAR(bench_task_duty(&half, 8, 14), 4.0 / 6);
+}
+END_TEST
+
+START_TEST(static_splits_give_away_no_more_than_there_is)
+{
+	const struct bench_load *load;
+
+	for (size_t i = 0; (load = bench_load_at(i)); i++) {
+		const uint16_t *split = bench_policy_split(load->name);
+		unsigned sum = 0;
+
+		for (size_t t = 0; split && t < load->n_tasks; t++) {
+			ck_assert_uint_ge(split[t], 20);
+			sum += split[t];
+		}
+		ck_assert_uint_le(sum, 1000);
+	}
+}
+END_TEST
+
+/* ---- results */
+
+#define TICKS 41
+
+/* Ten seconds at half of the possible work, ten at all of it; memory 100 and 50 MiB, and in the
+ * beginning and for a while after it 10 less. */
+static struct bench_series make_series(const struct bench_load *load)
+{
+	struct bench_series s = { .load = load, .tick_ns = 500000000, .n_ticks = TICKS };
+
+	s.points = calloc(s.n_ticks * load->n_tasks, sizeof(*s.points));
+	s.tick_at_ns = calloc(s.n_ticks, sizeof(*s.tick_at_ns));
+	for (size_t t = 0; t < s.n_ticks; t++) {
+		s.tick_at_ns[t] = t * s.tick_ns;
+		for (size_t i = 0; i < load->n_tasks; i++)
+			s.points[t * load->n_tasks + i] = (struct bench_point){
+				.work_us = t <= 20 ? t * 150000 : 3000000 + (t - 20) * 300000,
+				.sample = { .current_bytes = (uint64_t)((i == 0 ? 100 : 50) -
+									(t < 30 ? 10 : 0))
+							     << 20,
+					    .refault_pages = 10 * t },
+				.share_bytes = 80 << 20,
+			};
+	}
+	return s;
+}
+
+static void free_series(struct bench_series *s)
+{
+	free(s->points);
+	free(s->tick_at_ns);
+}
+
+START_TEST(a_result_has_the_scored_part_only)
+{
+	struct bench_load load = { .name = "x", .warm_s = 10, .score_s = 10, .n_tasks = 2 };
+	double solo[] = { 0.6, 1 };
+	struct bench_series s;
+	struct bench_result r = {};
+
+	load.tasks[1].pattern = BENCH_SCAN;
+	s = make_series(&load);
+	bench_result_make(&s, solo, &r);
+	NEAR(r.mean, 1);
+	NEAR(r.least, 1);
+	NEAR(r.speed_of[1], -1);
+	ck_assert_uint_eq(r.refaults, 200);
+	ck_assert_uint_eq(r.refaults_of[1], 200);
+	NEAR(r.mib_of[0], 100);
+	NEAR(r.share_error, (20.0 / 80 + 30.0 / 80) / 2);
+	NEAR(r.settle_s, -1);
+	free_series(&s);
+}
+END_TEST
+
+START_TEST(a_flip_settles_when_the_task_runs_as_it_does_in_the_end)
+{
+	struct bench_load load = { .name = "x", .warm_s = 8, .score_s = 12, .n_tasks = 1 };
+	double solo[] = { 0.6 };
+	struct bench_series s;
+	struct bench_result r = {};
+
+	load.tasks[0] = (struct bench_task){ .size = 200, .other_size = 700, .phase_s = 8 };
+	s = make_series(&load);
+	bench_result_make(&s, solo, &r);
+	ck_assert_uint_eq(r.n_flips, 1);
+	ck_assert_uint_eq(r.n_missed, 0);
+	NEAR(r.settle_s, 2); /* flip at 8 s, full speed from 10 s on */
+	solo[0] = 0.9;       /* alone it would be faster by half: it never got what it needs */
+	r = (struct bench_result){};
+	bench_result_make(&s, solo, &r);
+	ck_assert_uint_eq(r.n_missed, 1);
+	NEAR(r.settle_s, 8);
+	free_series(&s);
+}
+END_TEST
+
+START_TEST(a_change_of_weights_settles_when_memory_is_where_it_belongs)
+{
+	struct bench_load load = { .name = "x", .warm_s = 4, .score_s = 16, .n_tasks = 2 };
+	double solo[] = { 0.6, 0.6 };
+	struct bench_series s;
+	struct bench_result r = {};
+
+	load.change_s = 10;
+	s = make_series(&load);
+	for (size_t t = 0; t < TICKS; t++) {
+		s.points[t * 2].share_bytes = (t < 20 ? 75 : 100) << 20;
+		s.points[t * 2 + 1].share_bytes = (t < 20 ? 75 : 50) << 20;
+		s.points[t * 2].sample.current_bytes = (t < 26 ? 75 : 98) << 20;
+		s.points[t * 2 + 1].sample.current_bytes = 50 << 20;
+	}
+	bench_result_make(&s, solo, &r);
+	NEAR(r.settle_s, 3);
+	ck_assert_uint_eq(r.n_missed, 0);
+	s.points[(TICKS - 1) * 2].sample.current_bytes = 75 << 20;
+	bench_result_make(&s, solo, &r);
+	ck_assert_uint_eq(r.n_missed, 1);
+	free_series(&s);
+}
+END_TEST
+
+static struct bench_result some_result(void)
+{
+	return (struct bench_result){
+		.load = "L2",
+		.policy = "ours",
+		.rep = 3,
+		.hash = 0xfedcba98,
+		.law = 0x12345678,
+		.n_tasks = 3,
+		.speed_of = { 0.5, 0.25, -1 },
+		.mib_of = { 72, 40.5, 16 },
+		.refaults_of = { 123456789, 0, 7 },
+		.refaults = 123456789,
+		.mean = 0.375,
+		.least = 0.25,
+		.share_error = 0.125,
+		.settle_s = -1,
+		.n_flips = 2,
+		.n_missed = 1,
+		.loop_permille = 3.5,
+		.longest_write_ms = 0.25,
+		.n_writes = 12,
+		.n_kills = 1,
+		.spin_us = 10.25,
+	};
+}
+
+static void print_line(const struct bench_result *r, char *buf, size_t size)
+{
+	FILE *f = fmemopen(buf, size, "w");
+
+	bench_result_print(f, r);
+	fclose(f);
+}
+
+START_TEST(a_result_is_read_back_as_it_was_written)
+{
+	struct bench_result r = some_result(), back;
+	char line[1024];
+
+	print_line(&r, line, sizeof(line));
+	ck_assert_int_eq(bench_result_parse(line, &back), 0);
+	ck_assert_str_eq(back.load, r.load);
+	ck_assert_str_eq(back.policy, r.policy);
+	ck_assert_uint_eq(back.rep, r.rep);
+	ck_assert_uint_eq(back.hash, r.hash);
+	ck_assert_uint_eq(back.law, r.law);
+	ck_assert_uint_eq(back.refaults, r.refaults);
+	ck_assert_uint_eq(back.n_flips, 2);
+	ck_assert_uint_eq(back.n_missed, 1);
+	ck_assert_uint_eq(back.n_writes, 12);
+	ck_assert_uint_eq(back.n_kills, 1);
+	NEAR(back.mean, r.mean);
+	NEAR(back.share_error, r.share_error);
+	NEAR(back.settle_s, -1);
+	NEAR(back.spin_us, 10.25);
+	for (size_t i = 0; i < 3; i++) {
+		NEAR(back.mib_of[i], r.mib_of[i]);
+		NEAR(back.speed_of[i], r.speed_of[i]);
+		ck_assert_uint_eq(back.refaults_of[i], r.refaults_of[i]);
+	}
+}
+END_TEST
+
+START_TEST(a_line_that_was_cut_off_is_no_result)
+{
+	struct bench_result r = some_result(), back;
+	char line[1024], cut[1024];
+	size_t len;
+
+	print_line(&r, line, sizeof(line));
+	len = strrchr(line, ',') - line;
+	for (size_t n = 0; n < len; n++) {
+		memcpy(cut, line, n);
+		cut[n] = '\0';
+		ck_assert_msg(bench_result_parse(cut, &back) == -EBADMSG, "%zu: %s", n, cut);
+	}
+}
+END_TEST
+
+START_TEST(only_runs_of_today_s_load_and_law_count)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	const struct bench_policy *ours = bench_policy_find("ours"),
+				  *none = bench_policy_find("none");
+	struct bench_store store = { .law = 0x12345678 };
+	struct bench_result r = some_result();
+
+	r.hash = bench_load_hash(load);
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 3));
+	ck_assert_ptr_null(bench_store_find(&store, load, ours, 1));
+	ck_assert_ptr_null(bench_store_find(&store, load, none, 3));
+	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 1);
+	store.law++;
+	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
+	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 0);
+	store.law--;
+	store.runs[0].hash++;
+	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(a_run_on_a_busy_machine_does_not_count)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	const struct bench_policy *ours = bench_policy_find("ours");
+	struct bench_store store = { .law = 0x12345678 };
+	struct bench_result r = some_result();
+
+	r.hash = bench_load_hash(load);
+	r.spin_us = 31;
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 3));
+	r.rep = 4;
+	r.spin_us = 12;
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 4));
+	ck_assert_uint_eq(bench_store_count_disturbed(&store), 1);
+	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 1);
+	bench_store_free(&store);
+}
+END_TEST
+
+/* ---- bars and the picture */
+
+/* A run of @policy with these figures. */
+static void add_run(struct bench_store *store, const char *load, const char *policy,
+		    uint64_t refaults, double mean)
+{
+	struct bench_result r = { .law = store->law, .n_tasks = bench_load_find(load)->n_tasks };
+
+	(void)snprintf(r.load, sizeof(r.load), "%s", load);
+	(void)snprintf(r.policy, sizeof(r.policy), "%s", policy);
+	r.hash = bench_load_hash(bench_load_find(load));
+	r.refaults = refaults;
+	r.mean = mean;
+	ck_assert_int_eq(bench_store_add(store, &r), 0);
+}
+
+static const struct bench_bar *find_bar(const struct bench_bar *bars, size_t n, const char *load,
+					const char *text)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(bars[i].load, load) == 0 && strstr(bars[i].text, text))
+			return &bars[i];
+	ck_abort_msg("no bar %s of %s", text, load);
+}
+
+START_TEST(a_bar_is_open_until_both_sides_were_run)
+{
+	struct bench_store store = {};
+	struct bench_bar bars[BENCH_BARS_MAX];
+	size_t n;
+
+	add_run(&store, "L2", "ours", 0, 0.9);
+	n = bench_bars_judge(&store, bars);
+	ck_assert_uint_lt(n, BENCH_BARS_MAX);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_OPEN);
+	ck_assert_int_eq(find_bar(bars, n, "all", "nobody is killed")->verdict, BENCH_PASS);
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(bars_compare_refaults_and_throughput)
+{
+	struct bench_store store = {};
+	struct bench_bar bars[BENCH_BARS_MAX];
+	size_t n;
+
+	add_run(&store, "L2", "ours", 2000, 0.8);
+	add_run(&store, "L2", "none", 80000, 0.1);
+	add_run(&store, "L2", "low", 50000, 0.7);
+	add_run(&store, "L2", "senpai", 80000, 0.1);
+	add_run(&store, "L2", "senpai6", 80000, 0.9);
+	n = bench_bars_judge(&store, bars);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_PASS);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.02 of none")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "1.25 of low")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of none")->verdict, BENCH_PASS);
+	/* it is the better senpai that counts */
+	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of senpai")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "L2", "0.97 of none, 0.95")->verdict, BENCH_FAIL);
+	ck_assert_int_eq(find_bar(bars, n, "all", "ratios to none")->verdict, BENCH_PASS);
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(the_picture_has_a_row_for_each_load_that_was_run)
+{
+	struct bench_store store = {};
+	char text[65536] = "";
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	add_run(&store, "L2", "ours", 0, 0.9);
+	add_run(&store, "L4", "none", 5000, 0.8);
+	bench_report_svg(f, &store);
+	fclose(f);
+	ck_assert_ptr_nonnull(strstr(text, "L2: two stable"));
+	ck_assert_ptr_nonnull(strstr(text, "L4: cold"));
+	ck_assert_ptr_null(strstr(text, "L5: "));
+	ck_assert_ptr_nonnull(strstr(text, "</svg>\n"));
+	bench_store_free(&store);
+}
+END_TEST
+
+/* ---- the search for static splits */
+
+START_TEST(a_search_tries_splits_of_the_whole_and_keeps_the_best)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	struct bench_search s;
+	double best = -1;
+
+	bench_search_init(&s, load, 60);
+	for (int i = 0; i < 60; i++) {
+		unsigned sum = 0;
+		double score;
+
+		bench_search_next(&s);
+		for (size_t t = 0; t < load->n_tasks; t++) {
+			ck_assert_uint_ge(s.tried[t], BENCH_SPLIT_LEAST);
+			sum += s.tried[t];
+		}
+		ck_assert_uint_eq(sum, BENCH_SPLIT_TOTAL);
+		if (i == 0)
+			ck_assert_uint_gt(s.tried[0], s.tried[1]);
+		/* the useful tasks want 500 and 300 */
+		score = fmin(s.tried[0] / 500.0, 1) + fmin(s.tried[1] / 300.0, 1);
+		best = fmax(best, score);
+		bench_search_note(&s, score);
+		NEAR(s.best_score, best);
+	}
+	ck_assert_double_gt(best, 1.98);
+}
+END_TEST
+
+/* ---- the published laws */
+
+START_TEST(senpai_tightens_by_one_percent_after_six_quiet_seconds)
+{
+	struct bench_senpai s = { .grace_ticks = 6, .is_started = true };
+
+	for (int i = 0; i < 6; i++)
+		NEAR(bench_senpai_step(&s, &bench_senpai_published, 0), 0);
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 0), -0.01);
+	for (int i = 0; i < 5; i++)
+		NEAR(bench_senpai_step(&s, &bench_senpai_published, 0), 0);
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 0), -0.01);
+}
+END_TEST
+
+START_TEST(senpai_tightens_less_the_nearer_it_is_to_its_target)
+{
+	struct bench_senpai s = { .is_started = true };
+
+	/* 5 of 10 ms: (2 / 10)^2 of the largest step */
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 5000), -0.01 * 0.04);
+}
+END_TEST
+
+START_TEST(senpai_backs_off_at_once_by_the_square_up_to_doubling)
+{
+	struct bench_senpai s = { .grace_ticks = 6, .is_started = true };
+
+	/* 100 of 10 ms: (10 / 20)^2 */
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 100000), 0.25);
+	/* and five quiet seconds follow */
+	for (int i = 0; i < 5; i++)
+		NEAR(bench_senpai_step(&s, &bench_senpai_published, 100000), 0);
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 100000), -0.01);
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 1000000), 1);
+}
+END_TEST
+
+START_TEST(senpai_adds_up_stall_until_it_acts)
+{
+	struct bench_senpai s = { .grace_ticks = 6, .is_started = true };
+
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 6000), 0);
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 10000), 0);
+	/* 20 ms in three seconds: (2 / 20)^2 */
+	NEAR(bench_senpai_step(&s, &bench_senpai_published, 20000), 0.01);
+	NEAR(s.integral_us, 0);
+}
+END_TEST
+
+START_TEST(senpai_keeps_to_whole_pages_within_its_bounds)
+{
+	ck_assert_uint_eq(bench_senpai_limit(10000, 50 * 4096), 8192);
+	ck_assert_uint_eq(bench_senpai_limit(0, 50 * 4096), 4096);
+	ck_assert_uint_eq(bench_senpai_limit(1e15, 50 * 4096), 50 * 4096);
+}
+END_TEST
+
+START_TEST(oomd_reclaims_one_percent_of_what_is_above_its_least)
+{
+	ck_assert_uint_eq(bench_oomd_bytes(1100, 100), 10);
+	ck_assert_uint_eq(bench_oomd_bytes(100, 100), 0);
+	ck_assert_uint_eq(bench_oomd_bytes(50, 100), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("bench");
+	TCase *stat = tcase_create("statistics"), *load = tcase_create("loads"),
+	      *result = tcase_create("results"), *law = tcase_create("laws"),
+	      *bars = tcase_create("bars");
+
+	tcase_add_test(stat, a_median_is_the_middle_or_the_mean_of_two);
+	tcase_add_test(stat, an_interval_encloses_its_median_and_lies_within_the_values);
+	tcase_add_test(stat, an_interval_of_two_runs_is_from_one_to_the_other);
+	tcase_add_test(load, every_load_has_names_of_its_own_and_useful_tasks);
+	tcase_add_test(load, sizes_and_weights_follow_the_clock);
+	tcase_add_test(load, duty_is_the_part_of_the_time_in_which_a_task_works);
+	tcase_add_test(load, static_splits_give_away_no_more_than_there_is);
+	tcase_add_test(result, a_result_has_the_scored_part_only);
+	tcase_add_test(result, a_flip_settles_when_the_task_runs_as_it_does_in_the_end);
+	tcase_add_test(result, a_change_of_weights_settles_when_memory_is_where_it_belongs);
+	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
+	tcase_add_test(result, a_line_that_was_cut_off_is_no_result);
+	tcase_add_test(result, only_runs_of_today_s_load_and_law_count);
+	tcase_add_test(result, a_run_on_a_busy_machine_does_not_count);
+	tcase_add_test(bars, a_bar_is_open_until_both_sides_were_run);
+	tcase_add_test(bars, bars_compare_refaults_and_throughput);
+	tcase_add_test(bars, the_picture_has_a_row_for_each_load_that_was_run);
+	tcase_add_test(bars, a_search_tries_splits_of_the_whole_and_keeps_the_best);
+	tcase_add_test(law, senpai_tightens_by_one_percent_after_six_quiet_seconds);
+	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
+	tcase_add_test(law, senpai_backs_off_at_once_by_the_square_up_to_doubling);
+	tcase_add_test(law, senpai_adds_up_stall_until_it_acts);
+	tcase_add_test(law, senpai_keeps_to_whole_pages_within_its_bounds);
+	tcase_add_test(law, oomd_reclaims_one_percent_of_what_is_above_its_least);
+	suite_add_tcase(suite, stat);
+	suite_add_tcase(suite, load);
+	suite_add_tcase(suite, result);
+	suite_add_tcase(suite, law);
+	suite_add_tcase(suite, bars);
+	return suite_run(suite);
+}
