@@ -52,6 +52,19 @@ static int set_enforce(struct config *c, const char *value, struct reason *why)
 	return 0;
 }
 
+static int set_emergency(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "on") == 0)
+		c->emergency = CONFIG_EMERGENCY_ON;
+	else if (strcmp(value, "log") == 0)
+		c->emergency = CONFIG_EMERGENCY_LOG;
+	else if (strcmp(value, "off") == 0)
+		c->emergency = CONFIG_EMERGENCY_OFF;
+	else
+		return wrong(why, "emergency=%.40s: use on, log or off", value);
+	return 0;
+}
+
 static int set_path(char *to, size_t size, const char *key, const char *value, struct reason *why)
 {
 	if (value[0] != '/')
@@ -143,9 +156,10 @@ static const struct daemon_key {
 	const char *name;
 	int (*set)(struct config *c, const char *value, struct reason *why);
 } daemon_keys[] = {
-	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
-	{ "socket", set_socket },   { "state_directory", set_state_directory },
-	{ "group", set_group },     { "log_level", set_log_level },
+	{ "enforce", set_enforce },     { "cgroup_root", set_cgroup_root },
+	{ "socket", set_socket },       { "state_directory", set_state_directory },
+	{ "group", set_group },         { "log_level", set_log_level },
+	{ "emergency", set_emergency },
 };
 
 static const struct node_key {

@@ -19,6 +19,9 @@
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_HUGEPAGES_KEEP UINT64_MAX /* leave what the system has */
 
+/* What to do when memory is about to run out: policy/emergency.h */
+enum config_emergency { CONFIG_EMERGENCY_ON, CONFIG_EMERGENCY_LOG, CONFIG_EMERGENCY_OFF };
+
 enum config_enforce { CONFIG_ENFORCE_LIMITS, CONFIG_ENFORCE_POOLS_ONLY };
 
 /* A size, or a part of another one. @line: where it was set; 0: built in. */
@@ -41,6 +44,7 @@ struct config_node {
 struct config {
 	char source[CONFIG_SOURCE_MAX]; /* file name for messages */
 	enum config_enforce enforce;
+	enum config_emergency emergency;
 	char cgroup_root[CONFIG_PATH_MAX]; /* "": a systemd scope */
 	char socket[CONFIG_SOCKET_MAX];
 	char state_directory[CONFIG_PATH_MAX];

@@ -98,12 +98,18 @@ static void write_protection(struct slot *slot, enum cgdir_file file, uint64_t b
 		*written = bytes;
 }
 
+void slot_write_low(struct slot *slot)
+{
+	write_protection(slot, CG_MEMORY_LOW, slot_is_unprotected(slot) ? 0 : slot->share_bytes,
+			 &slot->low_written);
+}
+
 static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
 {
 	uint64_t max_bytes = page_floor(slot->policy.max_bytes);
 
 	write_protection(slot, CG_MEMORY_MIN, slot->guaranteed_bytes, &slot->min_written);
-	write_protection(slot, CG_MEMORY_LOW, slot->share_bytes, &slot->low_written);
+	slot_write_low(slot);
 	if (slot->has_limit && slot->limit.shrink.target_bytes != max_bytes)
 		limit_set(&slot->limit, max_bytes, now_ns);
 	slot_divide_pool(slot);
@@ -154,6 +160,22 @@ static uint64_t group_guaranteed(const struct manager *manager, int node)
 	return sum;
 }
 
+static uint64_t group_max(const struct manager *manager, size_t i)
+{
+	uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
+					    : manager->any_plan.group_max_bytes;
+
+	/* With a limit of 0 not even a slot's directory could be made in it. */
+	return max > 0 || i < manager->n_nodes ? max + group_lent_bytes(&manager->groups[i])
+					       : BYTES_UNLIMITED;
+}
+
+void manager_write_group_max(struct manager *manager, struct node_group *group)
+{
+	group_write(group, group_guaranteed(manager, group->node),
+		    group_max(manager, (size_t)(group - manager->groups)), mono_now_ns());
+}
+
 /* Guarantees go up before anything of them is handed out, group limits before the slots'. */
 static void manager_write(struct manager *manager, bool is_change, const uint64_t *old_shares)
 {
@@ -162,12 +184,8 @@ static void manager_write(struct manager *manager, bool is_change, const uint64_
 	for (size_t i = 0; i <= manager->n_nodes; i++) {
 		struct node_group *group = &manager->groups[i];
 		uint64_t guaranteed = group_guaranteed(manager, group->node);
-		/* With a limit of 0 not even a slot's directory could be made in it. */
-		uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
-						    : manager->any_plan.group_max_bytes
-							      ?: BYTES_UNLIMITED;
 
-		group_write(group, guaranteed, max, now_ns);
+		group_write(group, guaranteed, group_max(manager, i), now_ns);
 		protect += guaranteed;
 	}
 	if (protect != manager->protected_bytes && tree_protect(manager->tree, protect) == 0)
@@ -256,6 +274,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	}
 	for (size_t i = 0; i < manager->n_slots; i++)
 		slot_sample(manager->slots[i], now_ns);
+	manager_watch_tick(manager, now_ns);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -311,6 +330,7 @@ static int group_open(struct manager *manager, struct node_group *group, int nod
 	int r;
 
 	group->node = node;
+	group->manager = manager;
 	group->min_written = group->max_target = UINT64_MAX - 1;
 	r = tree_open_group(manager->tree, node, &group->cg);
 	if (r < 0)
@@ -319,6 +339,8 @@ static int group_open(struct manager *manager, struct node_group *group, int nod
 		return 0;
 	r = limit_init(&group->limit, manager->event, manager->writer, group->cg);
 	group->has_limit = r == 0;
+	if (r == 0)
+		group_watch_open(group);
 	return r;
 }
 
@@ -419,6 +441,7 @@ void manager_free(struct manager *manager)
 	state_free(manager->state);
 	fd_closep(&manager->state_fd);
 	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		group_watch_close(&manager->groups[i]);
 		if (manager->groups[i].has_limit)
 			limit_deinit(&manager->groups[i].limit);
 		cgdir_close(manager->groups[i].cg);

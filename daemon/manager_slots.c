@@ -99,8 +99,10 @@ static void slot_free(struct slot *slot)
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
-	if (slot->has_limit)
+	if (slot->has_limit) {
+		slot_watch_close(slot);
 		limit_deinit(&slot->limit);
+	}
 	cgdir_close(slot->cg);
 	free(slot);
 }
@@ -164,6 +166,8 @@ int slot_open(struct manager *manager, const struct slot_policy *policy, struct 
 	r = slots_insert(manager, slot);
 	if (r < 0)
 		return r;
+	if (slot->has_limit)
+		slot_watch_open(slot);
 	*ret_slot = TAKE(slot);
 	return 0;
 }

@@ -19,6 +19,7 @@ static char error[CONFIG_ERROR_MAX];
 static const char sample[] = "# how much memory tasks may have\n"
 			     "[daemon]\n"
 			     "enforce=pools-only\n"
+			     "emergency=log\n"
 			     "  cgroup_root = /sys/fs/cgroup/taskmem  \n"
 			     "socket=/run/x/io\r\n"
 			     "state_directory=/srv/state\n"
@@ -37,6 +38,7 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 {
 	ck_assert_int_eq(config_parse("", "taskmemd.conf", &config, error), 0);
 	ck_assert_int_eq(config.enforce, CONFIG_ENFORCE_LIMITS);
+	ck_assert_int_eq(config.emergency, CONFIG_EMERGENCY_ON);
 	ck_assert_str_eq(config.cgroup_root, "");
 	ck_assert_str_eq(config.socket, "/run/taskmem/io.taskmem");
 	ck_assert_str_eq(config.state_directory, "/var/lib/taskmem");
@@ -52,13 +54,14 @@ START_TEST(every_key_reaches_its_place)
 {
 	ck_assert_int_eq(config_parse(sample, "taskmemd.conf", &config, error), 0);
 	ck_assert_int_eq(config.enforce, CONFIG_ENFORCE_POOLS_ONLY);
+	ck_assert_int_eq(config.emergency, CONFIG_EMERGENCY_LOG);
 	ck_assert_str_eq(config.cgroup_root, "/sys/fs/cgroup/taskmem");
 	ck_assert_str_eq(config.socket, "/run/x/io");
 	ck_assert_str_eq(config.state_directory, "/srv/state");
 	ck_assert_str_eq(config.group, "memory-users");
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_DEBUG);
 	ck_assert_uint_eq(config.nodes[1].budget.bytes, 400 * M);
-	ck_assert_uint_eq(config.nodes[1].budget.line, 12);
+	ck_assert_uint_eq(config.nodes[1].budget.line, 13);
 	ck_assert_uint_eq(config.nodes[1].reserve.permille, 25);
 	ck_assert_uint_eq(config.nodes[1].hugepages, 64);
 	ck_assert_uint_eq(config.nodes[0].line, 0);
@@ -101,6 +104,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[daemon]\nenforce=all\n", "c:2: enforce=all: use limits or pools-only" },
 		{ "[daemon]\nenforce=limits # really\n",
 		  "c:2: enforce=limits # really: use limits or pools-only" },
+		{ "[daemon]\nemergency=yes\n", "c:2: emergency=yes: use on, log or off" },
 		{ "[daemon]\nsocket=run/x\n", "c:2: socket=run/x: use an absolute path" },
 		{ "[daemon]\nsocket=\n", "c:2: socket=: use an absolute path" },
 		{ "[daemon]\nlog_level=loud\n",
@@ -115,7 +119,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
 					       "cgroup_root, socket, state_directory, group, "
-					       "log_level" },
+					       "log_level, emergency" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

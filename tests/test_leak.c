@@ -101,6 +101,17 @@ START_TEST(a_table_that_doubles_is_no_leak)
 }
 END_TEST
 
+START_TEST(growth_in_jumps_is_no_leak)
+{
+	uint64_t bytes = 64 * M;
+
+	for (int i = 1; i <= 200; i++) {
+		bytes += i % 12 == 0 ? 32 * M : 16384;
+		ck_assert(!add(bytes));
+	}
+}
+END_TEST
+
 START_TEST(a_table_whose_keys_begin_to_repeat_is_no_leak)
 {
 	static const double half_lives[] = { 5, 10, 15 };
@@ -275,6 +286,7 @@ int main(void)
 	tcase_add_test(c, a_slow_drift_below_the_noise_is_no_leak);
 	tcase_add_test(c, a_burst_that_comes_to_rest_is_no_leak);
 	tcase_add_test(c, a_table_that_doubles_is_no_leak);
+	tcase_add_test(c, growth_in_jumps_is_no_leak);
 	tcase_add_loop_test(c, a_table_whose_keys_begin_to_repeat_is_no_leak, 0, 3);
 	tcase_add_test(c, a_growing_table_whose_pages_come_back_is_no_leak);
 	tcase_add_test(c, a_leak_beside_a_working_set_that_is_disturbed_is_one);

@@ -51,6 +51,7 @@ static const struct {
 	[CG_MEMORY_STAT] = { .name = "memory.stat" },
 	[CG_MEMORY_NUMA_STAT] = { .name = "memory.numa_stat" },
 	[CG_MEMORY_EVENTS] = { .name = "memory.events" },
+	[CG_MEMORY_EVENTS_LOCAL] = { .name = "memory.events.local" },
 	[CG_MEMORY_PRESSURE] = { .name = "memory.pressure" },
 	[CG_MEMORY_RECLAIM] = { .name = "memory.reclaim", .is_write_only = true },
 	[CG_CGROUP_EVENTS] = { .name = "cgroup.events" },
@@ -332,7 +333,7 @@ int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
 	return r;
 }
 
-int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
+static int read_events(struct cgdir *cg, enum cgdir_file file, struct cgdir_events *ret)
 {
 	struct cgdir_events e = {};
 	const struct keyed keys[] = {
@@ -340,11 +341,21 @@ int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
 		{ "max", &e.max },           { "oom", &e.oom },
 		{ "oom_kill", &e.oom_kill }, { "oom_group_kill", &e.oom_group_kill },
 	};
-	int r = read_keyed(cg, CG_MEMORY_EVENTS, keys, ARRAY_LEN(keys));
+	int r = read_keyed(cg, file, keys, ARRAY_LEN(keys));
 
 	if (r == CGDIR_OK)
 		*ret = e;
 	return r;
+}
+
+int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
+{
+	return read_events(cg, CG_MEMORY_EVENTS, ret);
+}
+
+int cgdir_read_events_local(struct cgdir *cg, struct cgdir_events *ret)
+{
+	return read_events(cg, CG_MEMORY_EVENTS_LOCAL, ret);
 }
 
 int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_usec)

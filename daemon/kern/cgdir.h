@@ -22,6 +22,7 @@ enum cgdir_file {
 	CG_MEMORY_STAT,
 	CG_MEMORY_NUMA_STAT,
 	CG_MEMORY_EVENTS,
+	CG_MEMORY_EVENTS_LOCAL,
 	CG_MEMORY_PRESSURE,
 	CG_MEMORY_RECLAIM,
 	CG_CGROUP_EVENTS,
@@ -88,6 +89,8 @@ struct cgdir_events {
 	uint64_t low, high, max, oom, oom_kill, oom_group_kill;
 };
 MUST_USE int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret);
+/* memory.events.local: without what was counted for the limits of cgroups below. */
+MUST_USE int cgdir_read_events_local(struct cgdir *cg, struct cgdir_events *ret);
 
 /* Bytes per node: anon + file of memory.numa_stat, or hugetlb.2MB.numa_stat (@file).
  * @bytes[node] is 0 for nodes that are not listed. */
