@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/psi.h"
 #include "kern/topology.h"
 #include "message_ids.h"
 
@@ -90,21 +91,21 @@ static void read_events(struct group_watch *w, struct cgdir *cg)
 /* Part of the time in which all stalled: over the last second, whatever the steps. */
 static void read_stalls(struct group_watch *w, struct cgdir *cg, uint64_t now_ns)
 {
-	struct psi_totals now;
-	uint64_t span_ns = now_ns - w->psi_ns;
+	struct cgdir_stall now;
+	uint64_t span_ns = now_ns - w->stall_ns;
 	double part, weight;
 
-	if (psi_read(cg, &now) != CGDIR_OK)
+	if (cgdir_read_stall(cg, &now) != CGDIR_OK)
 		return;
-	if (w->has_psi && span_ns > 0) {
-		part = (double)(now.full_us - w->psi.full_us) * 1e6 / (double)span_ns;
+	if (w->has_stall && span_ns > 0) {
+		part = (double)(now.full_us - w->stall.full_us) * 1e6 / (double)span_ns;
 		weight = MIN((double)span_ns / (double)NS_PER_SEC, 1.0);
 		w->full_permille =
 			(uint32_t)(w->full_permille * (1 - weight) + MIN(part, 1000.0) * weight);
 	}
-	w->has_psi = true;
-	w->psi = now;
-	w->psi_ns = now_ns;
+	w->has_stall = true;
+	w->stall = now;
+	w->stall_ns = now_ns;
 }
 
 static void read_node(struct step *s)

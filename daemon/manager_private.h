@@ -6,11 +6,11 @@
 #include "base/list.h"
 #include "kern/cgdir.h"
 #include "kern/hugetlb.h"
-#include "kern/psi.h"
 #include "kern/tree.h"
 #include "kern/writer.h"
 #include "limit.h"
 #include "manager.h"
+#include "policy/control.h"
 #include "policy/emergency.h"
 #include "policy/entitle.h"
 #include "policy/leak.h"
@@ -48,6 +48,11 @@ struct slot {
 	struct list grants;
 	uint32_t n_granted;      /* chunks held and being filled, all grants */
 	struct removal *removal; /* being killed and removed */
+	struct control_slot control;
+	struct control_slot shadow; /* what the law would do, where slots run dry */
+	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
+	uint64_t dry_told_ns;
+	bool is_told_scan;
 	struct slot_watch watch;
 };
 
@@ -56,10 +61,10 @@ struct group_watch {
 	struct emergency emergency;
 	sd_event_source *timer, *stalls[2], *events_source;
 	struct cgdir_events events;
-	struct psi_totals psi;
-	uint64_t psi_ns, stepped_ns;
+	struct cgdir_stall stall;
+	uint64_t stall_ns, stepped_ns;
 	uint32_t full_permille;
-	bool has_events, has_psi, is_close;
+	bool has_events, has_stall, is_close;
 	bool has_hit_max, has_oom, has_kernel_kill; /* since the last step */
 	/* a reclaim in flight */
 	struct write_op *op;
@@ -77,6 +82,7 @@ struct node_group {
 	uint64_t min_written, max_target;
 	struct manager *manager;
 	struct group_watch watch;
+	struct control_group control, shadow;
 };
 
 struct manager {
@@ -86,7 +92,7 @@ struct manager {
 	struct events *events;
 	struct tree *tree;
 	struct writer *writer;
-	sd_event_source *tick;
+	sd_event_source *tick, *control_tick;
 	gid_t admin_group;
 	int state_fd; /* the state directory */
 	struct state *state;
@@ -107,10 +113,22 @@ struct slot *manager_find_slot(const struct manager *manager, const char *name);
 /* Recomputes who gets what and writes what changed. @is_change: by a request, show progress */
 void manager_replan(struct manager *manager, bool is_change);
 struct node_group *manager_group(struct manager *manager, int node);
-/* Writes the slot's memory.low, or the group's memory.max, if it is not what it should be now. */
-void slot_write_low(struct slot *slot);
+/* Writes the group's memory.max, if it is not what it should be now. */
 void manager_write_group_max(struct manager *manager, struct node_group *group);
 MUST_USE int manager_save(struct manager *manager);
+
+/* Writes memory.low as slot_low_bytes() says, if it differs from what was last written. */
+void slot_write_low(struct slot *slot);
+
+/* ---- manager_control.c */
+bool manager_is_controlling(const struct manager *manager);
+/* Nothing where control is off. Return: 0 or -errno. */
+MUST_USE int manager_start_control(struct manager *manager);
+/* Tells the law of a new policy or share. */
+void slot_plan_control(struct slot *slot);
+/* What its memory.low should be now. */
+uint64_t slot_low_bytes(const struct slot *slot);
+void slot_view_control(const struct slot *slot, struct slot_view *view);
 
 /* ---- manager_slots.c */
 /* Makes the object and its cgroup (or opens it) and inserts it; on failure nothing is left. */

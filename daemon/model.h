@@ -26,6 +26,7 @@ enum slot_mode {
 	SLOT_SHARE = 0, /* memory follows need */
 	SLOT_OFF,       /* limits only: it is protected at its share, whatever it does */
 	SLOT_SAVE,      /* as share, and what nobody needs is given back slowly */
+	SLOT_DRY_RUN,   /* as off, and it is told what share would do */
 	SLOT_MODES,
 };
 
@@ -43,6 +44,9 @@ struct slot_policy {
 	enum slot_mode mode;
 };
 
+/* "share", "off", "save", "dry-run" */
+extern const char *const slot_mode_names[SLOT_MODES];
+
 /* One NUMA node as configured and as found. */
 struct node_info {
 	int node;
@@ -51,6 +55,19 @@ struct node_info {
 	uint64_t reserve_bytes;    /* part of the budget that is never promised */
 	uint64_t hugepages_wanted; /* from the configuration, 2 MiB pages */
 	uint64_t hugepages;        /* what the kernel granted */
+};
+
+/* Counters of one cgroup, all as the kernel counts them since it was made. */
+struct memory_sample {
+	uint64_t current_bytes; /* memory.current */
+	uint64_t swap_bytes;    /* memory.swap.current */
+	uint64_t refault_pages; /* workingset_refault_anon + _file */
+	uint64_t restore_pages; /* workingset_restore_anon + _file */
+	uint64_t refill_pages;  /* pgrefill */
+	uint64_t steal_pages;   /* pgsteal, without what was reclaimed on our own request */
+	uint64_t stall_us;      /* memory.pressure "some" total; 0 where there is no PSI */
+	uint64_t cpu_us;        /* cpu.stat usage_usec */
+	uint64_t fault_count;   /* pgfault */
 };
 
 /* The process at the other end of a client's connection, as the kernel tells it. */

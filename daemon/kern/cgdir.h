@@ -25,11 +25,11 @@ enum cgdir_file {
 	CG_MEMORY_EVENTS_LOCAL,
 	CG_MEMORY_PRESSURE,
 	CG_MEMORY_RECLAIM,
+	CG_CPU_STAT,
 	CG_CGROUP_EVENTS,
 	CG_CGROUP_PROCS,
 	CG_CGROUP_KILL,
 	CG_CGROUP_FREEZE,
-	CG_CPU_STAT,
 	CG_CPUSET_MEMS,
 	CG_CPUSET_CPUS,
 	CG_HUGETLB_MAX,      /* hugetlb.2MB.max */
@@ -79,10 +79,21 @@ MUST_USE int cgdir_write_limit(struct cgdir *cg, enum cgdir_file file, uint64_t 
 /* memory.stat in bytes, those of its keys that are used; keys the kernel lacks are 0. */
 struct cgdir_stat {
 	uint64_t anon, file, kernel, sock, shmem, unevictable, slab_reclaimable;
-	uint64_t pgscan, pgsteal, pgrefill;                              /* pages, since creation */
+	uint64_t pgscan, pgsteal, pgrefill; /* pages, since creation */
+	uint64_t pgsteal_proactive;         /* part of pgsteal, by memory.reclaim; since 6.15 */
+	uint64_t pgfault;
 	uint64_t refault_anon, refault_file, restore_anon, restore_file; /* pages */
 };
 MUST_USE int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret);
+
+/* memory.pressure: time in which some, or all, tasks waited for memory. CGDIR_ABSENT without PSI. */
+struct cgdir_stall {
+	uint64_t some_us, full_us;
+};
+MUST_USE int cgdir_read_stall(struct cgdir *cg, struct cgdir_stall *ret);
+
+/* Processor time of the cgroup, from cpu.stat, which is there without the cpu controller, too. */
+MUST_USE int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_us);
 
 /* memory.events: how often a task was killed (oom_kill), how often max was hit. */
 struct cgdir_events {
@@ -96,9 +107,6 @@ MUST_USE int cgdir_read_events_local(struct cgdir *cg, struct cgdir_events *ret)
  * @bytes[node] is 0 for nodes that are not listed. */
 MUST_USE int cgdir_read_numa(struct cgdir *cg, enum cgdir_file file,
 			     uint64_t bytes[static NODES_MAX]);
-
-/* cpu.stat usage_usec: processor time since the cgroup was made. */
-MUST_USE int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_usec);
 
 /* cgroup.events "populated". */
 MUST_USE int cgdir_is_populated(struct cgdir *cg, bool *ret);

@@ -8,7 +8,7 @@
  * does not need it: a trigger wakes it, the numbers come from total=, which is exact at each read.
  *
  * A file that exists but cannot be opened with EOPNOTSUPP, or is not there, is a kernel with PSI
- * off; the same for reading.
+ * off.
  */
 
 #include "kern/psi.h"
@@ -16,11 +16,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/parse.h"
 
 #define WINDOW_STEP_US UINT64_C(2000000)
 #define WINDOW_LEAST_US UINT64_C(500000)
@@ -29,44 +27,6 @@
 static int to_cond(int r)
 {
 	return r == -EOPNOTSUPP ? CGDIR_ABSENT : r;
-}
-
-/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234": the number at the line's end. */
-static int parse_total(const char *text, const char *kind, uint64_t *ret)
-{
-	const char *line = strstr(text, kind), *total;
-	char number[24];
-	size_t len;
-
-	if (!line)
-		return -EBADMSG;
-	len = strcspn(line, "\n");
-	total = memmem(line, len, "total=", 6);
-	if (!total)
-		return -EBADMSG;
-	total += 6;
-	len = strspn(total, "0123456789");
-	if (len == 0 || len >= sizeof(number))
-		return -EBADMSG;
-	memcpy(number, total, len);
-	number[len] = '\0';
-	return parse_u64(number, UINT64_MAX, ret) < 0 ? -EBADMSG : 0;
-}
-
-int psi_read(struct cgdir *cg, struct psi_totals *ret)
-{
-	struct psi_totals totals;
-	char text[256];
-	int r = to_cond(cgdir_read_text(cg, CG_MEMORY_PRESSURE, text, sizeof(text)));
-
-	if (r != CGDIR_OK)
-		return r;
-	r = parse_total(text, "some ", &totals.some_us);
-	if (r == 0)
-		r = parse_total(text, "full ", &totals.full_us);
-	if (r == 0)
-		*ret = totals;
-	return r;
 }
 
 static int arm(int fd, enum psi_kind kind, uint32_t stall_permille, uint64_t window_us)

@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Memory pressure of one cgroup: totals, and a descriptor that tells when it is high. */
+/* A descriptor that tells when the memory pressure of a cgroup is high. */
 
 #include <stdint.h>
 
 #include "base/attr.h"
 #include "kern/cgdir.h"
-
-struct psi_totals {
-	uint64_t some_us, full_us; /* stalled since the cgroup was made */
-};
-
-/* Return: CGDIR_OK, CGDIR_GONE, CGDIR_ABSENT (no PSI: CONFIG_PSI, psi=0, cgroup.pressure 0; @ret
- * untouched) or -errno. */
-MUST_USE int psi_read(struct cgdir *cg, struct psi_totals *ret);
 
 enum psi_kind { PSI_SOME, PSI_FULL };
 
