@@ -30,7 +30,8 @@
 #define STEP_LEAST_NS (200 * NS_PER_MSEC)
 #define TIMER_ACCURACY_USEC 10000
 #define STALL_WINDOW_US 1000000
-#define ACTIONS_MAX 64 /* in one step; a bound against a loop of ours */
+/* In one step: protection of two hundred slots, and a bound against a loop of ours. */
+#define ACTIONS_MAX 512
 #define HELD_BACK_PERMILLE 400
 
 struct step {

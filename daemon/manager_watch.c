@@ -99,6 +99,10 @@ void slot_watch_sample(struct slot *slot, uint64_t now_ns, bool is_held_back, bo
 	sample.bytes = w->stat.anon + w->stat.shmem + w->stat_swap_bytes;
 	sample.reuse_pages = w->stat.refault_anon + w->stat.restore_anon;
 	sample.is_held_back = is_held_back || w->mark.is_frozen;
+	/* The next task in it is not the last one: what that had says nothing of its growth. */
+	if (sample.bytes < w->leak.top_bytes / 8 &&
+	    cgdir_is_populated(slot->cg, &w->is_running) == CGDIR_OK && !w->is_running)
+		w->leak = (struct leak){};
 	(void)leak_add(&w->leak, &sample);
 	if (!is_close) {
 		w->is_idle = false;

@@ -458,6 +458,20 @@ START_TEST(a_thaw_comes_whatever_else_happens)
 }
 END_TEST
 
+START_TEST(small_idle_slots_are_left_in_peace)
+{
+	slots[2].is_idle = true;
+	slots[0].is_leaking = false;
+	slots[2].usage_bytes = 2 * M - 1; /* 1/200 of 400M */
+	ck_assert_int_eq(await(1500).verb, EMERGENCY_BEGIN);
+	ck_assert_int_eq(step(0).verb, EMERGENCY_LEND_RESERVE);
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_ne(step(250).verb, EMERGENCY_UNPROTECT);
+	slots[2].usage_bytes = 2 * M + 2 * M;
+	ck_assert_int_eq(await(1000).verb, EMERGENCY_UNPROTECT);
+}
+END_TEST
+
 START_TEST(an_idle_slot_that_wakes_up_is_protected_again)
 {
 	slots[2].is_idle = true;
@@ -488,6 +502,8 @@ START_TEST(words_say_why_this_one_what_was_tried_and_what_to_change)
 					  "8M a second for 45 s without using it again"));
 	a = step(0);
 	ck_assert_int_eq(a.verb, EMERGENCY_FREEZE);
+	emergency_words(&e, &in, &a, "node 0", false, buf);
+	ck_assert_ptr_nonnull(strstr(buf, "protection taken from 1 slot; find the leak"));
 	in.usage_bytes = 396 * M;
 	ck_assert_int_eq(await(3000).verb, EMERGENCY_THAW);
 	a = step(0);
@@ -559,6 +575,7 @@ int main(void)
 	tcase_add_test(c, stalls_alone_kill_a_leaker_after_ten_seconds_and_nobody_else);
 	tcase_add_test(c, the_worst_leaker_of_the_lowest_tier_is_frozen);
 	tcase_add_test(c, a_thaw_comes_whatever_else_happens);
+	tcase_add_test(c, small_idle_slots_are_left_in_peace);
 	tcase_add_test(c, an_idle_slot_that_wakes_up_is_protected_again);
 	tcase_add_test(c, words_say_why_this_one_what_was_tried_and_what_to_change);
 	tcase_add_test(c, the_longest_words_fit);

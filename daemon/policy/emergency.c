@@ -79,6 +79,8 @@
 #define SLACK_PART 50
 #define SLACK_LEAST (4 * MIB)
 #define TAKE_LEAST MIB
+/* From who does not leak only what helps: of a thousand idle slots most are left in peace. */
+#define TAKE_PART 200
 
 static const struct emergency_action nothing = { .verb = EMERGENCY_NOTHING };
 
@@ -332,13 +334,15 @@ static bool take(struct emergency *e, const struct emergency_input *in,
 	for (size_t i = 0; i < in->n_slots; i++) {
 		const struct emergency_slot *slot = &in->slots[i];
 		int rank = take_rank(slot, has_leaker, top_tier);
+		uint64_t least =
+			rank == 3 ? TAKE_LEAST : MAX(TAKE_LEAST, in->max_bytes / TAKE_PART);
 
 		if (rank == 0 && slot->mark->is_unprotected) { /* it woke up, or was no leak */
 			slot->mark->is_unprotected = false;
 			*ret = act(e, in, EMERGENCY_PROTECT, i, 0);
 			return true;
 		}
-		if (rank == 0 || above_guarantee(slot) < TAKE_LEAST)
+		if (rank == 0 || above_guarantee(slot) < least)
 			continue;
 		if (!slot->mark->is_unprotected) {
 			slot->mark->is_unprotected = true;

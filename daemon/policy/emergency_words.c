@@ -121,7 +121,8 @@ static void add_rank(struct text *t, const struct emergency_input *in, size_t vi
 		    slot->is_leaking ? "worst leak" : "furthest above its share by weight");
 }
 
-static void add_tried(struct text *t, const struct emergency *e)
+/* @n_freezes: without the one that is told of */
+static void add_tried(struct text *t, const struct emergency *e, uint32_t n_freezes)
 {
 	char bytes[FORMAT_BYTES_MAX];
 	size_t before = t->len;
@@ -134,8 +135,8 @@ static void add_tried(struct text *t, const struct emergency *e)
 		    e->n_unprotected == 1 ? "" : "s");
 	if (e->reclaimed_bytes > 0)
 		add(t, "%s reclaimed, ", format_bytes(e->reclaimed_bytes, bytes));
-	if (e->n_freezes > 0)
-		add(t, "%u freeze%s, ", e->n_freezes, e->n_freezes == 1 ? "" : "s");
+	if (n_freezes > 0)
+		add(t, "%u freeze%s, ", n_freezes, n_freezes == 1 ? "" : "s");
 	if (t->len == before + strlen("; before: "))
 		add(t, "nothing could be had without it");
 	else
@@ -233,7 +234,7 @@ const char *emergency_words(const struct emergency *e, const struct emergency_in
 		add_rank(&t, in, action->slot);
 		add(&t, "; on %s ", group);
 		add_situation(&t, e, in);
-		add_tried(&t, e);
+		add_tried(&t, e, e->n_freezes - (action->verb == EMERGENCY_FREEZE));
 		add_remedy(&t, slot);
 		break;
 	}

@@ -51,7 +51,7 @@ for name in h1 h2 h3; do
 	expect add tmctl add $name node=0
 	hog $name --bytes 130M --seconds 3600
 done
-sleep 25
+sleep 15
 grep -H . $slots/node0/memory.pressure $slots/node0/memory.current $slots/node0/memory.events.local
 has_message $emergency && fail "an emergency: $(messages $emergency)"
 for name in h1 h2 h3; do expect rm tmctl rm $name --kill; done
