@@ -25,7 +25,7 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
-#define REASON_MAX 250
+#define REASON_MAX 300
 #define HALF_LIFE_MIN_S 600
 #define HALF_LIFE_MAX_S (UINT64_C(8760) * 3600)
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
@@ -54,6 +54,19 @@ static int set_enforce(struct config *c, const char *value, struct reason *why)
 		c->enforce = CONFIG_ENFORCE_POOLS_ONLY;
 	else
 		return wrong(why, "enforce=%.40s: use limits or pools-only", value);
+	return 0;
+}
+
+static int set_emergency(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "on") == 0)
+		c->emergency = CONFIG_EMERGENCY_ON;
+	else if (strcmp(value, "log") == 0)
+		c->emergency = CONFIG_EMERGENCY_LOG;
+	else if (strcmp(value, "off") == 0)
+		c->emergency = CONFIG_EMERGENCY_OFF;
+	else
+		return wrong(why, "emergency=%.40s: use on, log or off", value);
 	return 0;
 }
 
@@ -262,6 +275,7 @@ static const struct daemon_key {
 	{ "notice_grace", set_notice_grace },
 	{ "overcommit", set_overcommit },
 	{ "history_half_life", set_history_half_life },
+	{ "emergency", set_emergency },
 };
 
 static const struct node_key {

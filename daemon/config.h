@@ -13,12 +13,15 @@
 #include "model.h"
 #include "policy/booking.h"
 
-#define CONFIG_ERROR_MAX 320
+#define CONFIG_ERROR_MAX 400
 #define CONFIG_SOURCE_MAX 64
 #define CONFIG_PATH_MAX 4096
 #define CONFIG_SOCKET_MAX 108 /* sun_path */
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_HUGEPAGES_KEEP UINT64_MAX /* leave what the system has */
+
+/* What to do when memory is about to run out: policy/emergency.h */
+enum config_emergency { CONFIG_EMERGENCY_ON, CONFIG_EMERGENCY_LOG, CONFIG_EMERGENCY_OFF };
 
 enum config_enforce { CONFIG_ENFORCE_LIMITS, CONFIG_ENFORCE_POOLS_ONLY };
 
@@ -44,6 +47,7 @@ struct config_node {
 struct config {
 	char source[CONFIG_SOURCE_MAX]; /* file name for messages */
 	enum config_enforce enforce;
+	enum config_emergency emergency;
 	char cgroup_root[CONFIG_PATH_MAX]; /* "": a systemd scope */
 	char socket[CONFIG_SOCKET_MAX];
 	char state_directory[CONFIG_PATH_MAX];

@@ -17,7 +17,7 @@ struct event {
 	uint64_t realtime_usec;
 	const char *name;             /* "slot-added", …; static */
 	char slot[SLOT_NAME_MAX + 1]; /* empty when it is about none */
-	char message[256];
+	char message[640];
 };
 
 struct events;

@@ -31,6 +31,22 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* What the slot could still put into swap: what the host has, and what memory.swap.max leaves. */
+static int read_swap_free(struct cgdir *cg, uint64_t *ret_bytes)
+{
+	uint64_t host, max, used;
+	int r = topology_swap_free(&host);
+
+	if (r < 0)
+		return r;
+	/* without a swap controller there is no limit but the host's */
+	if (cgdir_read_u64(cg, CG_MEMORY_SWAP_MAX, &max) == CGDIR_OK && max != BYTES_UNLIMITED &&
+	    cgdir_read_u64(cg, CG_MEMORY_SWAP_CURRENT, &used) == CGDIR_OK)
+		host = MIN(host, max > used ? max - used : 0);
+	*ret_bytes = host;
+	return 0;
+}
+
 static int limit_read(struct limit *limit, struct shrink_input *in)
 {
 	struct cgdir_stat stat;
@@ -43,7 +59,7 @@ static int limit_read(struct limit *limit, struct shrink_input *in)
 	r = cgdir_read_u64(limit->cg, CG_MEMORY_MAX, &in->kernel_max_bytes);
 	if (r != CGDIR_OK)
 		return r;
-	r = topology_swap_free(&in->swap_free_bytes);
+	r = read_swap_free(limit->cg, &in->swap_free_bytes);
 	if (r < 0)
 		return r;
 	in->floor_bytes = stat.unevictable + stat.sock + stat.kernel -
@@ -84,7 +100,7 @@ static int limit_act(struct limit *limit, const struct shrink_action *action)
 	case SHRINK_WAIT:
 		return 0;
 	case SHRINK_WRITE_MAX:
-		return cgdir_write_u64(limit->cg, CG_MEMORY_MAX, action->bytes);
+		return cgdir_write_limit(limit->cg, CG_MEMORY_MAX, action->bytes);
 	case SHRINK_SET_BRAKE:
 		limit_start_write(limit, CG_MEMORY_HIGH, action->bytes);
 		return 0;

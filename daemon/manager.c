@@ -164,6 +164,22 @@ static uint64_t group_guaranteed(const struct manager *manager, int node)
 	return sum;
 }
 
+static uint64_t group_max(const struct manager *manager, size_t i)
+{
+	uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
+					    : manager->any_plan.group_max_bytes;
+
+	/* With a limit of 0 not even a slot's directory could be made in it. */
+	return max > 0 || i < manager->n_nodes ? max + group_lent_bytes(&manager->groups[i])
+					       : BYTES_UNLIMITED;
+}
+
+void manager_write_group_max(struct manager *manager, struct node_group *group)
+{
+	group_write(group, group_guaranteed(manager, group->node),
+		    group_max(manager, (size_t)(group - manager->groups)), mono_now_ns());
+}
+
 /* Guarantees go up before anything of them is handed out, group limits before the slots'. */
 static void manager_write(struct manager *manager, bool is_change, const uint64_t *old_shares)
 {
@@ -172,12 +188,8 @@ static void manager_write(struct manager *manager, bool is_change, const uint64_
 	for (size_t i = 0; i <= manager->n_nodes; i++) {
 		struct node_group *group = &manager->groups[i];
 		uint64_t guaranteed = group_guaranteed(manager, group->node);
-		/* With a limit of 0 not even a slot's directory could be made in it. */
-		uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
-						    : manager->any_plan.group_max_bytes
-							      ?: BYTES_UNLIMITED;
 
-		group_write(group, guaranteed, max, now_ns);
+		group_write(group, guaranteed, group_max(manager, i), now_ns);
 		protect += guaranteed;
 	}
 	if (protect != manager->protected_bytes && tree_protect(manager->tree, protect) == 0)
@@ -272,6 +284,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	for (size_t i = 0; i < manager->n_slots; i++)
 		slot_sample(manager->slots[i], now_ns);
 	histories_tick(manager, now_ns);
+	manager_watch_tick(manager, now_ns);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -327,6 +340,7 @@ static int group_open(struct manager *manager, struct node_group *group, int nod
 	int r;
 
 	group->node = node;
+	group->manager = manager;
 	group->min_written = group->max_target = UINT64_MAX - 1;
 	r = tree_open_group(manager->tree, node, &group->cg);
 	if (r < 0)
@@ -335,6 +349,8 @@ static int group_open(struct manager *manager, struct node_group *group, int nod
 		return 0;
 	r = limit_init(&group->limit, manager->event, manager->writer, group->cg);
 	group->has_limit = r == 0;
+	if (r == 0)
+		group_watch_open(group);
 	return r;
 }
 
@@ -447,6 +463,7 @@ void manager_free(struct manager *manager)
 	state_free(manager->state);
 	fd_closep(&manager->state_fd);
 	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		group_watch_close(&manager->groups[i]);
 		if (manager->groups[i].has_limit)
 			limit_deinit(&manager->groups[i].limit);
 		cgdir_close(manager->groups[i].cg);

@@ -12,13 +12,28 @@
 #include "manager.h"
 #include "manager_queue.h"
 #include "policy/control.h"
+#include "policy/emergency.h"
 #include "policy/entitle.h"
+#include "policy/leak.h"
 #include "policy/progress.h"
 #include "pool/grant.h"
 #include "state.h"
 
 struct hooks;
 struct slot_notices;
+/* What is known of a slot for emergencies: see manager_watch.c. */
+struct slot_watch {
+	struct leak leak;
+	struct emergency_mark mark;
+	uint64_t sampled_ns, usage_bytes, swap_bytes;
+	struct cgdir_stat stat; /* as of stat_ns, when usage and swap were these: */
+	uint64_t stat_ns, stat_usage_bytes, stat_swap_bytes;
+	uint32_t n_still; /* samples in a row without a change */
+	uint64_t cpu_us, cpu_ns;
+	bool has_cpu, is_idle;
+	bool is_running;
+	struct cgdir_events events; /* last seen */
+};
 
 struct slot {
 	struct manager *manager;
@@ -45,6 +60,24 @@ struct slot {
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
 	uint64_t dry_told_ns;
 	bool is_told_scan;
+	struct slot_watch watch;
+};
+
+/* The same of a group: manager_emergency.c. */
+struct group_watch {
+	struct emergency emergency;
+	sd_event_source *timer, *stalls[2], *events_source;
+	struct cgdir_events events;
+	struct cgdir_stall stall;
+	uint64_t stall_ns, stepped_ns;
+	uint32_t full_permille;
+	bool has_events, has_stall, is_close;
+	bool has_hit_max, has_oom, has_kernel_kill; /* since the last step */
+	/* a reclaim in flight */
+	struct write_op *op;
+	char reclaimed_slot[SLOT_NAME_MAX + 1];
+	uint64_t before_bytes;
+	bool has_ended;
 };
 
 /* The inner group of a node, or of the slots without one. */
@@ -54,6 +87,8 @@ struct node_group {
 	struct limit limit;
 	bool has_limit;
 	uint64_t min_written, max_target;
+	struct manager *manager;
+	struct group_watch watch;
 	struct control_group control, shadow;
 };
 
@@ -88,6 +123,8 @@ struct slot *manager_find_slot(const struct manager *manager, const char *name);
 /* Recomputes who gets what and writes what changed. @is_change: by a request, show progress */
 void manager_replan(struct manager *manager, bool is_change);
 struct node_group *manager_group(struct manager *manager, int node);
+/* Writes the group's memory.max, if it is not what it should be now. */
+void manager_write_group_max(struct manager *manager, struct node_group *group);
 MUST_USE int manager_save(struct manager *manager);
 
 /* Writes memory.low as slot_low_bytes() says, if it differs from what was last written. */
@@ -146,6 +183,32 @@ void hook_reset(struct slot *slot);
 MUST_USE enum fault_kind manager_check_hook(const struct manager *manager,
 					    const struct slot_policy *policy,
 					    struct fault *ret_fault);
+/* ---- manager_watch.c */
+/* Takes up what an earlier daemon left: a frozen slot is thawed. */
+void slot_watch_open(struct slot *slot);
+/* Thaws; the slot may be gone. */
+void slot_watch_close(struct slot *slot);
+/* One sample, if it is due; @is_close: all that an emergency is decided by. The one place where
+ * emergencies read a slot. */
+void slot_watch_sample(struct slot *slot, uint64_t now_ns, bool is_held_back, bool is_close);
+/* As the ladder wants it, of the last sample. */
+void slot_watch_describe(struct slot *slot, uint64_t swap_free_bytes, struct emergency_slot *ret);
+/* Tells of processes that the kernel has killed in the slot. @has_group_oom: the group's own limit
+ * was the reason, if the slot's was not. */
+void slot_watch_kills(struct slot *slot, const char *group, bool has_group_oom);
+
+/* ---- manager_emergency.c */
+/* After the group's cgroup was opened, and before it is closed. */
+void group_watch_open(struct node_group *group);
+void group_watch_close(struct node_group *group);
+/* Once a second. */
+void manager_watch_tick(struct manager *manager, uint64_t now_ns);
+/* What memory.max of the group is raised by now. */
+uint64_t group_lent_bytes(const struct node_group *group);
+/* For listings: "frozen", "unprotected" or NULL. */
+const char *slot_emergency(const struct slot *slot);
+/* Is the slot's memory.low to be 0 for now? */
+bool slot_is_unprotected(const struct slot *slot);
 
 /* ---- manager_restore.c */
 MUST_USE int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX]);

@@ -104,8 +104,10 @@ static void slot_free(struct slot *slot)
 	admission_forget_slot(slot->manager, slot);
 	if (slot->save_op)
 		writer_cancel(slot->manager->writer, slot->save_op);
-	if (slot->has_limit)
+	if (slot->has_limit) {
+		slot_watch_close(slot);
 		limit_deinit(&slot->limit);
+	}
 	cgdir_close(slot->cg);
 	free(slot);
 }
@@ -172,6 +174,8 @@ int slot_open(struct manager *manager, const struct slot_policy *policy, struct 
 	r = slots_insert(manager, slot);
 	if (r < 0)
 		return r;
+	if (slot->has_limit)
+		slot_watch_open(slot);
 	*ret_slot = TAKE(slot);
 	return 0;
 }

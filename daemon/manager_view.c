@@ -79,6 +79,9 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		.pool_granted_bytes = slot->n_granted * CHUNK_BYTES,
 		.pool_kernel_bytes = read_or(slot->cg, CG_HUGETLB_CURRENT, 0),
 	};
+	view->emergency = slot_emergency(slot);
+	if (slot->watch.leak.is_leaking)
+		view->leak_bytes_per_s = slot->watch.leak.rate;
 	if (view->pool_granted_bytes > view->pool_share_bytes)
 		view->pool_owed_bytes = view->pool_granted_bytes - view->pool_share_bytes;
 	if (cgdir_count_processes(slot->cg, &view->n_processes) != CGDIR_OK)
@@ -143,6 +146,8 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 	}
 	ret_view->usage_bytes = read_or(group->cg, CG_MEMORY_CURRENT, 0);
 	ret_view->group_max_bytes = read_or(group->cg, CG_MEMORY_MAX, BYTES_UNLIMITED);
+	(void)emergency_summary(&group->watch.emergency, mono_now_ns(), ret_view->emergency,
+				sizeof(ret_view->emergency));
 	for (size_t k = 0; k < manager->n_slots; k++) {
 		if (manager->slots[k]->policy.node != group->node)
 			continue;

@@ -27,3 +27,16 @@
 #define MESSAGE_NOTICE "edb9e3b52ec5457da78baaa3775deb4f"      /* tasks are asked for memory */
 #define MESSAGE_FREED "538c9d74f3634c4aad8b2636692e31a8"       /* what a task says it gave */
 #define MESSAGE_HOOK_FAILED "c479ae511a454b8f96209f60aec227f5" /* on-resize= */
+#define MESSAGE_EMERGENCY \
+	"ff2c4b089048446b898c1cb3833d7726" /* memory of a node is about to run out */
+#define MESSAGE_EMERGENCY_OVER "8333b3e01641483495e5a21aad8b981e"
+#define MESSAGE_RESERVE_LENT "be6afac0e14f49cea4f497983afe1934"
+#define MESSAGE_RESERVE_RETURNED "59d92a8a57394780a3500dc22375f9fa"
+#define MESSAGE_SLOT_UNPROTECTED \
+	"1aef33185fc04dc28f082422de8b90bc" /* memory.low taken off for now */
+#define MESSAGE_SLOT_PROTECTED "dc74d668531d4665bc1ca24700b8368a"
+#define MESSAGE_SLOT_RECLAIMED "a1b69ed0e3c644db832cb9d3a4d54848"
+#define MESSAGE_SLOT_FROZEN "83890e3913014d709edfafee55215912"
+#define MESSAGE_SLOT_THAWED "34ead39f4d1e40afb4edec190dc4f712"
+#define MESSAGE_SLOT_KILLED "5c306924d2124528a4f9136282f317fe" /* by taskmemd, to save the others */
+#define MESSAGE_OOM_KILL "3d6de7639e384f7cbd45770d265df2ac"    /* by the kernel */

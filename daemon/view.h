@@ -57,6 +57,8 @@ struct slot_view {
 	uint64_t usage_bytes, swap_bytes;
 	uint64_t kernel_min_bytes, kernel_low_bytes, kernel_high_bytes, kernel_max_bytes;
 	uint32_t n_processes;
+	const char *emergency;     /* "frozen", "unprotected" or NULL */
+	uint64_t leak_bytes_per_s; /* 0: no leak */
 	uint64_t n_oom_kills;
 	uint64_t pool_share_bytes, pool_granted_bytes, pool_owed_bytes, pool_kernel_bytes;
 	uint64_t pool_node_bytes[NODES_MAX];
@@ -94,4 +96,5 @@ struct node_view {
 	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
 	uint32_t n_slots;
+	char emergency[200]; /* what is going on, "" when calm */
 };

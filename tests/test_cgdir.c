@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "kern/cgdir.h"
+#include "kern/psi.h"
 #include "kern/sample.h"
 #include "suite.h"
 
@@ -315,6 +316,45 @@ START_TEST(a_slot_without_policy_says_so)
 }
 END_TEST
 
+START_TEST(a_trigger_is_one_line_on_a_descriptor_of_its_own)
+{
+	uint64_t window_us = 0;
+	int fd = -1;
+
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_SOME, 100, 1000000, &fd, &window_us),
+			 CGDIR_ABSENT);
+	put("memory.pressure", "");
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_SOME, 0, 1000000, &fd, &window_us), -EINVAL);
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_SOME, 1001, 1000000, &fd, &window_us), -EINVAL);
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_SOME, 100, 499999, &fd, &window_us), -EINVAL);
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_SOME, 100, 10000001, &fd, &window_us), -EINVAL);
+	ck_assert_int_eq(fd, -1);
+	ck_assert_int_eq(psi_open_trigger(cg, PSI_FULL, 50, 1000000, &fd, &window_us), CGDIR_OK);
+	ck_assert_uint_eq(window_us, 1000000);
+	expect("memory.pressure", "full 50000 1000000");
+	close(fd);
+}
+END_TEST
+
+START_TEST(limits_are_written_without_waiting_and_processor_time_is_read)
+{
+	uint64_t usec = 7;
+
+	ck_assert_int_eq(cgdir_write_limit(cg, CG_MEMORY_MAX, 4096), CGDIR_ABSENT);
+	put("memory.max", "");
+	ck_assert_int_eq(cgdir_write_limit(cg, CG_MEMORY_MAX, 1048576), CGDIR_OK);
+	expect("memory.max", "1048576");
+	put("memory.max", "");
+	ck_assert_int_eq(cgdir_write_limit(cg, CG_MEMORY_MAX, BYTES_UNLIMITED), CGDIR_OK);
+	expect("memory.max", "max");
+	ck_assert_int_eq(cgdir_read_cpu(cg, &usec), CGDIR_ABSENT);
+	ck_assert_uint_eq(usec, 7);
+	put("cpu.stat", "usage_usec 4711\nuser_usec 1\nsystem_usec 2\n");
+	ck_assert_int_eq(cgdir_read_cpu(cg, &usec), CGDIR_OK);
+	ck_assert_uint_eq(usec, 4711);
+}
+END_TEST
+
 START_TEST(a_sample_takes_in_all_counters_of_the_law)
 {
 	struct memory_sample sample = { .refault_pages = 77 };
@@ -377,6 +417,8 @@ int main(void)
 	tcase_add_test(tc, processes_are_counted_over_several_reads);
 	tcase_add_test(tc, the_policy_attribute_is_kept_and_replaced);
 	tcase_add_test(tc, a_slot_without_policy_says_so);
+	tcase_add_test(tc, a_trigger_is_one_line_on_a_descriptor_of_its_own);
+	tcase_add_test(tc, limits_are_written_without_waiting_and_processor_time_is_read);
 	tcase_add_test(tc, a_sample_takes_in_all_counters_of_the_law);
 	tcase_add_test(tc, a_sample_does_without_swap_and_pressure_but_not_without_usage);
 	suite_add_tcase(s, tc);

@@ -187,6 +187,29 @@ START_TEST(nodes_show_budgets_and_huge_pages)
 }
 END_TEST
 
+START_TEST(an_emergency_is_shown_where_it_is)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *nodes = parse("[{\"node\":0},{\"node\":1,\"emergency\":\"memory runs "
+				       "out, for 2.0s; 4M left\"}]");
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slot = parse("{\"name\":\"a\",\"emergency\":\"frozen\","
+				      "\"leakBytesPerSec\":4194304}");
+	CLEANUP(freep) char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0);
+	view_slot(slot, out);
+	ck_assert_int_eq(fclose(out), 0);
+	ck_assert_ptr_nonnull(
+		strstr(text, "\nEMERGENCY on node 1: memory runs out, for 2.0s; 4M left\n"));
+	ck_assert_ptr_null(strstr(text, "node 0: "));
+	ck_assert_ptr_nonnull(strstr(text, "\n  emergency             frozen\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\n  leaks                 4M        a second"));
+}
+END_TEST
+
 START_TEST(a_slot_is_shown_in_sections)
 {
 	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slot = parse(slot_json);
@@ -330,6 +353,7 @@ int main(void)
 	tcase_add_test(output, slots_show_what_is_pending_and_survive_missing_fields);
 	tcase_add_test(output, no_slots_are_a_header);
 	tcase_add_test(output, nodes_show_budgets_and_huge_pages);
+	tcase_add_test(output, an_emergency_is_shown_where_it_is);
 	tcase_add_test(output, a_slot_is_shown_in_sections);
 	tcase_add_test(output, what_a_slot_was_told_is_a_section);
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);

@@ -92,6 +92,47 @@ START_TEST(lowering_above_usage_is_written_at_once_but_only_by_a_margin)
 }
 END_TEST
 
+/* A kernel that only sets the limit (6.16 and later, O_NONBLOCK) leaves usage above it; an older one
+ * has reclaimed, or killed, before the write returns. */
+START_TEST(a_slot_that_outgrew_the_new_max_gets_the_old_one_back)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 200 * M, 190 * M, 0);
+	a = step(input(0, 190 * M, 300 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 200 * M);
+	a = step(input(0, 201 * M, 200 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 300 * M);
+	ck_assert(s.is_pending);
+	ck_assert_ptr_nonnull(strstr(s.note, "grew to 201M just when max was lowered"));
+	/* and from there as ever: reclaim, then a write, not at once */
+	ck_assert_int_eq(step(input(0, 201 * M, 300 * M)).verb, SHRINK_RECLAIM);
+	a = step_done(input(100, 180 * M, 300 * M), 0);
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	a = step(input(300, 180 * M, 300 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 200 * M);
+	ck_assert_int_eq(step(input(300, 181 * M, 200 * M)).verb, SHRINK_NOTHING);
+	ck_assert(!s.is_pending);
+}
+END_TEST
+
+START_TEST(a_kernel_that_made_room_in_the_write_is_done)
+{
+	shrink_init(&s);
+	shrink_set(&s, 200 * M, 190 * M, 0);
+	ck_assert_int_eq(step(input(0, 190 * M, 300 * M)).verb, SHRINK_WRITE_MAX);
+	ck_assert_int_eq(step(input(0, 200 * M, 200 * M)).verb, SHRINK_NOTHING);
+	ck_assert(!s.is_pending);
+	/* nor is a limit that somebody else set above what is used now taken back */
+	shrink_set(&s, 150 * M, 160 * M, 0);
+	ck_assert_int_eq(step(input(0, 160 * M, 150 * M)).verb, SHRINK_NOTHING);
+}
+END_TEST
+
 START_TEST(reclaim_goes_in_chunks_one_at_a_time)
 {
 	struct shrink_action a;
@@ -413,6 +454,8 @@ int main(void)
 	tcase_add_test(tc, nothing_happens_before_the_first_set);
 	tcase_add_test(tc, raising_is_written_at_once);
 	tcase_add_test(tc, lowering_above_usage_is_written_at_once_but_only_by_a_margin);
+	tcase_add_test(tc, a_slot_that_outgrew_the_new_max_gets_the_old_one_back);
+	tcase_add_test(tc, a_kernel_that_made_room_in_the_write_is_done);
 	tcase_add_test(tc, reclaim_goes_in_chunks_one_at_a_time);
 	tcase_add_test(tc, usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause);
 	tcase_add_test(tc, a_hold_leaves_the_tasks_time_before_the_first_reclaim);

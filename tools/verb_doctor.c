@@ -176,6 +176,7 @@ static const char info_help[] =
 	"Usage: tmctl info [--json]\n"
 	"Show the daemon's version, whether limits are enforced, where its cgroups are, and\n"
 	"the budgets and huge pages of the NUMA nodes. \"tmctl status\" is the same.\n"
+	"A line EMERGENCY says that the memory of a node runs out, and what was done.\n"
 	"\n"
 	"Examples:\n"
 	"  tmctl info\n"

@@ -75,6 +75,8 @@ static void state_cell(struct table *table, sd_json_variant *slot)
 		return;
 	}
 	fputs(field_text(slot, "state", "?"), out);
+	if (field_text(slot, "emergency", NULL))
+		fprintf(out, "; EMERGENCY: %s", field_text(slot, "emergency", "?"));
 	FIELD_FOREACH(field_array(slot, "pending"), pending)
 		fprintf(out, "; %s", view_pending(pending, one));
 	if (fclose(out) != 0)
@@ -135,6 +137,7 @@ int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_heade
 	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
 	char text[FORMAT_BYTES_MAX];
 	sd_json_variant *node;
+	int r;
 
 	if (!table)
 		return -ENOMEM;
@@ -150,7 +153,14 @@ int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_heade
 		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesPromised", 0));
 		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesFree", 0));
 	}
-	return table_print(table, out, width, has_header);
+	r = table_print(table, out, width, has_header);
+	FIELD_FOREACH(nodes, node) {
+		const char *emergency = field_text(node, "emergency", NULL);
+
+		if (emergency)
+			fprintf(out, "EMERGENCY on node %s: %s\n", node_of(node, text), emergency);
+	}
+	return r;
 }
 
 int view_queue(sd_json_variant *waiting, FILE *out, unsigned width, bool has_header)
@@ -276,6 +286,11 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 	places_line(out, slot, "memoryNodes", "memory.numa_stat");
 	snprintf(text, sizeof(text), "%" PRIu64, field_u64(slot, "oomKills", 0));
 	line(out, "memory.events", text, "oom kills");
+	if (field_u64(slot, "leakBytesPerSec", 0))
+		bytes_line(out, slot, "leakBytesPerSec", 0, "leaks",
+			   "a second, for half a minute or more, and uses none of it again");
+	if (field_text(slot, "emergency", NULL))
+		line(out, "emergency", field_text(slot, "emergency", "?"), NULL);
 }
 
 static void pool_section(sd_json_variant *slot, FILE *out)

@@ -158,6 +158,9 @@ static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
 			UNSIGNED(view->kernel_high_bytes)),
 		PAIR_UNSIGNED("processes", view->n_processes),
 		PAIR_UNSIGNED("oomKills", view->n_oom_kills),
+		NULL_IF(!view->emergency, "emergency", SD_JSON_BUILD_STRING(view->emergency)),
+		NULL_IF(view->leak_bytes_per_s == 0, "leakBytesPerSec",
+			UNSIGNED(view->leak_bytes_per_s)),
 		PAIR_UNSIGNED("poolShareBytes", view->pool_share_bytes),
 		PAIR_UNSIGNED("poolGrantedBytes", view->pool_granted_bytes),
 		PAIR_UNSIGNED("poolOwedBytes", view->pool_owed_bytes),
@@ -249,7 +252,9 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("hugePagesFree", view.hugepages_free),
 		PAIR_UNSIGNED("hugePagesPromised", view.hugepages_promised),
 		PAIR_UNSIGNED("hugePagesGranted", view.hugepages_granted),
-		PAIR_UNSIGNED("slots", view.n_slots));
+		PAIR_UNSIGNED("slots", view.n_slots),
+		NULL_IF(view.emergency[0] == '\0', "emergency",
+			SD_JSON_BUILD_STRING(view.emergency)));
 }
 
 int encode_nodes(struct manager *manager, sd_json_variant **ret)

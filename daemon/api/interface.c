@@ -74,12 +74,15 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("memory.max, null when unlimited"), FIELD(kernelMaxBytes, INT, NULLABLE),
 	COMMENT("memory.high, null when unlimited"), FIELD(kernelHighBytes, INT, NULLABLE),
 	FIELD(processes, INT, 0), COMMENT("oom_kill of memory.events"), FIELD(oomKills, INT, 0),
-	COMMENT("What the slot's pools may hold now"), FIELD(poolShareBytes, INT, 0),
-	COMMENT("What its tasks hold"), FIELD(poolGrantedBytes, INT, 0),
-	COMMENT("Part of it above the share, asked back"), FIELD(poolOwedBytes, INT, 0),
-	COMMENT("hugetlb.2MB.current"), FIELD(poolKernelBytes, INT, 0),
-	COMMENT("Page size of the pools"), FIELD(poolPageBytes, INT, 0),
-	COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
+	COMMENT("What an emergency does to it now: frozen or unprotected; null: nothing"),
+	FIELD(emergency, STRING, NULLABLE),
+	COMMENT("It grows that much without using it again; null: no leak is seen"),
+	FIELD(leakBytesPerSec, INT, NULLABLE), COMMENT("What the slot's pools may hold now"),
+	FIELD(poolShareBytes, INT, 0), COMMENT("What its tasks hold"),
+	FIELD(poolGrantedBytes, INT, 0), COMMENT("Part of it above the share, asked back"),
+	FIELD(poolOwedBytes, INT, 0), COMMENT("hugetlb.2MB.current"),
+	FIELD(poolKernelBytes, INT, 0), COMMENT("Page size of the pools"),
+	FIELD(poolPageBytes, INT, 0), COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
 	FIELD_TYPE(poolNodes, NodeBytes, ARRAY),
 	COMMENT("memory.numa_stat, anonymous and file pages"),
 	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
@@ -103,7 +106,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(groupMaxBytes, INT, NULLABLE), COMMENT("2 MiB pages of the node"),
 	FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
 	COMMENT("Sum of the slots' guaranteed pages"), FIELD(hugePagesPromised, INT, 0),
-	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0));
+	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0),
+	COMMENT("Memory is about to run out: why and what was done; null when it is not"),
+	FIELD(emergency, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	Waiting, COMMENT("Name of the slot to be made, or of the one that asks"),

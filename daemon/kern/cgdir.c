@@ -48,9 +48,11 @@ static const struct {
 	[CG_MEMORY_HIGH] = { .name = "memory.high" },
 	[CG_MEMORY_MAX] = { .name = "memory.max" },
 	[CG_MEMORY_SWAP_CURRENT] = { .name = "memory.swap.current" },
+	[CG_MEMORY_SWAP_MAX] = { .name = "memory.swap.max" },
 	[CG_MEMORY_STAT] = { .name = "memory.stat" },
 	[CG_MEMORY_NUMA_STAT] = { .name = "memory.numa_stat" },
 	[CG_MEMORY_EVENTS] = { .name = "memory.events" },
+	[CG_MEMORY_EVENTS_LOCAL] = { .name = "memory.events.local" },
 	[CG_MEMORY_PRESSURE] = { .name = "memory.pressure" },
 	[CG_MEMORY_RECLAIM] = { .name = "memory.reclaim", .is_write_only = true },
 	[CG_CPU_STAT] = { .name = "cpu.stat" },
@@ -105,21 +107,31 @@ int cgdir_dir_fd(const struct cgdir *cg)
 	return cg->dir_fd;
 }
 
+static int open_file(const struct cgdir *cg, enum cgdir_file file)
+{
+	int fd;
+
+	if (files[file].is_write_only) {
+		fd = openat(cg->dir_fd, files[file].name, O_WRONLY | O_CLOEXEC);
+	} else {
+		fd = openat(cg->dir_fd, files[file].name, O_RDWR | O_CLOEXEC);
+		/* *.current and *.stat are mode 0444; root passes, an unprivileged user not */
+		if (fd < 0 && (errno == EACCES || errno == EPERM))
+			fd = openat(cg->dir_fd, files[file].name, O_RDONLY | O_CLOEXEC);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 int cgdir_file_fd(struct cgdir *cg, enum cgdir_file file)
 {
-	int *fd = &cg->fds[file];
+	int r;
 
-	if (*fd >= 0)
-		return *fd;
-	if (files[file].is_write_only) {
-		*fd = openat(cg->dir_fd, files[file].name, O_WRONLY | O_CLOEXEC);
-	} else {
-		*fd = openat(cg->dir_fd, files[file].name, O_RDWR | O_CLOEXEC);
-		/* *.current and *.stat are mode 0444; root passes, an unprivileged user not */
-		if (*fd < 0 && (errno == EACCES || errno == EPERM))
-			*fd = openat(cg->dir_fd, files[file].name, O_RDONLY | O_CLOEXEC);
-	}
-	return *fd < 0 ? -errno : *fd;
+	if (cg->fds[file] >= 0)
+		return cg->fds[file];
+	r = open_file(cg, file);
+	if (r >= 0)
+		cg->fds[file] = r;
+	return r;
 }
 
 /* Turns an error of open, read or write into a condition where it is one. */
@@ -136,6 +148,16 @@ static int to_cond(const struct cgdir *cg, int error)
 	default:
 		return error;
 	}
+}
+
+int cgdir_open_file(struct cgdir *cg, enum cgdir_file file, int *ret_fd)
+{
+	int fd = open_file(cg, file);
+
+	if (fd < 0)
+		return to_cond(cg, fd);
+	*ret_fd = fd;
+	return CGDIR_OK;
 }
 
 /* Reads the first @size - 1 bytes as 0-terminated text; *@ret_full: there may be more. */
@@ -160,6 +182,13 @@ static int read_text(struct cgdir *cg, enum cgdir_file file, char *buf, size_t s
 	buf[len] = '\0';
 	*ret_full = len == size - 1;
 	return CGDIR_OK;
+}
+
+int cgdir_read_text(struct cgdir *cg, enum cgdir_file file, char *ret_text, size_t size)
+{
+	bool is_full;
+
+	return read_text(cg, file, ret_text, size, &is_full);
 }
 
 static int parse_value(const char *text, uint64_t *ret)
@@ -207,6 +236,26 @@ int cgdir_write_u64(struct cgdir *cg, enum cgdir_file file, uint64_t value)
 		return cgdir_write_text(cg, file, "max");
 	(void)snprintf(buf, sizeof(buf), "%" PRIu64, value); /* 20 digits fit */
 	return cgdir_write_text(cg, file, buf);
+}
+
+/* A descriptor of its own: io_uring refuses to write to the kept one were it O_NONBLOCK. Older
+ * kernels ignore the flag here. Not kept: it is needed once in a change of a limit. */
+int cgdir_write_limit(struct cgdir *cg, enum cgdir_file file, uint64_t value)
+{
+	CLEANUP(fd_closep) int fd = -1;
+	char buf[32];
+	ssize_t n;
+	int len;
+
+	len = value == BYTES_UNLIMITED ? snprintf(buf, sizeof(buf), "max")
+				       : snprintf(buf, sizeof(buf), "%" PRIu64, value);
+	fd = openat(cg->dir_fd, files[file].name, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return to_cond(cg, -errno);
+	n = write(fd, buf, (size_t)len);
+	if (n < 0)
+		return to_cond(cg, -errno);
+	return n == len ? CGDIR_OK : -EIO;
 }
 
 struct keyed {
@@ -287,18 +336,29 @@ int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
 	return r;
 }
 
-int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
+static int read_events(struct cgdir *cg, enum cgdir_file file, struct cgdir_events *ret)
 {
 	struct cgdir_events e = {};
 	const struct keyed keys[] = {
-		{ "low", &e.low }, { "high", &e.high },         { "max", &e.max },
-		{ "oom", &e.oom }, { "oom_kill", &e.oom_kill },
+		{ "low", &e.low },           { "high", &e.high },
+		{ "max", &e.max },           { "oom", &e.oom },
+		{ "oom_kill", &e.oom_kill }, { "oom_group_kill", &e.oom_group_kill },
 	};
-	int r = read_keyed(cg, CG_MEMORY_EVENTS, keys, ARRAY_LEN(keys));
+	int r = read_keyed(cg, file, keys, ARRAY_LEN(keys));
 
 	if (r == CGDIR_OK)
 		*ret = e;
 	return r;
+}
+
+int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
+{
+	return read_events(cg, CG_MEMORY_EVENTS, ret);
+}
+
+int cgdir_read_events_local(struct cgdir *cg, struct cgdir_events *ret)
+{
+	return read_events(cg, CG_MEMORY_EVENTS_LOCAL, ret);
 }
 
 /* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", and the same for "full" */

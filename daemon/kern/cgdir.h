@@ -19,9 +19,11 @@ enum cgdir_file {
 	CG_MEMORY_HIGH,
 	CG_MEMORY_MAX,
 	CG_MEMORY_SWAP_CURRENT,
+	CG_MEMORY_SWAP_MAX,
 	CG_MEMORY_STAT,
 	CG_MEMORY_NUMA_STAT,
 	CG_MEMORY_EVENTS,
+	CG_MEMORY_EVENTS_LOCAL,
 	CG_MEMORY_PRESSURE,
 	CG_MEMORY_RECLAIM,
 	CG_CPU_STAT,
@@ -59,11 +61,21 @@ int cgdir_dir_fd(const struct cgdir *cg);
  * Blocking on purpose: io_uring fails writes to O_NONBLOCK kernel files with -EAGAIN. */
 int cgdir_file_fd(struct cgdir *cg, enum cgdir_file file);
 
+/* Another descriptor of @file, the caller's: poll tells of changes since it was last read, and a
+ * pressure trigger belongs to its descriptor. CGDIR_OK, CGDIR_GONE, CGDIR_ABSENT or -errno. */
+MUST_USE int cgdir_open_file(struct cgdir *cg, enum cgdir_file file, int *ret_fd);
+
 /* Numbers; the kernel's "max" is BYTES_UNLIMITED. Return: enum cgdir_cond or -errno; -EBADMSG
  * for text that is no number. This and the other read functions leave @ret alone on failure. */
 MUST_USE int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret);
 MUST_USE int cgdir_write_u64(struct cgdir *cg, enum cgdir_file file, uint64_t value);
 MUST_USE int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char *text);
+/* The first @size - 1 bytes, 0-terminated. */
+MUST_USE int cgdir_read_text(struct cgdir *cg, enum cgdir_file file, char *ret_text, size_t size);
+
+/* As cgdir_write_u64() for memory.max and memory.high, but where the kernel can (6.16 and later) a
+ * limit below usage is only set: the writer neither reclaims nor kills. Older kernels do both. */
+MUST_USE int cgdir_write_limit(struct cgdir *cg, enum cgdir_file file, uint64_t value);
 
 /* memory.stat in bytes, those of its keys that are used; keys the kernel lacks are 0. */
 struct cgdir_stat {
@@ -86,9 +98,11 @@ MUST_USE int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_us);
 
 /* memory.events: how often a task was killed (oom_kill), how often max was hit. */
 struct cgdir_events {
-	uint64_t low, high, max, oom, oom_kill;
+	uint64_t low, high, max, oom, oom_kill, oom_group_kill;
 };
 MUST_USE int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret);
+/* memory.events.local: without what was counted for the limits of cgroups below. */
+MUST_USE int cgdir_read_events_local(struct cgdir *cg, struct cgdir_events *ret);
 
 /* Bytes per node: anon + file of memory.numa_stat, or hugetlb.2MB.numa_stat (@file).
  * @bytes[node] is 0 for nodes that are not listed. */

@@ -114,6 +114,33 @@ int topology_parse_nodes(const char *list, uint64_t *ret_bits)
 	return 0;
 }
 
+/* The value of "Node 0 KEY:   123 kB" or "KEY:   123 kB", in bytes; 0 if it is not there. */
+static uint64_t meminfo_bytes(const char *text, const char *key)
+{
+	unsigned long long kib = 0;
+	const char *at = strstr(text, key);
+
+	if (at)
+		(void)sscanf(at + strlen(key), ": %llu", &kib);
+	return kib * 1024;
+}
+
+int topology_available(int node, uint64_t *ret_bytes)
+{
+	char path[64], text[4096];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	n = file_read_small(AT_FDCWD, path, text, sizeof(text));
+	if (n == -ENOENT && node == 0)
+		n = file_read_small(AT_FDCWD, "/proc/meminfo", text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	*ret_bytes = meminfo_bytes(text, "MemFree") + meminfo_bytes(text, "Active(file)") +
+		     meminfo_bytes(text, "Inactive(file)") + meminfo_bytes(text, "SReclaimable");
+	return 0;
+}
+
 int topology_swap_free(uint64_t *ret_bytes)
 {
 	CLEANUP(freep) char *text = NULL;

@@ -6,6 +6,9 @@
  * - Writing memory.max below usage reclaims in the writer, and after 16 tries without progress
  *   kills in the cgroup until usage fits. So memory.max is lowered only when usage is below the
  *   new value by a margin, larger than what a slot can take between the read and the write.
+ *   From 6.16 on, a descriptor that is O_NONBLOCK sets the limit only, which is what is used where
+ *   it is known (older kernels ignore the flag): a slot that did grow past it is seen above its
+ *   limit afterwards, and the old limit is put back before its tasks are short of memory.
  * - memory.reclaim never kills. It blocks (0.8 s for 64 MiB on a slow machine), so it is asked
  *   for at most 32 MiB, off the loop, and for less where that takes seconds (a busy slot on a
  *   busy machine: 5 s seen, in which the slot took back all of it). It answers -EAGAIN when
@@ -335,7 +338,20 @@ static struct shrink_action write_max(struct shrink *s, const struct shrink_inpu
 	if (in->now_ns < s->rewrite_ns)
 		return wait_until(MIN(s->rewrite_ns, in->now_ns + PAUSE_LOOK_NS));
 	s->has_written = true;
+	s->undo_bytes = in->kernel_max_bytes;
 	return (struct shrink_action){ .verb = SHRINK_WRITE_MAX, .bytes = s->target_bytes };
+}
+
+/* The slot grew past the new max between the read and the write. */
+static struct shrink_action undo_max(struct shrink *s, const struct shrink_input *in)
+{
+	char amount[FORMAT_BYTES_MAX];
+
+	note(s, "the slot grew to %s just when max was lowered; trying again",
+	     format_bytes(in->current_bytes, amount));
+	s->rewrite_ns = in->now_ns + s->backoff_ns;
+	s->backoff_ns = MIN(s->backoff_ns * 2, BACKOFF_MAX_NS);
+	return (struct shrink_action){ .verb = SHRINK_WRITE_MAX, .bytes = s->undo_bytes };
 }
 
 struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in)
@@ -346,6 +362,9 @@ struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in
 	if (in->last_write_done && s->flight != SHRINK_FLIGHT_NONE)
 		write_ended(s, in);
 
+	if (s->is_pending && has_written && in->kernel_max_bytes == s->target_bytes &&
+	    in->current_bytes > s->target_bytes && s->undo_bytes > s->target_bytes)
+		return undo_max(s, in);
 	if (s->is_pending && in->kernel_max_bytes == s->target_bytes) {
 		s->is_pending = false;
 		s->note[0] = 0;

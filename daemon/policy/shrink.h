@@ -76,6 +76,7 @@ struct shrink {
 	uint64_t backoff_ns;       /* length of the next pause */
 	uint64_t resume_ns;        /* no reclaim before this time */
 	uint64_t rewrite_ns;       /* no write of memory.max before this time */
+	uint64_t undo_bytes;       /* memory.max before it was lowered */
 	uint64_t least_max_bytes;  /* smallest max that could be had now, 0: unknown */
 	struct progress progress;
 	char note[SHRINK_NOTE_MAX]; /* why it does not get on, in words; "" while it does */
