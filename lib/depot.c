@@ -187,6 +187,12 @@ uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
 	return got;
 }
 
+void pool_set_owner(struct buffer *buffer, struct buffer_owner *owner)
+{
+	buffer->owner = owner;
+	buffer->public.magazine_ = 0;
+}
+
 void pool_put(struct buffer *buffer)
 {
 	if (buffer->is_posted)

@@ -52,7 +52,8 @@
 #define MEMBARRIER_REGISTER_PRIVATE_EXPEDITED (1 << 4)
 
 #define SCARCE_SHARE 8 /* until one of so many buffers is idle */
-#define ENTRIES 16     /* of each thread; they are in its static TLS, 32 bytes each */
+#define STASH_SIZE (4 * MAGAZINE_MAX)
+#define ENTRIES 16 /* of each thread; they are in its static TLS, 32 bytes each */
 
 /* In place of the slots while a thread has none for a pool: NULL below, room for one above. All
  * threads write there, none reads it. */
@@ -173,6 +174,36 @@ static void note_high_water(struct tm_pool *pool)
 	pool->high_water = MAX(pool->high_water, depot_count_out(pool) - magazine_count(pool));
 }
 
+/* The stash saves magazines that are filled and emptied the way through the depot, buffer by
+ * buffer: one thread acquires what another one releases. It is empty while they are closed. */
+static void put_in_stash(struct tm_pool *pool, struct tm_buffer *const *buffers, uint32_t n)
+{
+	uint32_t fits = MIN(n, pool->stash_size - pool->n_stash);
+
+	if (fits > 0)
+		memcpy(pool->stash + pool->n_stash, buffers, fits * sizeof(*buffers));
+	pool->n_stash += fits;
+	for (uint32_t i = fits; i < n; i++)
+		depot_put(pool, buffers[i]);
+}
+
+static uint32_t take_from_stash(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buffers[])
+{
+	n = MIN(n, pool->n_stash);
+	if (n == 0)
+		return 0;
+	pool->n_stash -= n;
+	pool->acquired_total += n;
+	memcpy(ret_buffers, pool->stash + pool->n_stash, n * sizeof(*ret_buffers));
+	return n;
+}
+
+static void empty_stash(struct tm_pool *pool)
+{
+	while (pool->n_stash > 0)
+		depot_put(pool, pool->stash[--pool->n_stash]);
+}
+
 /* Its own, empty: half full and open if it may be. */
 static void refill(struct magazine *m)
 {
@@ -182,13 +213,18 @@ static void refill(struct magazine *m)
 
 	if (!may_open(pool))
 		return;
-	/* the lower the depot, the less for one thread */
-	n = depot_take(pool, MIN(capacity / 2, pool->n_idle / 4), base);
-	/* the first one of the chunk is the first one to be acquired */
-	for (uint32_t i = 0; i < n / 2; i++) {
-		buffer = base[i];
-		base[i] = base[n - 1 - i];
-		base[n - 1 - i] = buffer;
+	/* the less there is, the less for one thread */
+	n = MIN(capacity / 2, (pool->n_stash + pool->n_idle) / 4);
+	if (pool->n_stash >= n) {
+		n = take_from_stash(pool, n, base);
+	} else {
+		n = depot_take(pool, MIN(n, pool->n_idle), base);
+		/* the first one of the chunk is the first one to be acquired */
+		for (uint32_t i = 0; i < n / 2; i++) {
+			buffer = base[i];
+			base[i] = base[n - 1 - i];
+			base[n - 1 - i] = buffer;
+		}
 	}
 	set_top(m, base + n);
 	set_open(m, /* is_open= */ true, capacity);
@@ -210,8 +246,7 @@ static void flush(struct magazine *m)
 	if (n >= capacity) {
 		/* the oldest go, those above them are likely in the cache */
 		less = n - capacity / 2;
-		for (uint32_t i = 0; i < less; i++)
-			depot_put(pool, base[i]);
+		put_in_stash(pool, base, less);
 		memmove(base, base + less, (n - less) * sizeof(*base));
 		set_top(m, base + n - less);
 	}
@@ -258,9 +293,10 @@ void magazine_recall(struct tm_pool *pool)
 	struct magazine *m;
 	bool has_foreign = false;
 
+	note_high_water(pool);
+	empty_stash(pool);
 	if (pool->n_open == 0)
 		return;
-	note_high_water(pool);
 	LIST_FOREACH(&pool->magazines, m, node) {
 		if (is_foreign(m)) {
 			has_foreign = true;
@@ -289,13 +325,13 @@ uint32_t magazine_count(const struct tm_pool *pool)
 	ptrdiff_t depth;
 
 	if (pool->n_open == 0)
-		return 0;
+		return pool->n_stash;
 	LIST_FOREACH(&pool->magazines, m, node) {
 		depth = top_of(m) - m->entry->base;
 		if (m->is_open && depth > 0)
 			n += (uint32_t)depth;
 	}
-	return MIN(n, depot_count_out(pool));
+	return MIN(n + pool->n_stash, depot_count_out(pool));
 }
 
 /* ------------------------------------------------------------------ threads */
@@ -436,6 +472,7 @@ static uint32_t take_at_hand(struct tm_pool *pool, struct magazine *m, uint32_t 
 	}
 	if (done == n)
 		return n;
+	done += take_from_stash(pool, n - done, ret_buffers + done);
 	done += depot_take(pool, n - done, ret_buffers + done);
 	note_high_water(pool);
 	if (m && done == n)
@@ -550,8 +587,9 @@ TM_PUBLIC void tm_buffer_release_slow_(struct tm_buffer *buffer)
 
 TM_PUBLIC void tm_buffer_release_owned_(struct tm_buffer *buffer)
 {
-	struct buffer_owner *owner = TAKE(buffer->owner_);
+	struct buffer_owner *owner = TAKE(buffer_from_public(buffer)->owner);
 
+	buffer->magazine_ = buffer->pool->head.magazine_;
 	tm_buffer_release(buffer);
 	owner->released(owner);
 }

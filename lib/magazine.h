@@ -22,8 +22,8 @@ MUST_USE int magazine_detach_pool(struct tm_pool *pool);
 /* As tm_pool_acquire_bulk(), but it stops where it would have to grow or to take from others,
  * unless it has none yet. */
 uint32_t magazine_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buffers[]);
-/* Empties all magazines into the depot and closes them. pool->lock held. They stay closed while
+/* Empties all magazines and the stash into the depot and closes them. pool->lock held. They stay closed while
  * somebody waits, pages are owed or the pool is scarce, and are opened by their threads. */
 void magazine_recall(struct tm_pool *pool);
-/* What is in the magazines now; exact if their threads do nothing. pool->lock held. */
+/* What is in the magazines and the stash now; exact if their threads do nothing. pool->lock held. */
 uint32_t magazine_count(const struct tm_pool *pool);

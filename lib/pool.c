@@ -22,6 +22,7 @@ static void pool_free(struct tm_pool *pool)
 	for (uint32_t i = 0; pool->places && i < pool->n_places; i++)
 		free(pool->places[i].buffers);
 	free(pool->places);
+	free(pool->stash);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }

@@ -29,9 +29,10 @@ struct buffer_owner {
 /* A line of its own each: nothing of it is written by the fast paths, so that the lines of
  * buffers which wander between threads do not. */
 struct buffer {
-	struct tm_buffer public; /* owner_ is a struct buffer_owner, touched by the holder only */
+	struct tm_buffer public;
 	struct place *place;
-	bool is_posted; /* touched by the holder only */
+	struct buffer_owner *owner; /* touched by the holder only, as is */
+	bool is_posted;
 } __attribute__((aligned(64)));
 
 /* Fullness classes of a place with idle buffers; the fullest one is handed out first. */
@@ -75,10 +76,12 @@ struct tm_pool {
 	pthread_mutex_t lock;
 	struct list buckets[BUCKETS];
 	struct list waiters, users;
-	struct list magazines; /* of all threads that ever used the pool */
-	uint32_t n_open;       /* of these: buffers may be in there */
-	bool is_scarce;        /* was found empty lately: magazines stay closed */
-	bool is_owing;         /* the slot owes pages: magazines stay closed */
+	struct list magazines;    /* of all threads that ever used the pool */
+	struct tm_buffer **stash; /* what magazines had too much of, the newest last */
+	uint32_t n_stash, stash_size;
+	uint32_t n_open; /* of these: buffers may be in there */
+	bool is_scarce;  /* was found empty lately: magazines stay closed */
+	bool is_owing;   /* the slot owes pages: magazines stay closed */
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
 	uint32_t n_buffers; /* in places that are not draining */
@@ -101,6 +104,8 @@ uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
 void pool_post(struct buffer *buffer);
 /* A posted buffer was filled by the kernel: it is held now. */
 void pool_unpost(struct buffer *buffer);
+/* @owner, not NULL, will be told when the task releases the buffer. */
+void pool_set_owner(struct buffer *buffer, struct buffer_owner *owner);
 /* Gives back a held or posted buffer, which must have no owner. */
 void pool_put(struct buffer *buffer);
 /* Queues @waiter, or serves it at once. */
@@ -127,7 +132,7 @@ uint32_t depot_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buff
 void depot_put(struct tm_pool *pool, struct tm_buffer *buffer);
 /* Hands idle buffers to those who wait. */
 void depot_serve(struct tm_pool *pool);
-/* Not idle: held, posted or in a magazine, in whatever place. */
+/* Not in the depot: held, posted, in a magazine or in the stash, in whatever place. */
 uint32_t depot_count_out(const struct tm_pool *pool);
 
 /* For chunk.c and slot.c, all under slot->lock. */

@@ -142,9 +142,7 @@ struct tm_buffer {
 	uint32_t capacity; /* bytes at data: the pool's buffer_bytes */
 	uint32_t index;    /* within its pool, stable while held */
 	struct tm_pool *pool;
-	/* the library's; there may be more behind them */
-	void *owner_;
-	intptr_t magazine_;
+	intptr_t magazine_; /* the library's; 0: its release is somebody's business */
 };
 
 struct tm_pool_stats {
@@ -244,7 +242,7 @@ TM_MUST_USE int tm_pool_acquire_wait(struct tm_pool *pool, uint64_t timeout_ns,
  * Any thread. If the buffer came from a channel, the channel gets its credit back, unless it or
  * its engine is gone by now, which is fine. Takes no lock over a system call and never blocks
  * on the daemon. Releasing a buffer that is not held is noticed where it can be (in pools with
- * magazines, when the second one leaves the magazine) and aborts with a message on standard
+ * magazines, when both have come back from there) and aborts with a message on standard
  * error: the task is about to corrupt its data.
  */
 void tm_buffer_release(struct tm_buffer *buffer);

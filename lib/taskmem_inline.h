@@ -48,7 +48,7 @@ uint32_t tm_pool_acquire_bulk_slow_(struct tm_pool *pool, struct tm_buffer **buf
 				    uint32_t n_moved);
 /* Put in the magazine, which is full or closed. */
 void tm_buffer_release_slow_(struct tm_buffer *buffer);
-/* Not put anywhere: the buffer has an owner who wants to know. */
+/* Not put anywhere: the buffer came from a channel, which wants to know. */
 void tm_buffer_release_owned_(struct tm_buffer *buffer);
 /* @n_moved: as many were put in the magazine, all or none. */
 void tm_buffer_release_bulk_slow_(struct tm_buffer *const *buffers, uint32_t n, uint32_t n_moved);
@@ -100,7 +100,7 @@ TM_INLINE void tm_buffer_release(struct tm_buffer *buffer)
 
 	if (TM_UNLIKELY_(!buffer))
 		return;
-	if (TM_UNLIKELY_(buffer->owner_)) {
+	if (TM_UNLIKELY_(!buffer->magazine_)) {
 		tm_buffer_release_owned_(buffer);
 		return;
 	}
@@ -135,21 +135,22 @@ TM_INLINE void tm_buffer_release_bulk(struct tm_buffer *const *buffers, uint32_t
 {
 	struct tm_magazine_ *m;
 	struct tm_buffer **top;
-	uintptr_t odd = 0;
+	intptr_t first, odd;
 
 	if (TM_UNLIKELY_(n == 0))
 		return;
-	m = TM_MAGAZINE_(buffers[0]->magazine_);
-	top = __atomic_load_n(&m->top, __ATOMIC_RELAXED);
-	if (TM_UNLIKELY_((uintptr_t)__atomic_load_n(&m->limit, __ATOMIC_RELAXED) <
-			 (uintptr_t)(top + n))) {
+	first = buffers[0]->magazine_;
+	odd = !first; /* it has an owner, or all of them */
+	for (uint32_t i = 1; i < n; i++)
+		odd |= buffers[i]->magazine_ ^ first;
+	if (TM_UNLIKELY_(odd)) {
 		tm_buffer_release_bulk_slow_(buffers, n, 0);
 		return;
 	}
-	for (uint32_t i = 0; i < n; i++)
-		odd |= (uintptr_t)buffers[i]->owner_ |
-		       (uintptr_t)(buffers[i]->magazine_ ^ buffers[0]->magazine_);
-	if (TM_UNLIKELY_(odd)) {
+	m = TM_MAGAZINE_(first);
+	top = __atomic_load_n(&m->top, __ATOMIC_RELAXED);
+	if (TM_UNLIKELY_((uintptr_t)__atomic_load_n(&m->limit, __ATOMIC_RELAXED) <
+			 (uintptr_t)(top + n))) {
 		tm_buffer_release_bulk_slow_(buffers, n, 0);
 		return;
 	}
