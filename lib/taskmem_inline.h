@@ -66,18 +66,24 @@ void tm_buffer_release_bulk_slow_(struct tm_buffer *const *buffers, uint32_t n, 
 #define TM_MAGAZINE_(offset) \
 	((struct tm_magazine_ *)((char *)__builtin_thread_pointer() + (offset)))
 
-/* A copy that raced with another thread is thrown away after a look at @limit. */
-#if defined(__SANITIZE_THREAD__)
-#define TM_COPY_(to, from, n)                                                            \
-	do {                                                                             \
-		for (uint32_t i_ = 0; i_ < (n); i_++)                                    \
-			__atomic_store_n(&(to)[i_],                                      \
-					 __atomic_load_n(&(from)[i_], __ATOMIC_RELAXED), \
-					 __ATOMIC_RELAXED);                              \
-	} while (0)
+/* A copy that raced with another thread is thrown away after a look at @limit. Not memcpy(): for
+ * a few dozen pointers the call would cost more than the copy. */
+#ifdef __SANITIZE_THREAD__
+#define TM_COPY_SOME_(to, from) \
+	__atomic_store_n(to, __atomic_load_n(from, __ATOMIC_RELAXED), __ATOMIC_RELAXED)
+#define TM_COPY_STEP_ 1
 #else
-#define TM_COPY_(to, from, n) __builtin_memcpy((to), (from), (n) * sizeof(*(to)))
+#define TM_COPY_SOME_(to, from) __builtin_memcpy(to, from, 8 * sizeof(*(to)))
+#define TM_COPY_STEP_ 8
 #endif
+#define TM_COPY_(to, from, n)                                         \
+	do {                                                          \
+		uint32_t i_ = 0, n_ = (n);                            \
+		for (; i_ + TM_COPY_STEP_ <= n_; i_ += TM_COPY_STEP_) \
+			TM_COPY_SOME_(&(to)[i_], &(from)[i_]);        \
+		for (; i_ < n_; i_++)                                 \
+			(to)[i_] = (from)[i_];                        \
+	} while (0)
 
 TM_INLINE struct tm_buffer *tm_pool_acquire(struct tm_pool *pool)
 {
@@ -135,15 +141,19 @@ TM_INLINE void tm_buffer_release_bulk(struct tm_buffer *const *buffers, uint32_t
 {
 	struct tm_magazine_ *m;
 	struct tm_buffer **top;
-	intptr_t first, odd;
+	intptr_t first, all, any;
 
 	if (TM_UNLIKELY_(n == 0))
 		return;
 	first = buffers[0]->magazine_;
-	odd = !first; /* it has an owner, or all of them */
-	for (uint32_t i = 1; i < n; i++)
-		odd |= buffers[i]->magazine_ ^ first;
-	if (TM_UNLIKELY_(odd)) {
+	all = any = first;
+#pragma GCC unroll 4
+	for (uint32_t i = 1; i < n; i++) {
+		all &= buffers[i]->magazine_;
+		any |= buffers[i]->magazine_;
+	}
+	/* of several pools, or one that somebody wants to hear of */
+	if (TM_UNLIKELY_(all != any || !first)) {
 		tm_buffer_release_bulk_slow_(buffers, n, 0);
 		return;
 	}
