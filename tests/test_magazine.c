@@ -245,6 +245,7 @@ END_TEST
 
 START_TEST(pages_come_back_out_of_a_sleeping_threads_magazine)
 {
+	static struct tm_buffer *all[4 * PER_CHUNK];
 	struct tm_slot_info info = { .size = sizeof(info) };
 	struct worker worker;
 	struct tm_pool *pool;
@@ -252,10 +253,16 @@ START_TEST(pages_come_back_out_of_a_sleeping_threads_magazine)
 	set_up(4);
 	pool = open_pool(1, 4 * PER_CHUNK);
 	worker_start(&worker, pool);
-	worker_do(&worker, acquire_all); /* a whole chunk, so others are cut */
-	worker_do(&worker, stock_up);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, 4 * PER_CHUNK), 4 * PER_CHUNK);
+	/* the last ones of each page go into the worker's magazine */
+	for (int i = 0; i < 4 * PER_CHUNK; i++) {
+		if (i % PER_CHUNK >= 100)
+			tm_buffer_release(all[i]);
+		else
+			worker.buffers[worker.n++] = all[i];
+	}
 	worker_do(&worker, release_all);
-	ck_assert_uint_gt(stats(pool).in_magazines, 0);
+	ck_assert_uint_gt(stats(pool).in_magazines, 400);
 	fake_daemon_set_share(fake, 1);
 	do {
 		usleep(1000);
@@ -265,7 +272,7 @@ START_TEST(pages_come_back_out_of_a_sleeping_threads_magazine)
 	ck_assert_uint_eq(fake_daemon_count_present(fake), 1);
 	/* and the thread goes on with what is left */
 	worker_do(&worker, stock_up);
-	ck_assert_uint_eq(stats(pool).idle, stats(pool).buffers);
+	ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
 	worker_stop(&worker);
 	ck_assert_int_eq(tm_pool_close(pool), 0);
 	tear_down();
@@ -431,6 +438,69 @@ START_TEST(a_forked_childs_thread_ends_without_the_parents_pools)
 END_TEST
 
 /* ------------------------------------------------------------------ stress */
+
+#define ROBBERIES 30000
+
+static atomic_bool should_end;
+
+/* Nothing but the inline paths. */
+static void *use_magazine(void *userdata)
+{
+	struct tm_buffer *held[40];
+	struct tm_pool *pool = userdata;
+	uint64_t *stamps[40];
+
+	for (uint64_t turn = 1; !atomic_load(&should_end); turn++) {
+		uint32_t n = (uint32_t)(turn % 40);
+
+		if (turn % 3 == 0) {
+			if (tm_pool_acquire_bulk(pool, held, n) != n)
+				abort();
+		} else {
+			for (uint32_t i = 0; i < n; i++)
+				if (!(held[i] = tm_pool_acquire(pool)))
+					abort();
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			stamps[i] = held[i]->data;
+			if (*stamps[i] != 0)
+				abort();
+			*stamps[i] = turn;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			*stamps[i] = 0;
+		if (turn % 5 == 0)
+			tm_buffer_release_bulk(held, n);
+		else
+			for (uint32_t i = 0; i < n; i++)
+				tm_buffer_release(held[i]);
+	}
+	return NULL;
+}
+
+START_TEST(a_magazine_in_use_is_robbed_without_loss)
+{
+	struct tm_pool *pool;
+	struct tm_buffer *held;
+	pthread_t threads[2];
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	ck_assert_ptr_nonnull(held = tm_pool_acquire(pool));
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, use_magazine, pool), 0);
+	/* looks into all magazines, finds that one is held, and leaves the rest in the depot */
+	for (int i = 0; i < ROBBERIES; i++)
+		ck_assert_int_eq(tm_pool_close(pool), -EBUSY);
+	atomic_store(&should_end, true);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	ck_assert_uint_eq(stats(pool).held, 1);
+	tm_buffer_release(held);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
 
 #define ACQUIRERS 4
 #define RELEASERS 2
@@ -633,6 +703,7 @@ int main(void)
 	tcase_add_test_raise_signal(tc, releasing_twice_is_noticed_when_both_have_come_back,
 				    SIGABRT);
 	tcase_add_test(tc, a_forked_childs_thread_ends_without_the_parents_pools);
+	tcase_add_test(tc, a_magazine_in_use_is_robbed_without_loss);
 	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_nearly_empty);
 	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_half_full);
 	tcase_add_test(tc, nobody_waits_for_ever_while_pages_come_and_go);
