@@ -98,6 +98,31 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	return 0;
 }
 
+static int set_control(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "on") == 0)
+		c->control = CONFIG_CONTROL_ON;
+	else if (strcmp(value, "off") == 0)
+		c->control = CONFIG_CONTROL_OFF;
+	else if (strcmp(value, "dry-run") == 0)
+		c->control = CONFIG_CONTROL_DRY_RUN;
+	else
+		return wrong(why, "control=%.40s: use on, off or dry-run", value);
+	return 0;
+}
+
+static int set_fairness(struct config *c, const char *value, struct reason *why)
+{
+	size_t len = strlen(value);
+	uint32_t permille;
+
+	if (len == 0 || value[len - 1] != '%' || parse_permille(value, &permille) < 0)
+		return wrong(why, "fairness=%.40s: use 0%% to 100%%, with at most one decimal",
+			     value);
+	c->fairness_permille = permille;
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -146,6 +171,7 @@ static const struct daemon_key {
 	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
 	{ "socket", set_socket },   { "state_directory", set_state_directory },
 	{ "group", set_group },     { "log_level", set_log_level },
+	{ "control", set_control }, { "fairness", set_fairness },
 };
 
 static const struct node_key {

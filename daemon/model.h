@@ -21,6 +21,15 @@
 #define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
 #define SLOTS_MAX 10000
 
+/* What the controller may do to a slot. */
+enum slot_mode {
+	SLOT_SHARE = 0, /* memory follows need */
+	SLOT_OFF,       /* limits only: it is protected at its share, whatever it does */
+	SLOT_SAVE,      /* as share, and what nobody needs is given back slowly */
+	SLOT_DRY_RUN,   /* as off, and it is told what share would do */
+	SLOT_MODES,
+};
+
 /* What the administrator asked of a slot. Survives restarts in the state file. */
 struct slot_policy {
 	char name[SLOT_NAME_MAX + 1];
@@ -32,7 +41,11 @@ struct slot_policy {
 	uint64_t max_bytes;      /* BYTES_UNLIMITED: no cap but the node's budget */
 	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
 	uint64_t pool_max_bytes;
+	enum slot_mode mode;
 };
+
+/* "share", "off", "save", "dry-run" */
+extern const char *const slot_mode_names[SLOT_MODES];
 
 /* One NUMA node as configured and as found. */
 struct node_info {
@@ -42,6 +55,19 @@ struct node_info {
 	uint64_t reserve_bytes;    /* part of the budget that is never promised */
 	uint64_t hugepages_wanted; /* from the configuration, 2 MiB pages */
 	uint64_t hugepages;        /* what the kernel granted */
+};
+
+/* Counters of one cgroup, all as the kernel counts them since it was made. */
+struct memory_sample {
+	uint64_t current_bytes; /* memory.current */
+	uint64_t swap_bytes;    /* memory.swap.current */
+	uint64_t refault_pages; /* workingset_refault_anon + _file */
+	uint64_t restore_pages; /* workingset_restore_anon + _file */
+	uint64_t refill_pages;  /* pgrefill */
+	uint64_t steal_pages;   /* pgsteal, without what was reclaimed on our own request */
+	uint64_t stall_us;      /* memory.pressure "some" total; 0 where there is no PSI */
+	uint64_t cpu_us;        /* cpu.stat usage_usec */
+	uint64_t fault_count;   /* pgfault */
 };
 
 /* The process at the other end of a client's connection, as the kernel tells it. */

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/control.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+/* The class in words, with the numbers that made it. */
+static int explain_class(const struct control_slot *slot, char *buf, size_t size)
+{
+	const struct control_track *track = &slot->track;
+	uint64_t turned = track->turnover_pages * CONTROL_PAGE;
+	char a[FORMAT_BYTES_MAX], b[FORMAT_BYTES_MAX];
+
+	switch (track->class) {
+	case CONTROL_NEW:
+		return snprintf(buf, size, "nothing is known of it yet");
+	case CONTROL_EVIDENCE:
+		return snprintf(buf, size,
+				"it needs memory: %s/s of its own pages came back, it waited %u.%u "
+				"%% of the time",
+				format_bytes((uint64_t)(2 * track->mean_refault) * CONTROL_PAGE, a),
+				track->stall_permille / 10, track->stall_permille % 10);
+	case CONTROL_SUSPECT:
+		return snprintf(
+			buf, size,
+			"it asks for memory, but of %s turned over since it was last judged "
+			"it used nothing again (a scan?)",
+			format_bytes(turned, a));
+	case CONTROL_POLLUTER:
+		return snprintf(
+			buf, size,
+			"it turned over all of its memory and used nothing of it again: a "
+			"scan; next test in %llu s or when it stops",
+			(unsigned long long)(track->retest_ns > track->sampled_ns
+						     ? (track->retest_ns - track->sampled_ns) /
+							       1000000000
+						     : 0));
+	case CONTROL_IDLE:
+		return snprintf(buf, size, "it does nothing");
+	case CONTROL_QUIET:
+	case CONTROL_CLASSES:
+		break;
+	}
+	return snprintf(buf, size, "it uses %s of its share of %s and shows no need of more",
+			format_bytes(slot->sample.current_bytes, a),
+			format_bytes(slot->share_bytes, b));
+}
+
+/* Why its protection is what it is. */
+static void explain_low(const struct control_group *group, const struct control_slot *slot,
+			char *buf, size_t size)
+{
+	const struct control_track *track = &slot->track;
+	char low[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
+
+	(void)format_bytes(slot->low_bytes, low);
+	(void)format_bytes(slot->share_bytes, share);
+	if (slot->mode == SLOT_OFF)
+		(void)snprintf(buf, size, "; mode off: protected at its share of %s", share);
+	else if (slot->low_bytes > slot->share_bytes)
+		(void)snprintf(buf, size, "; protected at %s, above its share of %s: %s", low,
+			       share,
+			       track->class == CONTROL_EVIDENCE ? "others do not use all of theirs"
+								: "a scan is pushed out");
+	else if (track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT ||
+		 control_is_retested(slot))
+		(void)snprintf(buf, size,
+			       "; protected at %s until it is seen to use its memory again", low);
+	else if (slot->low_bytes + CONTROL_PAGE <= slot->share_bytes && track->floor_bytes > 0)
+		(void)snprintf(buf, size,
+			       "; lends to %u in need and is protected at %s, not less: it needed "
+			       "that before",
+			       group->n_evidence, low);
+	else if (slot->low_bytes + CONTROL_PAGE <= slot->share_bytes)
+		(void)snprintf(buf, size,
+			       "; lends what it does not need: protected at %s of its share of %s",
+			       low, share);
+	else
+		(void)snprintf(buf, size, "; protected at its share of %s", share);
+}
+
+static uint64_t per_second(double pages_per_tick)
+{
+	return (uint64_t)(pages_per_tick * (double)(1000000000 / CONTROL_TICK_NS)) * CONTROL_PAGE;
+}
+
+static uint64_t ms_until(uint64_t then_ns, uint64_t now_ns)
+{
+	return then_ns > now_ns ? (then_ns - now_ns) / 1000000 : 0;
+}
+
+size_t control_terms(const struct control_group *group, const struct control_slot *slot,
+		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS])
+{
+	const struct control_track *t = &slot->track;
+	const struct control_term all[] = {
+		{ "shareBytes", slot->share_bytes, "entitlement: its part by weight, min and max" },
+		{ "usageBytes", slot->sample.current_bytes, "used now" },
+		{ "demandBytes", slot->demand_bytes, "shown to need" },
+		{ "lowBytes", slot->low_bytes, "protected now" },
+		{ "classMsec", ms_until(now_ns, t->since_ns), "in this class for" },
+		{ "refaultBytesPerSecond", per_second(t->mean_refault), "came back soon" },
+		{ "restoreBytesPerSecond", per_second(t->mean_restore), "of it in real use" },
+		{ "stealBytesPerSecond", per_second(t->mean_steal), "taken by the kernel" },
+		{ "stallPermille", t->stall_permille, "of the time it waited for memory" },
+		{ "turnoverBytes", t->turnover_pages * CONTROL_PAGE,
+		  "taken and replaced since it was judged" },
+		{ "turnoverRestoreBytes", t->window_restore * CONTROL_PAGE,
+		  "of that restored to the working set" },
+		{ "turnoverRefillBytes", t->window_refill * CONTROL_PAGE,
+		  "of that found in use by reclaim" },
+		{ "retestMsec", t->is_polluter ? ms_until(t->retest_ns, now_ns) : 0,
+		  "until a scan is tested again" },
+		{ "taxPermille", t->tax_permille, "of its protection lent per tick" },
+		{ "floorBytes", t->floor_bytes, "lends no further, it needed that before" },
+		{ "floorHeldMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
+		  "that floor is held for" },
+		{ "groupBytes", group->bytes, "divided among the slots beside it" },
+		{ "groupNeedy", group->n_evidence, "of them need more" },
+		{ "groupScans", group->n_polluter, "of them scan" },
+		{ "groupFreedBytes", group->freed_bytes,
+		  "entitlement not protected where it belongs" },
+	};
+	size_t n = sizeof(all) / sizeof(all[0]);
+
+	static_assert(sizeof(all) / sizeof(all[0]) <= CONTROL_TERMS);
+	memcpy(terms, all, sizeof(all));
+	return n;
+}
+
+const char *control_explain(const struct control_group *group, const struct control_slot *slot,
+			    char buf[static CONTROL_REASON_MAX])
+{
+	int n = explain_class(slot, buf, CONTROL_REASON_MAX);
+
+	if (n >= 0 && n < CONTROL_REASON_MAX)
+		explain_low(group, slot, buf + n, CONTROL_REASON_MAX - (size_t)n);
+	return buf;
+}
