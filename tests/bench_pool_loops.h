@@ -98,55 +98,56 @@ static __attribute__((noinline)) void do_bulk(struct pool *pool, uint64_t n, uns
 	}
 }
 
-static bool ring_push(struct ring *r, void *item)
+/* Sends up to @n buffers of the pool; the reader sees them all at once. */
+static unsigned int send_burst(struct pool *pool, struct ring *r, unsigned int n)
 {
-	unsigned int tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	unsigned int tail = atomic_load_explicit(&r->tail, memory_order_relaxed), i;
+	unsigned int room = RING - (tail - atomic_load_explicit(&r->head, memory_order_acquire));
+	void *buffer;
 
-	if (tail - atomic_load_explicit(&r->head, memory_order_acquire) >= RING)
-		return false;
-	r->items[tail % RING] = item;
-	atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
-	return true;
+	n = n < room ? n : room;
+	for (i = 0; i < n; i++) {
+		buffer = ACQUIRE(pool);
+		if (!buffer)
+			break;
+		r->items[(tail + i) % RING] = buffer;
+	}
+	if (i > 0)
+		atomic_store_explicit(&r->tail, tail + i, memory_order_release);
+	return i;
 }
 
-static void *ring_pop(struct ring *r)
+static unsigned int receive_burst(struct pool *pool, struct ring *r, unsigned int n)
 {
 	unsigned int head = atomic_load_explicit(&r->head, memory_order_relaxed);
-	void *item;
+	unsigned int there = atomic_load_explicit(&r->tail, memory_order_acquire) - head;
 
-	if (head == atomic_load_explicit(&r->tail, memory_order_acquire))
-		return NULL;
-	item = r->items[head % RING];
-	atomic_store_explicit(&r->head, head + 1, memory_order_release);
-	return item;
+	n = n < there ? n : there;
+	for (unsigned int i = 0; i < n; i++)
+		RELEASE(pool, r->items[(head + i) % RING]);
+	if (n > 0)
+		atomic_store_explicit(&r->head, head + n, memory_order_release);
+	return n;
 }
 
-/* @out: sends @n buffers there, NULL: none; @in: releases as many that come from there. Bursts of
- * 32, as a network engine has them. */
+/* @out: sends @n buffers there, NULL: none; @in: releases as many that come from there. In bursts,
+ * as a network engine has them, and so that it is not the ring that is measured. */
 static __attribute__((noinline)) void do_hand(struct pool *pool, uint64_t n, struct ring *out,
 					      struct ring *in)
 {
 	uint64_t sent = out ? 0 : n, received = in ? 0 : n, idle = 0;
-	void *buffer;
-	int i;
+	unsigned int some, more;
 
 	while (sent < n || received < n) {
-		for (i = 0; i < 32 && sent < n; i++, sent++) {
-			buffer = ACQUIRE(pool);
-			if (!buffer)
-				break;
-			if (!ring_push(out, buffer)) {
-				RELEASE(pool, buffer);
-				break;
-			}
-			idle = 0;
-		}
-		for (i = 0; i < 32 && received < n && (buffer = ring_pop(in)); i++, received++) {
-			RELEASE(pool, buffer);
-			idle = 0;
-		}
+		some = sent < n ? send_burst(pool, out,
+					     n - sent < 32 ? (unsigned int)(n - sent) : 32)
+				: 0;
+		more = received < n ? receive_burst(pool, in, 32) : 0;
+		sent += some;
+		received += more;
+		idle = some || more ? 0 : idle + 1;
 		/* the other one may be off its processor */
-		if (++idle % 1024 == 0)
+		if (idle % 1024 == 1023)
 			sched_yield();
 	}
 }
