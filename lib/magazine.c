@@ -75,6 +75,7 @@ struct magazine {
 	struct tm_pool *pool;
 	struct tm_magazine_ *entry;
 	uint32_t capacity;
+	uint32_t n_known; /* how many were in there when its thread last came here */
 	bool is_open;
 	bool is_stolen; /* emptied by another thread, with top at seen_top */
 	struct tm_buffer **seen_top;
@@ -130,6 +131,7 @@ static void empty_own(struct magazine *m)
 	struct tm_buffer **base = m->entry->base, **top = top_of(m);
 
 	set_top(m, base);
+	m->n_known = 0;
 	for (struct tm_buffer **slot = base; slot < top; slot++)
 		depot_put(m->pool, *slot);
 }
@@ -169,9 +171,16 @@ static uint32_t capacity_now(const struct magazine *m)
 	return MIN(m->capacity, m->pool->n_buffers / 4);
 }
 
+/* Not by magazine_count(): a look at what other threads write all the time costs both of them. */
 static void note_high_water(struct tm_pool *pool)
 {
-	pool->high_water = MAX(pool->high_water, depot_count_out(pool) - magazine_count(pool));
+	const struct magazine *m;
+	uint32_t out = depot_count_out(pool), in = pool->n_stash;
+
+	LIST_FOREACH(&pool->magazines, m, node)
+		in += m->n_known;
+	if (out > in)
+		pool->high_water = MAX(pool->high_water, out - in);
 }
 
 /* The stash saves magazines that are filled and emptied the way through the depot, buffer by
@@ -227,6 +236,7 @@ static void refill(struct magazine *m)
 		}
 	}
 	set_top(m, base + n);
+	m->n_known = n;
 	set_open(m, /* is_open= */ true, capacity);
 }
 
@@ -250,6 +260,7 @@ static void flush(struct magazine *m)
 		memmove(base, base + less, (n - less) * sizeof(*base));
 		set_top(m, base + n - less);
 	}
+	m->n_known = (uint32_t)(top_of(m) - base);
 	set_open(m, /* is_open= */ true, capacity);
 }
 
@@ -284,6 +295,7 @@ static void steal(struct magazine *m)
 	}
 	m->seen_top = top;
 	m->is_stolen = true;
+	m->n_known = 0;
 	m->is_open = false;
 	m->pool->n_open--;
 }
@@ -468,6 +480,7 @@ static uint32_t take_at_hand(struct tm_pool *pool, struct magazine *m, uint32_t 
 	if (m && m->is_open) {
 		done = MIN(n, (uint32_t)(top_of(m) - m->entry->base));
 		set_top(m, top_of(m) - done);
+		m->n_known = (uint32_t)(top_of(m) - m->entry->base);
 		memcpy(ret_buffers, top_of(m), done * sizeof(*ret_buffers));
 	}
 	if (done == n)
