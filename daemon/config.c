@@ -19,6 +19,8 @@
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
+#define DEFAULT_NOTICE_GRACE_NS (1000 * UINT64_C(1000000))
+#define NOTICE_GRACE_MAX_NS (10 * UINT64_C(1000000000))
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
@@ -98,6 +100,17 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	return 0;
 }
 
+static int set_notice_grace(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t grace_ns;
+
+	if (parse_duration_ns(value, &grace_ns) < 0 || grace_ns > NOTICE_GRACE_MAX_NS)
+		return wrong(why, "notice_grace=%.40s: use a time from 0 to 10s, such as 500ms",
+			     value);
+	c->notice_grace_ns = grace_ns;
+	return 0;
+}
+
 static int set_control(struct config *c, const char *value, struct reason *why)
 {
 	if (strcmp(value, "on") == 0)
@@ -168,10 +181,15 @@ static const struct daemon_key {
 	const char *name;
 	int (*set)(struct config *c, const char *value, struct reason *why);
 } daemon_keys[] = {
-	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
-	{ "socket", set_socket },   { "state_directory", set_state_directory },
-	{ "group", set_group },     { "log_level", set_log_level },
-	{ "control", set_control }, { "fairness", set_fairness },
+	{ "enforce", set_enforce },
+	{ "cgroup_root", set_cgroup_root },
+	{ "socket", set_socket },
+	{ "state_directory", set_state_directory },
+	{ "group", set_group },
+	{ "log_level", set_log_level },
+	{ "control", set_control },
+	{ "fairness", set_fairness },
+	{ "notice_grace", set_notice_grace },
 };
 
 static const struct node_key {
@@ -389,6 +407,7 @@ void config_default(struct config *ret)
 		.state_directory = "/var/lib/taskmem",
 		.group = "taskmem",
 		.log_level = LOG_LEVEL_INFO,
+		.notice_grace_ns = DEFAULT_NOTICE_GRACE_NS,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },
