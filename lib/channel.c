@@ -153,7 +153,7 @@ void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t
 	channel->buffers++;
 	atomic_fetch_add(&channel->refs, 1);
 	atomic_fetch_add(&channel->held, 1);
-	buffer->owner = &channel->owner;
+	pool_set_owner(buffer, &channel->owner);
 	engine->n_events++;
 	engine->handlers.data(channel, &buffer->public, 0, length, engine->userdata);
 }

@@ -359,6 +359,15 @@ static void swap_drains(struct tm_slot *slot)
 	}
 }
 
+/* While pages are owed all pools show how empty their chunks really are. */
+static void set_owing(struct tm_slot *slot, bool is_owing)
+{
+	struct tm_pool *pool;
+
+	LIST_FOREACH(&slot->pools, pool, node)
+		pool_set_owing(pool, is_owing);
+}
+
 /* Marks RETURNING what is owed and not in use. The result is an array of their indexes. */
 static sd_json_variant *collect(struct tm_slot *slot)
 {
@@ -375,6 +384,8 @@ static sd_json_variant *collect(struct tm_slot *slot)
 		slot->n_leaving++;
 		n_owed--;
 	}
+	if (n_owed > 0 || slot->n_leaving > 0)
+		set_owing(slot, true);
 	while (n_owed > 0 && drain_one(slot))
 		n_owed--;
 	for (; kept < slot->target && undrain_one(slot); kept++)
@@ -418,6 +429,8 @@ void chunk_settle(struct tm_slot *slot)
 	int r;
 
 	pthread_mutex_lock(&slot->lock);
+	if (slot->n_leaving == 0)
+		set_owing(slot, false);
 	if (slot->is_connected)
 		indexes = collect(slot);
 	pthread_mutex_unlock(&slot->lock);
@@ -441,6 +454,8 @@ void chunk_settle(struct tm_slot *slot)
 		slot->chunks[chunk] = CHUNK_ABSENT;
 		slot->n_held--;
 	}
+	if (slot->n_leaving == 0)
+		set_owing(slot, false);
 	pthread_mutex_unlock(&slot->lock);
 	sd_json_variant_unref(indexes);
 	if (r < 0)

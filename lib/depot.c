@@ -3,14 +3,15 @@
 /*
  * The depot of a pool: fixed-size buffers cut from whole chunks.
  *
- * It is one mutex and, per chunk, a LIFO list of idle buffers by index. Chunks with idle
- * buffers sit in a bucket by fullness, and the fullest is handed out first, so that under
- * falling demand whole chunks become empty and can go back to the daemon. What describes a
- * buffer lies outside the data pages: acquiring a cold buffer touches no cold line of it, and a
- * page can be unmapped without a list running through it.
+ * It is one mutex and, per chunk, a bit for each idle buffer. Chunks with idle buffers sit in a
+ * bucket by fullness, and the fullest is handed out first, so that under falling demand whole
+ * chunks become empty and can go back to the daemon. Nothing is written to a buffer or to what
+ * describes it: acquiring a cold buffer touches no cold line, buffers that wander between threads
+ * leave no lines that wander, and a page can be unmapped without a list running through it.
  *
- * A released buffer goes straight to whoever waits longest, thread or engine, so nobody can be
- * overtaken for ever. While somebody waits no buffer is idle.
+ * Threads have magazines before it (magazine.c), which take and give many buffers at a time; but
+ * while somebody waits all go through here. A released buffer then goes straight to whoever waits
+ * longest, thread or engine, so nobody can be overtaken for ever, and no buffer is idle.
  */
 
 #include "pool.h"
@@ -20,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "magazine.h"
 #include "slot.h"
 
 #define POISON 0xdb /* fills released buffers in debug builds */
+#define WORD_BITS 64
 
 static void unlink_place(struct place *place)
 {
@@ -40,7 +43,7 @@ static void file_place(struct tm_pool *pool, struct place *place)
 	else if (place->n_idle == place->n_buffers)
 		bucket = BUCKETS - 1;
 	else
-		bucket = (int)((place->n_idle * (BUCKETS - 1)) / place->n_buffers);
+		bucket = (int)((place->n_idle * (BUCKETS - 1)) >> pool->per_chunk_shift);
 	if (bucket == place->bucket)
 		return;
 	unlink_place(place);
@@ -49,139 +52,152 @@ static void file_place(struct tm_pool *pool, struct place *place)
 		list_append(pool->buckets[bucket].next, &place->node);
 }
 
-/* Counts a buffer that is not idle, @by 1 when it becomes so and -1 when it ceases to be. */
-static void count_out(struct tm_pool *pool, const struct buffer *buffer, uint32_t by)
+/* The lowest @n of a place that has so many. */
+static void take_from(struct place *place, uint32_t n, struct tm_buffer *ret_buffers[])
 {
-	if (buffer->state == BUFFER_POSTED) {
-		pool->n_posted += by;
-		buffer->place->n_posted += by;
-	} else {
-		pool->n_held += by;
+	uint32_t i = 0, w = place->first_word;
+	struct buffer *first;
+	uint64_t word;
+
+	for (;;) {
+		first = place->buffers + (size_t)w * WORD_BITS;
+		for (word = place->idle[w]; word && i < n; word &= word - 1)
+			ret_buffers[i++] = &first[__builtin_ctzll(word)].public;
+		place->idle[w] = word;
+		if (i == n)
+			break;
+		w++;
 	}
+	place->first_word = w;
+	place->n_idle -= n;
 }
 
-static void change_state(struct buffer *buffer, enum buffer_state state)
-{
-	struct tm_pool *pool = buffer->public.pool;
-
-	pthread_mutex_lock(&pool->lock);
-	count_out(pool, buffer, -1U);
-	buffer->state = state;
-	count_out(pool, buffer, 1);
-	pthread_mutex_unlock(&pool->lock);
-}
-
-static struct buffer *take_one(struct tm_pool *pool, enum buffer_state state)
+uint32_t depot_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buffers[])
 {
 	struct place *place;
-	struct buffer *buffer;
+	uint32_t done = 0, some;
 	int bucket = 0;
 
-	if (pool->n_idle == 0)
-		return NULL;
-	while (list_is_empty(&pool->buckets[bucket]))
-		bucket++;
-	place = list_entry(pool->buckets[bucket].next, struct place, node);
-	buffer = &place->buffers[place->idle_head];
-	place->idle_head = buffer->next;
-	place->n_idle--;
-	pool->n_idle--;
-	file_place(pool, place);
-
-	buffer->state = state;
-	count_out(pool, buffer, 1);
-	pool->high_water = MAX(pool->high_water, pool->n_held + pool->n_posted);
-	pool->acquired_total++;
-	return buffer;
+	n = MIN(n, pool->n_idle);
+	while (done < n) {
+		while (list_is_empty(&pool->buckets[bucket]))
+			bucket++;
+		place = list_entry(pool->buckets[bucket].next, struct place, node);
+		some = MIN(n - done, place->n_idle);
+		take_from(place, some, ret_buffers + done);
+		file_place(pool, place);
+		done += some;
+	}
+	pool->n_idle -= n;
+	pool->acquired_total += n;
+	return n;
 }
 
-/* Hands idle buffers to those who wait. */
-static void serve_waiters(struct tm_pool *pool)
+static void die_of_double_release(const struct tm_buffer *buffer)
+{
+	fprintf(stderr, "libtaskmem: pool \"%s\": buffer %u released twice\n", buffer->pool->name,
+		buffer->index);
+	abort();
+}
+
+static void mark_idle(struct place *place, struct tm_buffer *public)
+{
+	uint32_t i = (uint32_t)(buffer_from_public(public) - place->buffers);
+	uint64_t bit = UINT64_C(1) << i % WORD_BITS;
+	uint32_t w = i / WORD_BITS;
+
+	if (place->idle[w] & bit)
+		die_of_double_release(public);
+#ifdef TM_DEBUG
+	memset(public->data, POISON, public->capacity);
+#endif
+	place->idle[w] |= bit;
+	place->first_word = MIN(place->first_word, w);
+	place->n_idle++;
+}
+
+void depot_put(struct tm_pool *pool, struct tm_buffer *public)
+{
+	struct place *place = buffer_from_public(public)->place;
+
+	mark_idle(place, public);
+	if (atomic_load_explicit(&place->is_draining, memory_order_relaxed)) {
+		pool->n_leaving--;
+		if (place->n_idle == place->n_buffers)
+			slot_signal(pool->slot);
+		return;
+	}
+	pool->n_idle++;
+	file_place(pool, place);
+	/* it may go in place of one that drains */
+	if (place->n_idle == place->n_buffers && atomic_load(&pool->slot->n_leaving) > 0)
+		slot_signal(pool->slot);
+}
+
+void depot_serve(struct tm_pool *pool)
 {
 	struct pool_waiter *waiter;
+	struct tm_buffer *buffer;
 
 	while (pool->n_idle > 0 && !list_is_empty(&pool->waiters)) {
 		waiter = list_entry(pool->waiters.next, struct pool_waiter, node);
 		list_remove(&waiter->node);
 		pool->n_waiters--;
-		waiter->give(waiter, take_one(pool, BUFFER_HELD));
+		(void)depot_take(pool, 1, &buffer);
+		pool->high_water = MAX(pool->high_water, depot_count_out(pool));
+		waiter->give(waiter, buffer_from_public(buffer));
 	}
 }
 
-/* As many as there are. */
-static uint32_t take_some(struct tm_pool *pool, uint32_t n, enum buffer_state state,
-			  struct buffer *ret_buffers[])
+uint32_t depot_count_out(const struct tm_pool *pool)
 {
-	uint32_t i;
+	return pool->n_buffers - pool->n_idle + pool->n_leaving;
+}
 
-	pthread_mutex_lock(&pool->lock);
-	for (i = 0; i < n; i++) {
-		ret_buffers[i] = take_one(pool, state);
-		if (!ret_buffers[i])
-			break;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	return i;
+static void count_posted(struct buffer *buffer, bool is_posted)
+{
+	uint32_t by = is_posted ? 1 : -1U;
+
+	buffer->is_posted = is_posted;
+	atomic_fetch_add_explicit(&buffer->place->n_posted, by, memory_order_relaxed);
+	atomic_fetch_add_explicit(&buffer->public.pool->n_posted, by, memory_order_relaxed);
+}
+
+void pool_post(struct buffer *buffer)
+{
+	count_posted(buffer, /* is_posted= */ true);
+}
+
+void pool_unpost(struct buffer *buffer)
+{
+	count_posted(buffer, /* is_posted= */ false);
 }
 
 uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
 		   struct buffer *ret_buffers[])
 {
-	uint32_t got = take_some(pool, n, state, ret_buffers);
+	struct tm_buffer *batch[64];
+	uint32_t got = magazine_take(pool, MIN(n, (uint32_t)ARRAY_LEN(batch)), batch);
 
-	/* one more try after growing: another thread may have been faster */
-	if (got == 0 && pool_grow(pool, /* may_ask= */ false) > 0)
-		got = take_some(pool, n, state, ret_buffers);
+	for (uint32_t i = 0; i < got; i++) {
+		ret_buffers[i] = buffer_from_public(batch[i]);
+		if (state == BUFFER_POSTED)
+			count_posted(ret_buffers[i], /* is_posted= */ true);
+	}
 	return got;
 }
 
-void pool_post(struct buffer *buffer)
+void pool_set_owner(struct buffer *buffer, struct buffer_owner *owner)
 {
-	change_state(buffer, BUFFER_POSTED);
-}
-
-void pool_unpost(struct buffer *buffer)
-{
-	change_state(buffer, BUFFER_HELD);
-}
-
-static void die_of_double_release(const struct buffer *buffer)
-{
-	fprintf(stderr, "libtaskmem: pool \"%s\": buffer %u released twice\n",
-		buffer->public.pool->name, buffer->public.index);
-	abort();
+	buffer->owner = owner;
+	buffer->public.magazine_ = 0;
 }
 
 void pool_put(struct buffer *buffer)
 {
-	struct tm_pool *pool = buffer->public.pool;
-	struct place *place = buffer->place;
-
-#ifdef TM_DEBUG
-	if (buffer->state != BUFFER_IDLE)
-		memset(buffer->public.data, POISON, pool->buffer_bytes);
-#endif
-	pthread_mutex_lock(&pool->lock);
-	if (buffer->state == BUFFER_IDLE)
-		die_of_double_release(buffer);
-	count_out(pool, buffer, -1U);
-	buffer->state = BUFFER_IDLE;
-	buffer->next = place->idle_head;
-	place->idle_head = (uint32_t)(buffer - place->buffers);
-	place->n_idle++;
-	if (atomic_load(&place->is_draining)) {
-		pool->n_leaving--;
-		if (place->n_idle == place->n_buffers)
-			slot_signal(pool->slot);
-	} else {
-		pool->n_idle++;
-		file_place(pool, place);
-		serve_waiters(pool);
-		/* it may go in place of one that drains */
-		if (place->n_idle == place->n_buffers && atomic_load(&pool->slot->n_leaving) > 0)
-			slot_signal(pool->slot);
-	}
-	pthread_mutex_unlock(&pool->lock);
+	if (buffer->is_posted)
+		count_posted(buffer, /* is_posted= */ false);
+	tm_buffer_release(&buffer->public);
 }
 
 void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
@@ -189,9 +205,11 @@ void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 	pthread_mutex_lock(&pool->lock);
 	list_append(&pool->waiters, &waiter->node);
 	pool->n_waiters++;
+	/* from here until it is served each release comes to the depot */
+	magazine_recall(pool);
 	if (pool->n_idle == 0)
 		pool->empty_total++;
-	serve_waiters(pool);
+	depot_serve(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -247,13 +265,20 @@ static bool is_at_maximum(const struct tm_pool *pool)
 static int make_buffers(struct tm_pool *pool, struct place *place)
 {
 	uint32_t first = (uint32_t)(place - pool->places) * pool->per_chunk;
+	size_t n_words = (pool->per_chunk + WORD_BITS - 1) / WORD_BITS;
+	size_t bytes = pool->per_chunk * sizeof(*place->buffers);
+	size_t align = alignof(struct buffer);
 
-	place->buffers = calloc(pool->per_chunk, sizeof(*place->buffers));
+	bytes += (n_words * sizeof(*place->idle) + align - 1) / align * align;
+	place->buffers = aligned_alloc(align, bytes);
 	if (!place->buffers)
 		return -ENOMEM;
+	memset(place->buffers, 0, bytes);
+	place->idle = (uint64_t *)(place->buffers + pool->per_chunk);
 	for (uint32_t i = 0; i < pool->per_chunk; i++) {
 		place->buffers[i].place = place;
 		place->buffers[i].public.pool = pool;
+		place->buffers[i].public.magazine_ = pool->head.magazine_;
 		place->buffers[i].public.capacity = pool->buffer_bytes;
 		place->buffers[i].public.index = first + i;
 	}
@@ -267,11 +292,12 @@ static void cut_chunk(struct tm_pool *pool, struct place *place, uint32_t chunk)
 
 	place->chunk = chunk;
 	place->n_buffers = place->n_idle = MIN(pool->per_chunk, room);
-	place->idle_head = 0;
+	place->first_word = 0;
+	for (uint32_t i = 0; i < pool->per_chunk; i += WORD_BITS)
+		place->idle[i / WORD_BITS] = 0;
 	for (uint32_t i = 0; i < place->n_buffers; i++) {
 		place->buffers[i].public.data = data + (size_t)i * pool->buffer_bytes;
-		place->buffers[i].state = BUFFER_IDLE;
-		place->buffers[i].next = i + 1;
+		place->idle[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
 	}
 	pool->n_buffers += place->n_buffers;
 	pool->n_idle += place->n_idle;
@@ -292,7 +318,7 @@ int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
 		r = make_buffers(pool, place);
 	if (r == 0) {
 		cut_chunk(pool, place, chunk);
-		serve_waiters(pool);
+		depot_serve(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return r;
@@ -353,8 +379,8 @@ int pool_find_spare(struct tm_pool *pool, struct place **ret_place)
 		if (place->chunk == CHUNK_NONE || atomic_load(&place->is_draining) ||
 		    pool->n_buffers - place->n_buffers < pool->min_buffers)
 			continue;
-		emptiness = (int)((uint64_t)(place->n_idle + place->n_posted) * POOL_ALL_EMPTY /
-				  place->n_buffers);
+		emptiness = (int)((uint64_t)(place->n_idle + atomic_load(&place->n_posted)) *
+				  POOL_ALL_EMPTY / place->n_buffers);
 		if (emptiness <= most)
 			continue;
 		most = emptiness;
@@ -374,9 +400,9 @@ void pool_drain(struct tm_pool *pool, struct place *place)
 	pool->n_buffers -= place->n_buffers;
 	pool->n_idle -= place->n_idle;
 	pool->n_leaving += place->n_buffers - place->n_idle;
-	if (pool->n_posted > 0)
-		LIST_FOREACH(&pool->users, user, node)
-			user->withdraw(user);
+	/* even with none posted: an engine may have taken some that it is about to post */
+	LIST_FOREACH(&pool->users, user, node)
+		user->withdraw(user);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -392,7 +418,7 @@ bool pool_undrain(struct tm_pool *pool, struct place *place)
 		pool->n_idle += place->n_idle;
 		pool->n_leaving -= place->n_buffers - place->n_idle;
 		file_place(pool, place);
-		serve_waiters(pool);
+		depot_serve(pool);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return fits;
@@ -413,6 +439,17 @@ uint32_t pool_collect(struct tm_pool *pool, struct place *place)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return chunk;
+}
+
+void pool_set_owing(struct tm_pool *pool, bool is_owing)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->is_owing = is_owing;
+	if (is_owing) {
+		magazine_recall(pool);
+		depot_serve(pool);
+	}
+	pthread_mutex_unlock(&pool->lock);
 }
 
 bool pool_is_hungry(struct tm_pool *pool)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Pools as a task sees them: open, close, acquire, wait, release. The buffers themselves are
- * kept by depot.c.
+ * Pools as a task sees them: open, close, wait, numbers. Buffers are kept by depot.c and, near
+ * to the threads, by magazine.c, where acquire and release are.
  */
 
 #include "pool.h"
@@ -14,6 +14,7 @@
 
 #include "base/mono.h"
 #include "info.h"
+#include "magazine.h"
 #include "slot.h"
 
 static void pool_free(struct tm_pool *pool)
@@ -21,8 +22,20 @@ static void pool_free(struct tm_pool *pool)
 	for (uint32_t i = 0; pool->places && i < pool->n_places; i++)
 		free(pool->places[i].buffers);
 	free(pool->places);
+	free(pool->stash);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
+}
+
+/* Held for microseconds at most but taken by all threads: better to spin a little. */
+static void init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
 }
 
 static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t buffer_bytes,
@@ -33,16 +46,18 @@ static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t
 
 	if (!pool)
 		return NULL;
-	pthread_mutex_init(&pool->lock, NULL);
+	init_lock(&pool->lock);
 	for (int i = 0; i < BUCKETS; i++)
 		list_init(&pool->buckets[i]);
 	list_init(&pool->waiters);
 	list_init(&pool->users);
+	list_init(&pool->magazines);
 	list_init(&pool->node);
 	strcpy(pool->name, name);
 	pool->slot = slot;
 	pool->buffer_bytes = buffer_bytes;
 	pool->per_chunk = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
+	pool->per_chunk_shift = (uint32_t)__builtin_ctz(pool->per_chunk);
 	pool->min_buffers = min_buffers;
 	most = MIN((uint64_t)slot->file_chunks * pool->per_chunk, (uint64_t)UINT32_MAX / 2);
 	pool->max_buffers =
@@ -116,6 +131,7 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 	pool = pool_new(slot, name, (uint32_t)buffer_bytes, min_buffers, max_buffers);
 	if (!pool)
 		return -ENOMEM;
+	magazine_attach_pool(pool);
 	n_chunks = (uint32_t)(((uint64_t)min_buffers + pool->per_chunk - 1) / pool->per_chunk);
 	if (min_buffers > pool->max_buffers)
 		r = -ENOBUFS; /* more than the whole file */
@@ -124,6 +140,7 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 			if ((r = chunk_grow(slot, n_short)) < 0)
 				break;
 	if (r < 0) {
+		(void)!magazine_detach_pool(pool); /* nobody has seen it */
 		pool_free(pool);
 		return r;
 	}
@@ -134,37 +151,23 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 TM_PUBLIC int tm_pool_close(struct tm_pool *pool)
 {
 	struct tm_slot *slot;
-	bool is_busy;
+	int r;
 
 	if (!pool)
 		return 0;
 	slot = pool->slot;
 	pthread_mutex_lock(&slot->lock);
-	pthread_mutex_lock(&pool->lock);
-	is_busy = pool->n_held || pool->n_posted || pool->n_users || pool->n_waiters;
-	pthread_mutex_unlock(&pool->lock);
-	if (!is_busy) {
+	r = magazine_detach_pool(pool);
+	if (r == 0) {
 		list_remove(&pool->node);
 		give_up_chunks(pool);
 	}
 	pthread_mutex_unlock(&slot->lock);
-	if (is_busy)
-		return -EBUSY;
+	if (r < 0)
+		return r;
 	pool_free(pool);
 	slot_signal(slot); /* its chunks may be owed, or wanted by another pool */
 	return 0;
-}
-
-TM_PUBLIC struct tm_buffer *tm_pool_acquire(struct tm_pool *pool)
-{
-	struct buffer *buffer;
-
-	if (pool_take(pool, 1, BUFFER_HELD, &buffer) > 0)
-		return &buffer->public;
-	pthread_mutex_lock(&pool->lock);
-	pool->empty_total++;
-	pthread_mutex_unlock(&pool->lock);
-	return NULL;
 }
 
 struct sleeper {
@@ -225,35 +228,29 @@ TM_PUBLIC int tm_pool_acquire_wait(struct tm_pool *pool, uint64_t timeout_ns,
 	return 0;
 }
 
-TM_PUBLIC void tm_buffer_release(struct tm_buffer *public)
-{
-	struct buffer *buffer;
-	struct buffer_owner *owner;
-
-	if (!public)
-		return;
-	buffer = buffer_from_public(public);
-	owner = TAKE(buffer->owner);
-	pool_put(buffer);
-	if (owner)
-		owner->released(owner);
-}
-
 TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats)
 {
 	struct tm_pool_stats now;
+	uint32_t in_magazines, out, posted;
 
 	pthread_mutex_lock(&pool->lock);
+	in_magazines = magazine_count(pool);
+	out = depot_count_out(pool) - in_magazines;
+	posted = MIN(atomic_load(&pool->n_posted), out);
+	pool->high_water = MAX(pool->high_water, out);
 	now = (struct tm_pool_stats){
 		.buffers = pool->n_buffers + pool->n_leaving,
-		.idle = pool->n_idle,
-		.held = pool->n_held,
-		.posted = pool->n_posted,
+		.idle = pool->n_idle + in_magazines,
+		.held = out - posted,
+		.posted = posted,
 		.high_water = pool->high_water,
 		.waiters = pool->n_waiters,
 		.acquired_total = pool->acquired_total,
 		.empty_total = pool->empty_total,
+		.in_magazines = in_magazines,
 	};
+	if (now.buffers > pool->min_buffers)
+		now.lent = now.buffers - pool->min_buffers;
 	pthread_mutex_unlock(&pool->lock);
 	return info_write(stats, stats->size, &now, sizeof(now));
 }

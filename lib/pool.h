@@ -18,20 +18,22 @@
 #define BUFFER_BYTES_MAX ((size_t)1 << 20)
 #define CHUNK_NONE UINT32_MAX
 
-enum buffer_state { BUFFER_IDLE, BUFFER_HELD, BUFFER_POSTED };
+/* What the taker wants: a posted one is offered to the kernel, and empty so far. */
+enum buffer_state { BUFFER_HELD, BUFFER_POSTED };
 
 /* Whoever wants to know that a buffer it handed out came back; called with no lock held. */
 struct buffer_owner {
 	void (*released)(struct buffer_owner *owner);
 };
 
+/* A line of its own each: nothing of it is written by the fast paths, so that the lines of
+ * buffers which wander between threads do not. */
 struct buffer {
 	struct tm_buffer public;
 	struct place *place;
-	struct buffer_owner *owner; /* touched by the holder only */
-	uint32_t next;              /* of the place's idle list */
-	enum buffer_state state;    /* pool->lock */
-};
+	struct buffer_owner *owner; /* touched by the holder only, as is */
+	bool is_posted;
+} __attribute__((aligned(64)));
 
 /* Fullness classes of a place with idle buffers; the fullest one is handed out first. */
 #define BUCKETS 9
@@ -40,10 +42,11 @@ struct buffer {
 struct place {
 	struct list node;       /* in pool->buckets[], or alone */
 	struct buffer *buffers; /* survive the chunk, so that a stale release is noticed */
+	uint64_t *idle;         /* a bit for each of them, behind them: in the depot */
+	uint32_t first_word;    /* of idle that may be other than 0 */
 	uint32_t chunk;         /* of the slot, or CHUNK_NONE */
 	uint32_t n_buffers, n_idle;
-	uint32_t n_posted;       /* can be withdrawn, so as good as idle when a chunk must drain */
-	uint32_t idle_head;      /* index into buffers, LIFO */
+	atomic_uint n_posted;    /* can be withdrawn, so as good as idle when a chunk must drain */
 	int bucket;              /* -1: in none */
 	atomic_bool is_draining; /* engines read it without the lock */
 };
@@ -61,21 +64,29 @@ struct pool_user {
 };
 
 struct tm_pool {
-	struct list node; /* slot->pools, under slot->lock */
+	struct tm_pool_head_ head; /* first; known to compiled programs */
+	uint32_t id;               /* of its magazines; 0: it has none */
+	struct list node;          /* slot->pools, under slot->lock */
 	struct tm_slot *slot;
 	char name[32];
-	uint32_t buffer_bytes, per_chunk;
+	uint32_t buffer_bytes, per_chunk, per_chunk_shift;
 	uint32_t min_buffers, max_buffers;
+	atomic_uint n_posted;
 
 	pthread_mutex_t lock;
 	struct list buckets[BUCKETS];
 	struct list waiters, users;
+	struct list magazines;    /* of all threads that ever used the pool */
+	struct tm_buffer **stash; /* what magazines had too much of, the newest last */
+	uint32_t n_stash, stash_size;
+	uint32_t n_open; /* of these: buffers may be in there */
+	bool is_scarce;  /* was found empty lately: magazines stay closed */
+	bool is_owing;   /* the slot owes pages: magazines stay closed */
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
-	uint32_t n_buffers;        /* in places that are not draining */
-	uint32_t n_idle;           /* of those */
-	uint32_t n_held, n_posted; /* wherever */
-	uint32_t n_leaving;        /* held or posted in draining places */
+	uint32_t n_buffers; /* in places that are not draining */
+	uint32_t n_idle;    /* of those, in the depot */
+	uint32_t n_leaving; /* not idle, in draining places */
 	uint32_t high_water;
 	uint64_t acquired_total, empty_total;
 };
@@ -85,13 +96,16 @@ static inline struct buffer *buffer_from_public(struct tm_buffer *public)
 	return container_of(public, struct buffer, public);
 }
 
-/* Takes up to @n idle buffers as @state; grows from the slot's free chunks. Returns the count. */
+/* Takes up to @n idle buffers as @state, through the thread's magazine; if there is none, grows
+ * from the slot's free chunks. Returns the count; 0: the pool is empty now. */
 uint32_t pool_take(struct tm_pool *pool, uint32_t n, enum buffer_state state,
 		   struct buffer *ret_buffers[]);
 /* A held buffer is offered to the kernel. */
 void pool_post(struct buffer *buffer);
 /* A posted buffer was filled by the kernel: it is held now. */
 void pool_unpost(struct buffer *buffer);
+/* @owner, not NULL, will be told when the task releases the buffer. */
+void pool_set_owner(struct buffer *buffer, struct buffer_owner *owner);
 /* Gives back a held or posted buffer, which must have no owner. */
 void pool_put(struct buffer *buffer);
 /* Queues @waiter, or serves it at once. */
@@ -106,6 +120,20 @@ int pool_grow(struct tm_pool *pool, bool may_ask);
 uint32_t pool_get_post_limit(struct tm_pool *pool);
 void pool_add_user(struct tm_pool *pool, struct pool_user *user);
 void pool_remove_user(struct tm_pool *pool, struct pool_user *user);
+
+/* Brings home what is in magazines and keeps it so while @is_owing: chunks are looked for that
+ * can go. slot->lock held. */
+void pool_set_owing(struct tm_pool *pool, bool is_owing);
+
+/* ---- depot.c for magazine.c and pool.c, all under pool->lock */
+/* Takes up to @n idle buffers, of the fullest places first. Returns the count. */
+uint32_t depot_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buffers[]);
+/* Aborts if the buffer is in the depot already. depot_serve() has to follow. */
+void depot_put(struct tm_pool *pool, struct tm_buffer *buffer);
+/* Hands idle buffers to those who wait. */
+void depot_serve(struct tm_pool *pool);
+/* Not in the depot: held, posted, in a magazine or in the stash, in whatever place. */
+uint32_t depot_count_out(const struct tm_pool *pool);
 
 /* For chunk.c and slot.c, all under slot->lock. */
 /* Cuts a chunk into buffers. 0, -ENOMEM, or -ENOBUFS if the pool has its maximum. */

@@ -262,18 +262,25 @@ struct tm_buffer {
 	uint32_t capacity; /* bytes at data: the pool's buffer_bytes */
 	uint32_t index;    /* within its pool, stable while held */
 	struct tm_pool *pool;
+	intptr_t magazine_; /* the library's; 0: its release is somebody's business */
 };
 
 struct tm_pool_stats {
-	size_t size;         /* set by the caller to sizeof(struct tm_pool_stats) */
-	uint32_t buffers;    /* all there are now; those in pages that drain only while in use */
-	uint32_t idle;       /* can be acquired at once */
-	uint32_t held;       /* by the task */
-	uint32_t posted;     /* offered to the kernel by engines, empty so far */
-	uint32_t high_water; /* most ever held and posted together */
-	uint32_t waiters;    /* threads and engines that wait for a buffer now */
-	uint64_t acquired_total; /* buffers handed out, to the task or to engines */
-	uint64_t empty_total;    /* times a buffer was wanted and there was none */
+	size_t size;      /* set by the caller to sizeof(struct tm_pool_stats) */
+	uint32_t buffers; /* all there are now; those in pages that drain only while in use */
+	uint32_t idle;    /* can be acquired at once */
+	uint32_t held;    /* by the task */
+	uint32_t posted;  /* offered to the kernel by engines, empty so far */
+	/* most ever held and posted together; seen when a thread's magazine is filled or emptied,
+	 * so up to a magazine per thread too low */
+	uint32_t high_water;
+	uint32_t waiters; /* threads and engines that wait for a buffer now */
+	/* buffers handed out, to the task, to engines or to threads' magazines; what a thread gets
+	 * back from its own magazine is not counted again */
+	uint64_t acquired_total;
+	uint64_t empty_total;  /* times a buffer was wanted and there was none */
+	uint32_t in_magazines; /* of @idle, in magazines of threads */
+	uint32_t lent; /* of @buffers, above the pool's min_buffers: a resize may take them */
 };
 
 /**
@@ -312,10 +319,27 @@ int tm_pool_close(struct tm_pool *pool);
  * Never blocks on the daemon; at most a page the slot has left over is cut. Buffers of the
  * fullest page come first. The content is undefined.
  *
+ * Usually inline and without a lock: pools of 128 buffers and more give each thread a magazine
+ * of up to a quarter of them, 512 at most. Nothing is lost in there: a thread that finds the pool
+ * empty, a waiter and a page that must go all take the buffers out of other threads' magazines,
+ * whatever those threads do. While somebody waits, or pages are owed, there are no magazines.
+ *
  * Return: the buffer, held by the caller until tm_buffer_release(), or NULL: the pool is empty
  *         (or has waiters, who were first).
  */
 TM_MUST_USE struct tm_buffer *tm_pool_acquire(struct tm_pool *pool);
+
+/**
+ * tm_pool_acquire_bulk() - take several buffers at once
+ * @buffers: room for @n; the first so many as the function returns are held by the caller
+ * @n:       any number
+ *
+ * As @n calls of tm_pool_acquire(), for less.
+ *
+ * Return: how many were taken; less than @n only if the pool is empty now or has waiters.
+ */
+TM_MUST_USE uint32_t tm_pool_acquire_bulk(struct tm_pool *pool, struct tm_buffer **buffers,
+					  uint32_t n);
 
 /**
  * tm_pool_acquire_wait() - take a buffer, wait for one if need be
@@ -337,10 +361,17 @@ TM_MUST_USE int tm_pool_acquire_wait(struct tm_pool *pool, uint64_t timeout_ns,
  *
  * Any thread. If the buffer came from a channel, the channel gets its credit back, unless it or
  * its engine is gone by now, which is fine. Takes no lock over a system call and never blocks
- * on the daemon. Releasing a buffer that is not held is noticed where it can be and aborts with
- * a message on standard error: the task is about to corrupt its data.
+ * on the daemon. Releasing a buffer that is not held is noticed where it can be (in pools with
+ * magazines, when both have come back from there) and aborts with a message on standard
+ * error: the task is about to corrupt its data.
  */
 void tm_buffer_release(struct tm_buffer *buffer);
+
+/**
+ * tm_buffer_release_bulk() - give several buffers back
+ * @buffers: @n held buffers, none of them NULL, of any pools; best all of one
+ */
+void tm_buffer_release_bulk(struct tm_buffer *const *buffers, uint32_t n);
 
 /* Return: 0, or -EINVAL (bad size). */
 int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats);
@@ -506,4 +537,7 @@ int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_sta
 #ifdef __cplusplus
 }
 #endif
+
+#include "taskmem_inline.h" /* IWYU pragma: export */
+
 #endif

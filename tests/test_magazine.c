@@ -1,0 +1,713 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Magazines: what one thread has at hand is not lost to the others, whatever it does. Several
+ * cases are defects that other buffer pools had: a wake-up that is missed, buffers that starve
+ * in the wrong place, a leak when a thread ends, a race of close with the last release.
+ */
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mono.h"
+#include "fake_daemon.h"
+#include "suite.h"
+#include "taskmem.h"
+
+#define SIZE ((size_t)4096)
+#define PER_CHUNK 512
+#define FILE_CHUNKS 8
+
+static struct fake_daemon *fake;
+static struct tm_slot *slot;
+
+static void set_up(uint32_t share)
+{
+	struct tm_attach_options options = { .size = sizeof(options) };
+
+	fake = fake_daemon_new(FILE_CHUNKS, share);
+	options.socket = fake_daemon_get_socket(fake);
+	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
+}
+
+static void tear_down(void)
+{
+	tm_slot_detach(slot);
+	ck_assert_uint_eq(fake_daemon_count_present(fake), 0);
+	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
+	fake_daemon_free(fake);
+}
+
+static struct tm_pool *open_pool(uint32_t min, uint32_t max)
+{
+	struct tm_pool *pool;
+
+	ck_assert_int_eq(tm_pool_open(slot, "magazine", SIZE, min, max, &pool), 0);
+	return pool;
+}
+
+static struct tm_pool_stats stats(struct tm_pool *pool)
+{
+	struct tm_pool_stats s = { .size = sizeof(s) };
+
+	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
+	return s;
+}
+
+/* A thread that does as it is told, and nothing meanwhile. */
+struct worker {
+	pthread_t thread;
+	pthread_barrier_t begin, end;
+	void (*job)(struct worker *worker);
+	struct tm_pool *pool;
+	struct tm_buffer *buffers[PER_CHUNK];
+	uint32_t n;
+};
+
+static void *run_worker(void *userdata)
+{
+	struct worker *worker = userdata;
+
+	for (;;) {
+		pthread_barrier_wait(&worker->begin);
+		if (!worker->job)
+			return NULL;
+		worker->job(worker);
+		pthread_barrier_wait(&worker->end);
+	}
+}
+
+static void worker_start(struct worker *worker, struct tm_pool *pool)
+{
+	*worker = (struct worker){ .pool = pool };
+	pthread_barrier_init(&worker->begin, NULL, 2);
+	pthread_barrier_init(&worker->end, NULL, 2);
+	ck_assert_int_eq(pthread_create(&worker->thread, NULL, run_worker, worker), 0);
+}
+
+static void worker_do(struct worker *worker, void (*job)(struct worker *worker))
+{
+	worker->job = job;
+	pthread_barrier_wait(&worker->begin);
+	pthread_barrier_wait(&worker->end);
+}
+
+static void worker_stop(struct worker *worker)
+{
+	worker->job = NULL;
+	pthread_barrier_wait(&worker->begin);
+	ck_assert_int_eq(pthread_join(worker->thread, NULL), 0);
+	pthread_barrier_destroy(&worker->begin);
+	pthread_barrier_destroy(&worker->end);
+}
+
+/* Leaves a part of the pool in the worker's magazine. */
+static void stock_up(struct worker *worker)
+{
+	struct tm_buffer *buffer = tm_pool_acquire(worker->pool);
+
+	ck_assert_ptr_nonnull(buffer);
+	tm_buffer_release(buffer);
+}
+
+static void acquire_all(struct worker *worker)
+{
+	worker->n = 0;
+	while (worker->n < PER_CHUNK &&
+	       (worker->buffers[worker->n] = tm_pool_acquire(worker->pool)))
+		worker->n++;
+}
+
+static void release_all(struct worker *worker)
+{
+	while (worker->n > 0)
+		tm_buffer_release(worker->buffers[--worker->n]);
+}
+
+/* Sanitized and debug builds may do without; then these tests say nothing, but pass. */
+static bool has_magazines(struct tm_pool *pool)
+{
+	return stats(pool).in_magazines > 0;
+}
+
+START_TEST(a_thread_keeps_some_at_hand_and_they_count_as_idle)
+{
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	worker_start(&worker, pool);
+	worker_do(&worker, stock_up);
+	ck_assert_uint_gt(stats(pool).in_magazines, 0);
+	ck_assert_uint_le(stats(pool).in_magazines, PER_CHUNK / 4 + 1);
+	ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	ck_assert_uint_eq(stats(pool).held, 0);
+	worker_do(&worker, acquire_all);
+	ck_assert_uint_eq(worker.n, PER_CHUNK);
+	ck_assert_uint_eq(stats(pool).held, PER_CHUNK);
+	ck_assert_uint_eq(stats(pool).high_water, PER_CHUNK);
+	worker_do(&worker, release_all);
+	ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(what_a_sleeping_thread_has_is_found_by_acquirers)
+{
+	struct tm_buffer *all[PER_CHUNK + 1];
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	worker_start(&worker, pool);
+	for (int round = 0; round < 20; round++) {
+		worker_do(&worker, stock_up);
+		if (round % 2) {
+			ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, PER_CHUNK + 1),
+					  PER_CHUNK);
+		} else {
+			for (int i = 0; i < PER_CHUNK; i++)
+				ck_assert_ptr_nonnull(all[i] = tm_pool_acquire(pool));
+			ck_assert_ptr_null(tm_pool_acquire(pool));
+		}
+		ck_assert_uint_eq(stats(pool).idle, 0);
+		tm_buffer_release_bulk(all, PER_CHUNK);
+		ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	}
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(what_a_sleeping_thread_has_is_found_by_waiters)
+{
+	struct tm_buffer *all[PER_CHUNK];
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	worker_start(&worker, pool);
+	worker_do(&worker, stock_up);
+	for (int i = 0; i < PER_CHUNK; i++)
+		ck_assert_int_eq(tm_pool_acquire_wait(pool, 0, &all[i]), 0);
+	tm_buffer_release_bulk(all, PER_CHUNK);
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+static void wait_for_one(struct worker *worker)
+{
+	ck_assert_int_eq(tm_pool_acquire_wait(worker->pool, UINT64_MAX, &worker->buffers[0]), 0);
+	worker->n = 1;
+}
+
+START_TEST(a_release_goes_past_the_magazine_to_the_waiter)
+{
+	struct tm_buffer *all[PER_CHUNK];
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	worker_start(&worker, pool);
+	for (int round = 0; round < 20; round++) {
+		ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, PER_CHUNK), PER_CHUNK);
+		worker.job = wait_for_one;
+		pthread_barrier_wait(&worker.begin);
+		while (stats(pool).waiters == 0)
+			usleep(100);
+		tm_buffer_release(all[0]);
+		pthread_barrier_wait(&worker.end);
+		ck_assert_ptr_eq(worker.buffers[0], all[0]);
+		tm_buffer_release_bulk(all + 1, PER_CHUNK - 1);
+		worker_do(&worker, release_all);
+	}
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(pages_come_back_out_of_a_sleeping_threads_magazine)
+{
+	static struct tm_buffer *all[4 * PER_CHUNK];
+	struct tm_slot_info info = { .size = sizeof(info) };
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(4);
+	pool = open_pool(1, 4 * PER_CHUNK);
+	worker_start(&worker, pool);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, 4 * PER_CHUNK), 4 * PER_CHUNK);
+	/* the last ones of each page go into the worker's magazine */
+	for (int i = 0; i < 4 * PER_CHUNK; i++) {
+		if (i % PER_CHUNK >= 100)
+			tm_buffer_release(all[i]);
+		else
+			worker.buffers[worker.n++] = all[i];
+	}
+	worker_do(&worker, release_all);
+	ck_assert_uint_gt(stats(pool).in_magazines, 400);
+	fake_daemon_set_share(fake, 1);
+	do {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
+	} while (info.chunks_held > 1);
+	ck_assert_uint_eq(fake_daemon_count_present(fake), 1);
+	/* and the thread goes on with what is left */
+	worker_do(&worker, stock_up);
+	ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(a_thread_that_ends_gives_back_what_it_had)
+{
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	for (int i = 0; i < 10; i++) {
+		worker_start(&worker, pool);
+		worker_do(&worker, stock_up);
+		worker_do(&worker, acquire_all);
+		worker_do(&worker, release_all);
+		worker_stop(&worker);
+		ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	}
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(close_takes_back_what_other_threads_have_and_the_next_pool_is_another_one)
+{
+	struct worker worker;
+	struct tm_pool *pool;
+	struct tm_buffer *held;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	worker_start(&worker, pool);
+	for (int i = 0; i < 20; i++) {
+		worker_do(&worker, stock_up);
+		ck_assert_ptr_nonnull(held = tm_pool_acquire(pool));
+		ck_assert_int_eq(tm_pool_close(pool), -EBUSY);
+		worker_do(&worker, stock_up);
+		tm_buffer_release(held);
+		ck_assert_int_eq(tm_pool_close(pool), 0);
+		pool = worker.pool = open_pool(i % 3 ? 20 : 1, i % 2 ? PER_CHUNK : 20);
+		ck_assert_uint_eq(stats(pool).in_magazines, 0);
+		worker_do(&worker, acquire_all);
+		ck_assert_uint_eq(worker.n, i % 2 ? PER_CHUNK : 20);
+		worker_do(&worker, release_all);
+	}
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(more_pools_than_magazines_work_too)
+{
+	struct tm_pool *pools[40];
+	struct tm_buffer *buffers[40 * 8], *more;
+	int n = 0;
+
+	set_up(FILE_CHUNKS);
+	for (int i = 0; i < 40; i++)
+		ck_assert_int_eq(tm_pool_open(slot, "p", 256, 0, 0, &pools[i]), 0);
+	for (int i = 0; i < FILE_CHUNKS; i++) {
+		/* the last ones are those without */
+		ck_assert_ptr_nonnull(buffers[n++] = tm_pool_acquire(pools[39 - i * 4]));
+		ck_assert_ptr_nonnull(buffers[n++] = tm_pool_acquire(pools[39 - i * 4]));
+	}
+	ck_assert_ptr_null(more = tm_pool_acquire(pools[0]));
+	/* of several pools in one bulk */
+	tm_buffer_release_bulk(buffers, (uint32_t)n);
+	for (int i = 0; i < 40; i++) {
+		ck_assert_uint_eq(stats(pools[i]).held, 0);
+		ck_assert_int_eq(tm_pool_close(pools[i]), 0);
+	}
+	tear_down();
+}
+END_TEST
+
+START_TEST(bulks_of_any_size_are_exact)
+{
+	struct tm_buffer *buffers[2 * PER_CHUNK + 10];
+	struct tm_pool *pool;
+	uint32_t n, m;
+
+	set_up(2);
+	pool = open_pool(2 * PER_CHUNK, 2 * PER_CHUNK);
+	random_state = 1;
+	for (int round = 0; round < 500; round++) {
+		n = (uint32_t)random_below(ARRAY_LEN(buffers));
+		m = tm_pool_acquire_bulk(pool, buffers, n);
+		ck_assert_uint_eq(m, MIN(n, 2U * PER_CHUNK));
+		ck_assert_uint_eq(stats(pool).held, m);
+		for (uint32_t i = 0; i < m; i++)
+			memset(buffers[i]->data, round, 16);
+		for (uint32_t i = 0; i < m; i += n) {
+			n = 1 + (uint32_t)random_below(m - i);
+			tm_buffer_release_bulk(buffers + i, n);
+		}
+		ck_assert_uint_eq(stats(pool).idle, 2 * PER_CHUNK);
+	}
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, buffers, 0), 0);
+	tm_buffer_release_bulk(NULL, 0);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(releasing_twice_is_noticed_when_both_have_come_back)
+{
+	struct tm_buffer *buffer;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	ck_assert_ptr_nonnull(buffer = tm_pool_acquire(pool));
+	tm_buffer_release(buffer);
+	tm_buffer_release(buffer);
+	(void)!tm_pool_close(pool);
+}
+END_TEST
+
+static pthread_key_t last_key;
+
+/* Leak checkers would look at all that the parent had. */
+static void exit_at_once(void *userdata)
+{
+	(void)userdata;
+	_exit(7);
+}
+
+static void *end_in_child(void *userdata)
+{
+	pid_t pid;
+	int status;
+
+	stock_up(userdata);
+	ck_assert_int_eq(pthread_key_create(&last_key, exit_at_once), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		(void)pthread_setspecific(last_key, &last_key); /* after the library's */
+		pthread_exit(NULL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	return NULL;
+}
+
+START_TEST(a_forked_childs_thread_ends_without_the_parents_pools)
+{
+	struct worker userdata = {};
+	pthread_t thread;
+
+	set_up(1);
+	userdata.pool = open_pool(PER_CHUNK, PER_CHUNK);
+	ck_assert_int_eq(pthread_create(&thread, NULL, end_in_child, &userdata), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(stats(userdata.pool).idle, PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(userdata.pool), 0);
+	tear_down();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ stress */
+
+#define ROBBERIES 30000
+
+static atomic_bool should_end;
+
+/* Nothing but the inline paths. */
+static void *use_magazine(void *userdata)
+{
+	struct tm_buffer *held[40];
+	struct tm_pool *pool = userdata;
+	uint64_t *stamps[40];
+
+	for (uint64_t turn = 1; !atomic_load(&should_end); turn++) {
+		uint32_t n = (uint32_t)(turn % 40);
+
+		if (turn % 3 == 0) {
+			if (tm_pool_acquire_bulk(pool, held, n) != n)
+				abort();
+		} else {
+			for (uint32_t i = 0; i < n; i++)
+				if (!(held[i] = tm_pool_acquire(pool)))
+					abort();
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			stamps[i] = held[i]->data;
+			if (*stamps[i] != 0)
+				abort();
+			*stamps[i] = turn;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			*stamps[i] = 0;
+		if (turn % 5 == 0)
+			tm_buffer_release_bulk(held, n);
+		else
+			for (uint32_t i = 0; i < n; i++)
+				tm_buffer_release(held[i]);
+	}
+	return NULL;
+}
+
+START_TEST(a_magazine_in_use_is_robbed_without_loss)
+{
+	struct tm_pool *pool;
+	struct tm_buffer *held;
+	pthread_t threads[2];
+
+	set_up(1);
+	pool = open_pool(PER_CHUNK, PER_CHUNK);
+	ck_assert_ptr_nonnull(held = tm_pool_acquire(pool));
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, use_magazine, pool), 0);
+	/* looks into all magazines, finds that one is held, and leaves the rest in the depot */
+	for (int i = 0; i < ROBBERIES; i++)
+		ck_assert_int_eq(tm_pool_close(pool), -EBUSY);
+	atomic_store(&should_end, true);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	ck_assert_uint_eq(stats(pool).held, 1);
+	tm_buffer_release(held);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+#define ACQUIRERS 4
+#define RELEASERS 2
+#define TURNS 30000
+#define QUEUE 256
+
+/* Buffers on their way from acquirers to releasers. */
+static struct {
+	pthread_mutex_t lock;
+	struct tm_buffer *items[QUEUE];
+	atomic_uint n;
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static atomic_uint n_acquiring, n_errors;
+static atomic_ulong n_turns;
+
+static bool enqueue(struct tm_buffer *buffer)
+{
+	bool fits;
+
+	pthread_mutex_lock(&queue.lock);
+	fits = queue.n < QUEUE;
+	if (fits)
+		queue.items[queue.n++] = buffer;
+	pthread_mutex_unlock(&queue.lock);
+	return fits;
+}
+
+static struct tm_buffer *dequeue(uint64_t random)
+{
+	struct tm_buffer *buffer = NULL;
+	uint32_t i;
+
+	pthread_mutex_lock(&queue.lock);
+	if (queue.n > 0) {
+		i = (uint32_t)(random % queue.n);
+		buffer = queue.items[i];
+		queue.items[i] = queue.items[--queue.n];
+	}
+	pthread_mutex_unlock(&queue.lock);
+	return buffer;
+}
+
+struct stress {
+	struct tm_pool *pool;
+	uint64_t stamp;
+};
+
+/* Marks the buffer as its holder's, and looks whether anybody else has it. */
+static void check_in(struct tm_buffer *buffer, uint64_t stamp)
+{
+	atomic_ulong *owner = buffer->data;
+
+	if (atomic_exchange(owner, stamp) != 0)
+		atomic_fetch_add(&n_errors, 1);
+}
+
+static void check_out(struct tm_buffer *buffer)
+{
+	atomic_ulong *owner = buffer->data;
+
+	if (atomic_exchange(owner, 0) == 0)
+		atomic_fetch_add(&n_errors, 1);
+}
+
+static void *acquire_for_ever(void *userdata)
+{
+	struct stress *s = userdata;
+	struct tm_buffer *bulk[16], *buffer;
+	unsigned int seed = (unsigned int)s->stamp;
+	uint32_t n;
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		/* no time-out: a wake-up that is missed ends the test by its own */
+		if (rand_r(&seed) % 8 == 0) {
+			n = tm_pool_acquire_bulk(s->pool, bulk, 1 + (uint32_t)rand_r(&seed) % 16);
+		} else {
+			buffer = rand_r(&seed) % 2 ? tm_pool_acquire(s->pool) : NULL;
+			if (!buffer && tm_pool_acquire_wait(s->pool, UINT64_MAX, &buffer) != 0)
+				abort();
+			bulk[0] = buffer;
+			n = 1;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			check_in(bulk[i], s->stamp);
+		for (uint32_t i = 0; i < n; i++) {
+			if (rand_r(&seed) % 2 && enqueue(bulk[i]))
+				continue;
+			check_out(bulk[i]);
+			tm_buffer_release(bulk[i]);
+		}
+		atomic_fetch_add(&n_turns, 1);
+	}
+	atomic_fetch_sub(&n_acquiring, 1);
+	return NULL;
+}
+
+static void *release_for_ever(void *userdata)
+{
+	struct stress *s = userdata;
+	struct tm_buffer *bulk[8];
+	unsigned int seed = (unsigned int)s->stamp;
+	uint32_t n = 0;
+
+	while (atomic_load(&n_acquiring) > 0 || n > 0 || queue.n > 0) {
+		bulk[n] = dequeue((uint64_t)rand_r(&seed));
+		if (bulk[n])
+			check_out(bulk[n++]);
+		else if (n == 0)
+			usleep(50);
+		if (n == 8 || (n > 0 && !bulk[n])) {
+			tm_buffer_release_bulk(bulk, n);
+			n = 0;
+		}
+	}
+	return NULL;
+}
+
+/* Acquirers that wait, releasers in other threads, pages that come and go in between: everybody
+ * is served, no buffer has two holders, and nobody waits while a buffer is idle. */
+static void stress_pool(uint32_t min, uint32_t max, bool resizes)
+{
+	struct stress s[ACQUIRERS + RELEASERS];
+	pthread_t threads[ACQUIRERS + RELEASERS];
+	struct tm_pool_stats now;
+	struct tm_pool *pool;
+	uint32_t n_stolen = 0;
+
+	set_up(resizes ? 4 : 2);
+	pool = open_pool(min, max);
+	atomic_store(&n_errors, 0);
+	atomic_store(&n_acquiring, ACQUIRERS);
+	for (int i = 0; i < ACQUIRERS + RELEASERS; i++) {
+		s[i] = (struct stress){ .pool = pool, .stamp = (uint64_t)i + 1 };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL,
+						i < ACQUIRERS ? acquire_for_ever : release_for_ever,
+						&s[i]),
+				 0);
+	}
+	for (uint32_t i = 0; atomic_load(&n_acquiring) > 0; i++) {
+		if (resizes && i % 4 == 0)
+			fake_daemon_set_share(fake, 1 + i / 4 % 4);
+		(void)tm_slot_dispatch(slot);
+		now = stats(pool);
+		ck_assert(now.waiters == 0 || now.idle == 0);
+		n_stolen += now.in_magazines > 0;
+		usleep(300);
+	}
+	for (int i = 0; i < ACQUIRERS + RELEASERS; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	ck_assert_uint_eq(atomic_load(&n_errors), 0);
+	now = stats(pool);
+	ck_assert_uint_eq(now.held, 0);
+	ck_assert_uint_eq(now.waiters, 0);
+	if (min >= 128 && !resizes)
+		ck_assert(n_stolen > 0 || !has_magazines(pool));
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+
+START_TEST(nobody_waits_for_ever_on_a_pool_that_is_nearly_empty)
+{
+	stress_pool(128, 140, /* resizes= */ false);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_ever_on_a_pool_that_is_half_full)
+{
+	stress_pool(300, 300, /* resizes= */ false);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_ever_while_pages_come_and_go)
+{
+	stress_pool(1, 0, /* resizes= */ true);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_ever_on_a_pool_without_magazines)
+{
+	stress_pool(8, 8, /* resizes= */ false);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("magazine");
+	TCase *tc = tcase_create("magazine");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, a_thread_keeps_some_at_hand_and_they_count_as_idle);
+	tcase_add_test(tc, what_a_sleeping_thread_has_is_found_by_acquirers);
+	tcase_add_test(tc, what_a_sleeping_thread_has_is_found_by_waiters);
+	tcase_add_test(tc, a_release_goes_past_the_magazine_to_the_waiter);
+	tcase_add_test(tc, pages_come_back_out_of_a_sleeping_threads_magazine);
+	tcase_add_test(tc, a_thread_that_ends_gives_back_what_it_had);
+	tcase_add_test(tc,
+		       close_takes_back_what_other_threads_have_and_the_next_pool_is_another_one);
+	tcase_add_test(tc, more_pools_than_magazines_work_too);
+	tcase_add_test(tc, bulks_of_any_size_are_exact);
+	tcase_add_test_raise_signal(tc, releasing_twice_is_noticed_when_both_have_come_back,
+				    SIGABRT);
+	tcase_add_test(tc, a_forked_childs_thread_ends_without_the_parents_pools);
+	tcase_add_test(tc, a_magazine_in_use_is_robbed_without_loss);
+	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_nearly_empty);
+	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_half_full);
+	tcase_add_test(tc, nobody_waits_for_ever_while_pages_come_and_go);
+	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_without_magazines);
+	suite_add_tcase(suite, tc);
+	return suite_run(suite);
+}
