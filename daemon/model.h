@@ -53,6 +53,19 @@ struct node_info {
 	uint64_t hugepages;        /* what the kernel granted */
 };
 
+/* Counters of one cgroup, all as the kernel counts them since it was made. */
+struct memory_sample {
+	uint64_t current_bytes; /* memory.current */
+	uint64_t swap_bytes;    /* memory.swap.current */
+	uint64_t refault_pages; /* workingset_refault_anon + _file */
+	uint64_t restore_pages; /* workingset_restore_anon + _file */
+	uint64_t refill_pages;  /* pgrefill */
+	uint64_t steal_pages;   /* pgsteal, without what was reclaimed on our own request */
+	uint64_t stall_us;      /* memory.pressure "some" total; 0 where there is no PSI */
+	uint64_t cpu_us;        /* cpu.stat usage_usec */
+	uint64_t fault_count;   /* pgfault */
+};
+
 /* The process at the other end of a client's connection, as the kernel tells it. */
 struct peer {
 	uid_t uid;

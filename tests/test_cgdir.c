@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "kern/cgdir.h"
+#include "kern/sample.h"
 #include "suite.h"
 
 static char root[64];
@@ -314,6 +315,47 @@ START_TEST(a_slot_without_policy_says_so)
 }
 END_TEST
 
+START_TEST(a_sample_takes_in_all_counters_of_the_law)
+{
+	struct memory_sample sample = { .refault_pages = 77 };
+
+	put("memory.stat", "pgfault 9\nworkingset_refault_anon 1\nworkingset_refault_file 2\n"
+			   "workingset_restore_anon 3\nworkingset_restore_file 4\npgsteal 30\n"
+			   "pgsteal_proactive 10\npgrefill 5\n");
+	put("memory.current", "8192\n");
+	put("memory.swap.current", "4096\n");
+	put("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\n"
+			       "full avg10=0.00 avg60=0.00 avg300=0.00 total=12\n");
+	put("cpu.stat", "usage_usec 555\nuser_usec 500\n");
+	ck_assert_int_eq(sample_read(cg, &sample), CGDIR_OK);
+	ck_assert_uint_eq(sample.current_bytes, 8192);
+	ck_assert_uint_eq(sample.swap_bytes, 4096);
+	ck_assert_uint_eq(sample.refault_pages, 3);
+	ck_assert_uint_eq(sample.restore_pages, 7);
+	ck_assert_uint_eq(sample.refill_pages, 5);
+	ck_assert_uint_eq(sample.steal_pages, 20);
+	ck_assert_uint_eq(sample.stall_us, 1234);
+	ck_assert_uint_eq(sample.cpu_us, 555);
+	ck_assert_uint_eq(sample.fault_count, 9);
+}
+END_TEST
+
+START_TEST(a_sample_does_without_swap_and_pressure_but_not_without_usage)
+{
+	struct memory_sample sample = { .refault_pages = 77 };
+
+	put("memory.stat", "pgsteal 30\n");
+	ck_assert_int_eq(sample_read(cg, &sample), CGDIR_ABSENT);
+	ck_assert_uint_eq(sample.refault_pages, 77);
+	put("memory.current", "8192\n");
+	ck_assert_int_eq(sample_read(cg, &sample), CGDIR_OK);
+	ck_assert_uint_eq(sample.steal_pages, 30);
+	ck_assert_uint_eq(sample.stall_us, 0);
+	put("memory.pressure", "some avg10=0.00\n");
+	ck_assert_int_eq(sample_read(cg, &sample), -EBADMSG);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cgdir");
@@ -335,6 +377,8 @@ int main(void)
 	tcase_add_test(tc, processes_are_counted_over_several_reads);
 	tcase_add_test(tc, the_policy_attribute_is_kept_and_replaced);
 	tcase_add_test(tc, a_slot_without_policy_says_so);
+	tcase_add_test(tc, a_sample_takes_in_all_counters_of_the_law);
+	tcase_add_test(tc, a_sample_does_without_swap_and_pressure_but_not_without_usage);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

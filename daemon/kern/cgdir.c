@@ -52,6 +52,7 @@ static const struct {
 	[CG_MEMORY_EVENTS] = { .name = "memory.events" },
 	[CG_MEMORY_PRESSURE] = { .name = "memory.pressure" },
 	[CG_MEMORY_RECLAIM] = { .name = "memory.reclaim", .is_write_only = true },
+	[CG_CPU_STAT] = { .name = "cpu.stat" },
 	[CG_CGROUP_EVENTS] = { .name = "cgroup.events" },
 	[CG_CGROUP_PROCS] = { .name = "cgroup.procs" },
 	[CG_CGROUP_KILL] = { .name = "cgroup.kill", .is_write_only = true },
@@ -271,6 +272,8 @@ int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
 		{ "pgscan", &s.pgscan },
 		{ "pgsteal", &s.pgsteal },
 		{ "pgrefill", &s.pgrefill },
+		{ "pgsteal_proactive", &s.pgsteal_proactive },
+		{ "pgfault", &s.pgfault },
 		{ "workingset_refault_anon", &s.refault_anon },
 		{ "workingset_refault_file", &s.refault_file },
 		{ "workingset_restore_anon", &s.restore_anon },
@@ -294,6 +297,44 @@ int cgdir_read_events(struct cgdir *cg, struct cgdir_events *ret)
 
 	if (r == CGDIR_OK)
 		*ret = e;
+	return r;
+}
+
+/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", and the same for "full" */
+int cgdir_read_stall(struct cgdir *cg, struct cgdir_stall *ret)
+{
+	struct cgdir_stall stall = {};
+	char buf[512], *rest = buf, *line;
+	bool is_cut, is_found = false;
+	int r = read_text(cg, CG_MEMORY_PRESSURE, buf, sizeof(buf), &is_cut);
+
+	if (r == -EOPNOTSUPP) /* psi=0, or cgroup.pressure of it is 0 */
+		return CGDIR_ABSENT;
+	if (r != CGDIR_OK)
+		return r;
+	while ((line = next_line(&rest, is_cut))) {
+		const char *total = strstr(line, " total=");
+		bool is_some = strncmp(line, "some ", 5) == 0;
+
+		if (!total ||
+		    parse_u64(total + 7, UINT64_MAX, is_some ? &stall.some_us : &stall.full_us) < 0)
+			return -EBADMSG;
+		is_found |= is_some;
+	}
+	if (!is_found)
+		return -EBADMSG;
+	*ret = stall;
+	return CGDIR_OK;
+}
+
+int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_us)
+{
+	uint64_t usage_us = 0;
+	const struct keyed keys[] = { { "usage_usec", &usage_us } };
+	int r = read_keyed(cg, CG_CPU_STAT, keys, ARRAY_LEN(keys));
+
+	if (r == CGDIR_OK)
+		*ret_us = usage_us;
 	return r;
 }
 

@@ -23,6 +23,7 @@ enum cgdir_file {
 	CG_MEMORY_EVENTS,
 	CG_MEMORY_PRESSURE,
 	CG_MEMORY_RECLAIM,
+	CG_CPU_STAT,
 	CG_CGROUP_EVENTS,
 	CG_CGROUP_PROCS,
 	CG_CGROUP_KILL,
@@ -66,10 +67,21 @@ MUST_USE int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char
 /* memory.stat in bytes, those of its keys that are used; keys the kernel lacks are 0. */
 struct cgdir_stat {
 	uint64_t anon, file, kernel, sock, shmem, unevictable, slab_reclaimable;
-	uint64_t pgscan, pgsteal, pgrefill;                              /* pages, since creation */
+	uint64_t pgscan, pgsteal, pgrefill; /* pages, since creation */
+	uint64_t pgsteal_proactive;         /* part of pgsteal, by memory.reclaim; since 6.15 */
+	uint64_t pgfault;
 	uint64_t refault_anon, refault_file, restore_anon, restore_file; /* pages */
 };
 MUST_USE int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret);
+
+/* memory.pressure: time in which some, or all, tasks waited for memory. CGDIR_ABSENT without PSI. */
+struct cgdir_stall {
+	uint64_t some_us, full_us;
+};
+MUST_USE int cgdir_read_stall(struct cgdir *cg, struct cgdir_stall *ret);
+
+/* Processor time of the cgroup, from cpu.stat, which is there without the cpu controller, too. */
+MUST_USE int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_us);
 
 /* memory.events: how often a task was killed (oom_kill), how often max was hit. */
 struct cgdir_events {

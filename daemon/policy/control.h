@@ -38,26 +38,13 @@ enum control_class {
 	CONTROL_CLASSES,
 };
 
-/* Counters of one slot, all as the kernel counts them since the slot was made. */
-struct control_sample {
-	uint64_t current_bytes; /* memory.current */
-	uint64_t swap_bytes;    /* memory.swap.current */
-	uint64_t refault_pages; /* workingset_refault_anon + _file */
-	uint64_t restore_pages; /* workingset_restore_anon + _file */
-	uint64_t refill_pages;  /* pgrefill */
-	uint64_t steal_pages;   /* pgsteal, without what was reclaimed on our own request */
-	uint64_t stall_us;      /* memory.pressure "some" total; 0 where there is no PSI */
-	uint64_t cpu_us;        /* cpu.stat usage_usec */
-	uint64_t fault_count;   /* pgfault */
-};
-
 /* What the law remembers of a slot, and the terms of its last decision, for `tmctl explain`.
  * Zero-initialised is a slot that was never seen. */
 struct control_track {
 	enum control_class class;
 	uint64_t since_ns; /* in this class */
 	uint64_t sampled_ns;
-	struct control_sample last;
+	struct memory_sample last;
 	/* of the last tick, scaled to CONTROL_TICK_NS */
 	uint64_t refault_pages, restore_pages, refill_pages, steal_pages;
 	uint32_t stall_permille; /* of wall time */
@@ -73,10 +60,11 @@ struct control_track {
 	uint64_t retest_ns;          /* when the label is taken off for a turnover */
 	uint64_t retest_interval_ns; /* doubles with every retest that fails */
 	/* the tax on quiet slots */
-	uint32_t tax_permille;    /* per tick; 0: not begun */
-	uint64_t floor_bytes;     /* the tax stops here: evidence came when it had less */
+	uint32_t tax_permille;     /* per tick; 0: not begun */
+	uint64_t taxed_ns;         /* last time */
+	uint64_t floor_bytes;      /* the tax stops here: evidence came when it had less */
 	uint64_t floor_seen_bytes; /* usage when that evidence came */
-	uint64_t floor_until_ns;  /* held until then, decays afterwards */
+	uint64_t floor_until_ns;   /* held until then, decays afterwards */
 	uint32_t floor_hold_ticks;
 	uint64_t low_bytes; /* in force */
 	uint64_t saved_ns;  /* last reclaim of mode `save` */
@@ -90,18 +78,18 @@ struct control_slot {
 	uint64_t min_bytes;   /* guarantee as honoured */
 	uint64_t share_bytes; /* entitlement E of the group's memory */
 	uint64_t max_bytes;   /* BYTES_UNLIMITED: no cap */
-	struct control_sample sample;
+	struct memory_sample sample;
 	bool is_fresh; /* .sample was read for this tick */
 	struct control_track track;
 	/* results */
-	uint64_t low_bytes;    /* for memory.low; page aligned */
-	uint64_t demand_bytes; /* what it is shown to need */
+	uint64_t low_bytes;     /* for memory.low; page aligned */
+	uint64_t demand_bytes;  /* what it is shown to need */
 	uint64_t reclaim_bytes; /* mode `save`: to be reclaimed now, 0 for nothing */
-	bool is_changed;       /* low_bytes differs enough from the last one to be written */
+	bool is_changed;        /* low_bytes differs enough from the last one to be written */
 };
 
 struct control_group {
-	uint64_t bytes;             /* B: what is divided among the slots: the sum of their shares */
+	uint64_t bytes; /* B: what is divided among the slots: the sum of their shares */
 	uint32_t fairness_permille; /* φ: protection of a slot that is not idle never falls below
 				     * φ * share, a guarantee aside */
 	/* results */

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Where protection goes, once control_observe.c has said what each slot is.
+ *
+ * Protected at their entitlement, slots hold their shares to the MiB, but memory that its owner
+ * does not use stays where it is. So while somebody shows evidence of need, quiet slots are taxed:
+ * their protection sinks step by step below what they use, and the kernel takes the coldest of
+ * it. The first evidence of their own gives the entitlement back at once, and where it came is a
+ * floor to the tax for a while. A scan loses its protection fast, whether or not somebody asks,
+ * and while one still holds more than it should, nobody else is taxed: the memory is there.
+ *
+ * Constants that are parts of the group's memory were found with two to four slots on it; with
+ * many slots a part of their own share takes over (`small part of` below).
+ */
+
+#include "policy/control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "policy/maxmin.h"
+
+/* Protection of a scan, and the end of the tax: room for what a task needs to run at all. */
+#define LEAST_GROUP_DIVISOR 50
+#define LEAST_SHARE_DIVISOR 4
+/* Usage this near to the slot's own cap is at the cap. */
+#define CAPPED_DIVISOR 64
+/* Nobody is taxed while more than this part of the group's memory is free. */
+#define FREE_DIVISOR 32
+/* A scan with so much more than its protection still has what others may take. */
+#define HOLD_GROUP_DIVISOR 20
+#define HOLD_SHARE_DIVISOR 2
+/* Room that a quiet slot gets above its usage while a scan is pushed out. */
+#define ROOM_GROUP_DIVISOR 100
+#define ROOM_SHARE_DIVISOR 8
+/* Smaller changes are not written. */
+#define STEP_GROUP_DIVISOR 100
+#define STEP_SHARE_DIVISOR 16
+/* The tax of a tick: from a tenth, faster while nothing is heard. */
+#define TAX_FIRST_PERMILLE 100U
+#define TAX_LAST_PERMILLE 300U
+/* What was taxed stays so for three seconds after the last evidence: evidence flickers. */
+#define TAX_KEEP_NS (6 * CONTROL_TICK_NS)
+/* A floor holds for five seconds, up to forty if evidence comes again, then sinks. */
+#define FLOOR_HOLD_FIRST 10U
+#define FLOOR_HOLD_LAST 80U
+#define FLOOR_DECAY_PERMILLE 30
+/* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
+ * that changes begins with hot pages stolen by mistake. */
+#define FLOOR_DISPROOF_PERMILLE 930
+/* Mode save, the pace of TMO: 0.05 % every six seconds while there is no stall at all. */
+#define SAVE_INTERVAL_NS (12 * CONTROL_TICK_NS)
+#define SAVE_DIVISOR 2000
+
+static uint64_t permille(uint64_t value, uint32_t part)
+{
+	return value / 1000 * part + value % 1000 * part / 1000;
+}
+
+/* The smaller of a part of the group's memory and a part of the slot's share. */
+static uint64_t small_part(const struct control_group *group, const struct control_slot *slot,
+			   uint64_t group_divisor, uint64_t share_divisor)
+{
+	return MIN(group->bytes / group_divisor, slot->share_bytes / share_divisor);
+}
+
+/* Least protection the law may leave to a slot. */
+static uint64_t least_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t least = small_part(group, slot, LEAST_GROUP_DIVISOR, LEAST_SHARE_DIVISOR);
+	enum control_class class = slot->track.class;
+
+	if (class != CONTROL_IDLE && class != CONTROL_POLLUTER && class != CONTROL_SUSPECT)
+		least = MAX(least, permille(slot->share_bytes, group->fairness_permille));
+	return MAX(least, slot->min_bytes);
+}
+
+/* Needs memory, and its own cap is not the reason that it has none. */
+static bool is_asking(const struct control_slot *slot)
+{
+	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_EVIDENCE &&
+	       slot->sample.current_bytes < slot->max_bytes - slot->max_bytes / CAPPED_DIVISOR;
+}
+
+static bool is_holding(const struct control_group *group, const struct control_slot *slot)
+{
+	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_POLLUTER &&
+	       slot->sample.current_bytes >
+		       slot->track.low_bytes +
+			       small_part(group, slot, HOLD_GROUP_DIVISOR, HOLD_SHARE_DIVISOR);
+}
+
+/* ---- quiet slots */
+
+/* Evidence from a slot that was taxed: it needs what it has now, at least for a while. */
+static void raise_floor(struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+
+	if (track->tax_permille == 0)
+		return;
+	track->floor_hold_ticks = track->floor_hold_ticks == 0
+					  ? FLOOR_HOLD_FIRST
+					  : MIN(2 * track->floor_hold_ticks, FLOOR_HOLD_LAST);
+	track->floor_seen_bytes = slot->sample.current_bytes;
+	track->floor_bytes = MIN(slot->share_bytes, permille(slot->sample.current_bytes, 1030));
+	track->floor_until_ns = now_ns + track->floor_hold_ticks * CONTROL_TICK_NS;
+	track->tax_permille = 0;
+}
+
+static void lower_floor(const struct control_group *group, struct control_slot *slot,
+			uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+
+	if (track->floor_bytes == 0)
+		return;
+	if (slot->sample.current_bytes <
+	    permille(track->floor_seen_bytes, FLOOR_DISPROOF_PERMILLE)) {
+		track->floor_bytes = 0;
+		return;
+	}
+	if (now_ns < track->floor_until_ns)
+		return;
+	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
+	if (track->floor_bytes > least_bytes(group, slot))
+		return;
+	track->floor_bytes = 0;
+	track->floor_hold_ticks = 0;
+}
+
+static uint64_t tax(const struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes);
+	uint64_t least = MAX(least_bytes(group, slot), track->floor_bytes);
+
+	track->tax_permille = track->tax_permille == 0
+				      ? TAX_FIRST_PERMILLE
+				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
+	track->taxed_ns = now_ns;
+	return MAX(held - permille(held, track->tax_permille), MIN(least, slot->share_bytes));
+}
+
+static uint64_t quiet_bytes(const struct control_group *group, struct control_slot *slot,
+			    bool is_scan_holding, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+
+	lower_floor(group, slot, now_ns);
+	if (is_scan_holding) {
+		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
+				 small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
+
+		return group->n_evidence > 0 ? MIN(bytes, slot->share_bytes) : bytes;
+	}
+	if (group->n_evidence > 0)
+		return tax(group, slot, now_ns);
+	if (track->tax_permille > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
+		return track->low_bytes;
+	track->tax_permille = 0;
+	return slot->share_bytes;
+}
+
+/* ---- all slots */
+
+/* What the slot would be protected at; for one with evidence, the most it may be. */
+static uint64_t wanted_bytes(const struct control_group *group, struct control_slot *slot,
+			     bool is_scan_holding, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes), bytes;
+
+	if (slot->mode == SLOT_OFF || track->class == CONTROL_NEW)
+		return slot->share_bytes;
+	switch (track->class) {
+	case CONTROL_EVIDENCE:
+		raise_floor(slot, now_ns);
+		bytes = is_asking(slot) && group->n_evidence > 0 ? slot->max_bytes
+								 : slot->share_bytes;
+		break;
+	case CONTROL_SUSPECT:
+		bytes = MIN(track->low_bytes, permille(slot->sample.current_bytes, 950));
+		break;
+	case CONTROL_POLLUTER:
+		bytes = held / 2;
+		break;
+	default:
+		bytes = quiet_bytes(group, slot, is_scan_holding, now_ns);
+		break;
+	}
+	return MIN(MAX(bytes, least_bytes(group, slot)), slot->max_bytes);
+}
+
+static int divide_tier(struct control_slot *const *slots, size_t n, struct claim *claims,
+		       uint32_t tier, uint64_t *left)
+{
+	uint64_t later = 0;
+	size_t n_claims = 0;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+		/* Whoever is to have exactly his share has it as a guarantee here. */
+		bool is_fixed = slot->mode == SLOT_OFF || slot->track.class == CONTROL_NEW;
+		uint64_t min = is_fixed ? slot->low_bytes : MIN(slot->min_bytes, slot->low_bytes);
+
+		if (slot->tier > tier)
+			later += min;
+		if (slot->tier != tier)
+			continue;
+		claims[n_claims++] = (struct claim){ .name = slot->name,
+						     .weight = slot->weight,
+						     .min = min,
+						     .max = slot->low_bytes };
+	}
+	r = maxmin_divide(claims, n_claims, *left - MIN(*left, later));
+	if (r < 0)
+		return r;
+	n_claims = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (slots[i]->tier != tier)
+			continue;
+		slots[i]->low_bytes = claims[n_claims].share & ~(CONTROL_PAGE - 1);
+		*left -= MIN(*left, claims[n_claims++].share);
+	}
+	return 0;
+}
+
+/* Entitlement that quiet slots do not use now goes to those with evidence, by tier and weight. */
+static int divide(const struct control_group *group, struct control_slot *const *slots, size_t n)
+{
+	struct claim *claims = calloc(n, sizeof(*claims));
+	uint64_t left = group->bytes;
+	int r = claims ? 0 : -ENOMEM;
+
+	for (uint32_t tier = 0; tier < TIERS && r >= 0; tier++)
+		r = divide_tier(slots, n, claims, tier, &left);
+	free(claims);
+	return r;
+}
+
+static bool is_worth_writing(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t before = slot->track.low_bytes, now = slot->low_bytes;
+	uint64_t change = now > before ? now - before : before - now;
+
+	if (change == 0)
+		return false;
+	return now == (slot->share_bytes & ~(CONTROL_PAGE - 1)) ||
+	       change >= MAX(CONTROL_PAGE,
+			     small_part(group, slot, STEP_GROUP_DIVISOR, STEP_SHARE_DIVISOR));
+}
+
+static uint64_t demand_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	const struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+
+	switch (track->class) {
+	case CONTROL_EVIDENCE: /* and what it faulted back in a second */
+		return MIN(current + (uint64_t)(2 * track->mean_refault) * CONTROL_PAGE,
+			   slot->max_bytes);
+	case CONTROL_SUSPECT:
+	case CONTROL_POLLUTER:
+		return least_bytes(group, slot);
+	case CONTROL_NEW:
+		return slot->share_bytes;
+	default:
+		return track->tax_permille > 0 ? MIN(current, slot->low_bytes) : current;
+	}
+}
+
+static uint64_t save_bytes(struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+	bool is_calm = track->class == CONTROL_QUIET || track->class == CONTROL_IDLE;
+
+	if (slot->mode != SLOT_SAVE || !is_calm || track->stall_permille > 0 ||
+	    now_ns < track->saved_ns + SAVE_INTERVAL_NS ||
+	    slot->sample.current_bytes <= slot->min_bytes)
+		return 0;
+	track->saved_ns = now_ns;
+	return MIN(slot->sample.current_bytes / SAVE_DIVISOR,
+		   slot->sample.current_bytes - slot->min_bytes) &
+	       ~(CONTROL_PAGE - 1);
+}
+
+static void settle(struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+{
+	slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
+	slot->is_changed = is_worth_writing(group, slot);
+	if (slot->is_changed)
+		slot->track.low_bytes = slot->low_bytes;
+	else
+		slot->low_bytes = slot->track.low_bytes;
+	if (slot->low_bytes < slot->share_bytes)
+		group->freed_bytes += slot->share_bytes - slot->low_bytes;
+	slot->demand_bytes = demand_bytes(group, slot);
+	slot->reclaim_bytes = save_bytes(slot, now_ns);
+}
+
+int control_plan(struct control_group *group, struct control_slot *const *slots, size_t n,
+		 uint64_t now_ns)
+{
+	uint64_t used_bytes = 0;
+	bool is_scan_holding = false;
+	int r = 0;
+
+	if (n > SLOTS_MAX || group->fairness_permille > 1000)
+		return -EINVAL;
+	group->n_evidence = group->n_polluter = 0;
+	group->freed_bytes = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (slots[i]->tier >= TIERS)
+			return -EINVAL;
+		control_observe(slots[i], now_ns);
+		used_bytes += slots[i]->sample.current_bytes;
+		group->n_evidence += is_asking(slots[i]);
+		group->n_polluter += slots[i]->track.class == CONTROL_POLLUTER;
+		is_scan_holding |= is_holding(group, slots[i]);
+	}
+	if (used_bytes < group->bytes - group->bytes / FREE_DIVISOR)
+		group->n_evidence = 0; /* they get it from what is free */
+	for (size_t i = 0; i < n; i++)
+		slots[i]->low_bytes = wanted_bytes(group, slots[i], is_scan_holding, now_ns);
+	if (group->n_evidence > 0)
+		r = divide(group, slots, n);
+	for (size_t i = 0; i < n && r >= 0; i++)
+		settle(group, slots[i], now_ns);
+	return r;
+}
