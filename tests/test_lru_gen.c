@@ -123,10 +123,10 @@ END_TEST
 START_TEST(text_of_another_shape_is_refused)
 {
 	static const char *const texts[] = {
-		"memcg  1 /a\n 0 1 2 3\n",                 /* no node */
-		"memcg  1 /a\n node 0\n 0 1 2\n",          /* a column is missing */
-		"memcg  1 /a\n node 0\n 0 1 2 -3\n",       /* a sign */
-		"memcg  1 /a\n node 0\n 0 1 x 3\n",        /* no number */
+		"memcg  1 /a\n 0 1 2 3\n",                    /* no node */
+		"memcg  1 /a\n node 0\n 0 1 2\n",             /* a column is missing */
+		"memcg  1 /a\n node 0\n 0 1 2 -3\n",          /* a sign */
+		"memcg  1 /a\n node 0\n 0 1 x 3\n",           /* no number */
 		"memcg  1 /a\n node 0\n 5 1 2 3\n 5 1 2 3\n", /* the same generation twice */
 		"memcg  1 /a\n node 0\n 5 1 2 3\n 4 1 2 3\n", /* backwards */
 		"memcg  1 /a\n node 64\n",
@@ -137,7 +137,7 @@ START_TEST(text_of_another_shape_is_refused)
 		"memcg x /a\n",
 		"memcg 99999999999 /a\n",
 		"memcg  1 /a\n node 0\n 0 1 2 18446744073709551615\n", /* bytes overflow */
-		"memcg  1 /a\n node 0\n 0 1 2 3", /* cut off */
+		"memcg  1 /a\n node 0\n 0 1 2 3",                      /* cut off */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
