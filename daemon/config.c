@@ -19,6 +19,9 @@
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
+#define DEFAULT_HEAT_INTERVAL_NS (60 * UINT64_C(1000000000))
+#define HEAT_INTERVAL_MIN_NS (10 * UINT64_C(1000000000))
+#define HEAT_INTERVAL_MAX_NS (24 * 3600 * UINT64_C(1000000000))
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
@@ -98,6 +101,18 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	return 0;
 }
 
+static int set_heat_interval(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t interval_ns = 0;
+
+	if (strcmp(value, "off") != 0 &&
+	    (parse_duration_ns(value, &interval_ns) < 0 || interval_ns < HEAT_INTERVAL_MIN_NS ||
+	     interval_ns > HEAT_INTERVAL_MAX_NS))
+		return wrong(why, "heat_interval=%.40s: use off, or a time from 10s to 24h", value);
+	c->heat_interval_ns = interval_ns;
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -143,9 +158,13 @@ static const struct daemon_key {
 	const char *name;
 	int (*set)(struct config *c, const char *value, struct reason *why);
 } daemon_keys[] = {
-	{ "enforce", set_enforce }, { "cgroup_root", set_cgroup_root },
-	{ "socket", set_socket },   { "state_directory", set_state_directory },
-	{ "group", set_group },     { "log_level", set_log_level },
+	{ "enforce", set_enforce },
+	{ "cgroup_root", set_cgroup_root },
+	{ "socket", set_socket },
+	{ "state_directory", set_state_directory },
+	{ "group", set_group },
+	{ "log_level", set_log_level },
+	{ "heat_interval", set_heat_interval },
 };
 
 static const struct node_key {
@@ -363,6 +382,7 @@ void config_default(struct config *ret)
 		.state_directory = "/var/lib/taskmem",
 		.group = "taskmem",
 		.log_level = LOG_LEVEL_INFO,
+		.heat_interval_ns = DEFAULT_HEAT_INTERVAL_NS,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },

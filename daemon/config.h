@@ -46,6 +46,7 @@ struct config {
 	char state_directory[CONFIG_PATH_MAX];
 	char group[CONFIG_GROUP_MAX];
 	enum log_level log_level;
+	uint64_t heat_interval_ns; /* working sets in the background; 0: not */
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];
 };

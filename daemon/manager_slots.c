@@ -99,6 +99,7 @@ static void slot_free(struct slot *slot)
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
+	heat_forget(slot);
 	if (slot->has_limit)
 		limit_deinit(&slot->limit);
 	cgdir_close(slot->cg);

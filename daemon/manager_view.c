@@ -87,6 +87,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 	if (cgdir_read_numa(slot->cg, CG_MEMORY_NUMA_STAT, view->memory_node_bytes) != CGDIR_OK)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
 	view_pending(slot, view);
+	heat_view(slot, view);
 }
 
 enum fault_kind manager_view_slot(struct manager *manager, const char *name,
@@ -108,6 +109,7 @@ size_t manager_slot_count(const struct manager *manager)
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view)
 {
 	slot_view(manager->slots[i], ret_view);
+	ret_view->heat.n_points = 0; /* the curve is for who asks for one slot */
 }
 
 size_t manager_node_count(const struct manager *manager)

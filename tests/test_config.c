@@ -42,9 +42,19 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 	ck_assert_str_eq(config.state_directory, "/var/lib/taskmem");
 	ck_assert_str_eq(config.group, "taskmem");
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_INFO);
+	ck_assert_uint_eq(config.heat_interval_ns, 60 * UINT64_C(1000000000));
 	ck_assert_uint_eq(config.node_default.budget.permille, 800);
 	ck_assert_uint_eq(config.node_default.reserve.permille, 20);
 	ck_assert_uint_eq(config.node_default.hugepages, CONFIG_HUGEPAGES_KEEP);
+}
+END_TEST
+
+START_TEST(working_sets_are_measured_every_so_often_or_not)
+{
+	ck_assert_int_eq(config_parse("[daemon]\nheat_interval=5min\n", "c", &config, error), 0);
+	ck_assert_uint_eq(config.heat_interval_ns, 300 * UINT64_C(1000000000));
+	ck_assert_int_eq(config_parse("[daemon]\nheat_interval=off\n", "c", &config, error), 0);
+	ck_assert_uint_eq(config.heat_interval_ns, 0);
 }
 END_TEST
 
@@ -105,6 +115,12 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[daemon]\nsocket=\n", "c:2: socket=: use an absolute path" },
 		{ "[daemon]\nlog_level=loud\n",
 		  "c:2: log_level=loud: use error, warning, notice, info or debug" },
+		{ "[daemon]\nheat_interval=1s\n",
+		  "c:2: heat_interval=1s: use off, or a time from 10s to 24h" },
+		{ "[daemon]\nheat_interval=25h\n",
+		  "c:2: heat_interval=25h: use off, or a time from 10s to 24h" },
+		{ "[daemon]\nheat_interval=often\n",
+		  "c:2: heat_interval=often: use off, or a time from 10s to 24h" },
 		{ "[daemon]\ngroup=a b\n", "c:2: group=a b: use the name of a group" },
 		{ "[node 0]\nbudget=2GB\n",
 		  "c:2: budget=2GB: use a size such as 400M or 1.5G, or a percentage" },
@@ -115,7 +131,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
 					       "cgroup_root, socket, state_directory, group, "
-					       "log_level" },
+					       "log_level, heat_interval" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -260,6 +276,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, an_empty_file_gives_the_built_in_values);
+	tcase_add_test(tc, working_sets_are_measured_every_so_often_or_not);
 	tcase_add_test(tc, every_key_reaches_its_place);
 	tcase_add_test(tc, what_is_wrong_is_said_with_its_line_and_what_would_be_right);
 	tcase_add_test(tc, values_that_are_too_long_are_refused);

@@ -11,6 +11,11 @@
  * - With 50 ms and 1 s, 128 MiB of hot and as much cold memory were 129.6 MiB of regions with
  *   accesses after six seconds. With the kernel's own 5 ms and 0.1 s a slow loop over a large
  *   hot set is missed in most samples.
+ * - A page counts as touched when its bit in the page table is set again after it was cleared. A
+ *   processor sets it when it loads the translation, not on each access: memory whose translations
+ *   all stay in the TLB looks untouched until something flushes them. With large pages that is
+ *   gigabytes; under QEMU's emulation, whose TLB is very large, a task that is alone on its
+ *   processor was seen with no access at all in nine seconds, and right beside another one.
  * - A thread whose processes have ended stops by itself; state says "off" then.
  * - Regions cover gaps between mappings, too, with no accesses.
  */
