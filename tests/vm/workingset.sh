@@ -49,6 +49,7 @@ expect rm tmctl rm blind --kill
 
 say "mounted: in the sandbox, one file of it is writable"
 mount -t debugfs debugfs /sys/kernel/debug || fail "debugfs cannot be mounted"
+say "before the restart: $(check_of "page ages")"
 expect restart systemctl restart taskmemd.service
 [ "$(check_of "page ages")" = ok ] || fail "doctor: $(tmctl doctor)"
 [ "$(check_of DAMON)" = ok ] || fail "doctor: $(tmctl doctor)"
