@@ -101,6 +101,31 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	return 0;
 }
 
+static int set_control(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "on") == 0)
+		c->control = CONFIG_CONTROL_ON;
+	else if (strcmp(value, "off") == 0)
+		c->control = CONFIG_CONTROL_OFF;
+	else if (strcmp(value, "dry-run") == 0)
+		c->control = CONFIG_CONTROL_DRY_RUN;
+	else
+		return wrong(why, "control=%.40s: use on, off or dry-run", value);
+	return 0;
+}
+
+static int set_fairness(struct config *c, const char *value, struct reason *why)
+{
+	size_t len = strlen(value);
+	uint32_t permille;
+
+	if (len == 0 || value[len - 1] != '%' || parse_permille(value, &permille) < 0)
+		return wrong(why, "fairness=%.40s: use 0%% to 100%%, with at most one decimal",
+			     value);
+	c->fairness_permille = permille;
+	return 0;
+}
+
 static int set_heat_interval(struct config *c, const char *value, struct reason *why)
 {
 	uint64_t interval_ns = 0;
@@ -164,6 +189,8 @@ static const struct daemon_key {
 	{ "state_directory", set_state_directory },
 	{ "group", set_group },
 	{ "log_level", set_log_level },
+	{ "control", set_control },
+	{ "fairness", set_fairness },
 	{ "heat_interval", set_heat_interval },
 };
 

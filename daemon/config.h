@@ -21,6 +21,8 @@
 
 enum config_enforce { CONFIG_ENFORCE_LIMITS, CONFIG_ENFORCE_POOLS_ONLY };
 
+enum config_control { CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF, CONFIG_CONTROL_DRY_RUN };
+
 /* A size, or a part of another one. @line: where it was set; 0: built in. */
 struct config_amount {
 	bool is_permille;
@@ -46,6 +48,8 @@ struct config {
 	char state_directory[CONFIG_PATH_MAX];
 	char group[CONFIG_GROUP_MAX];
 	enum log_level log_level;
+	enum config_control control;
+	uint32_t fairness_permille;
 	uint64_t heat_interval_ns; /* working sets in the background; 0: not */
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];

@@ -98,12 +98,18 @@ static void write_protection(struct slot *slot, enum cgdir_file file, uint64_t b
 		*written = bytes;
 }
 
+void slot_write_low(struct slot *slot)
+{
+	write_protection(slot, CG_MEMORY_LOW, slot_low_bytes(slot), &slot->low_written);
+}
+
 static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
 {
 	uint64_t max_bytes = page_floor(slot->policy.max_bytes);
 
 	write_protection(slot, CG_MEMORY_MIN, slot->guaranteed_bytes, &slot->min_written);
-	write_protection(slot, CG_MEMORY_LOW, slot->share_bytes, &slot->low_written);
+	slot_plan_control(slot);
+	slot_write_low(slot);
 	if (slot->has_limit && slot->limit.shrink.target_bytes != max_bytes)
 		limit_set(&slot->limit, max_bytes, now_ns);
 	slot_divide_pool(slot);
@@ -400,6 +406,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	if (r >= 0)
 		r = sd_event_source_set_enabled(manager->tick, SD_EVENT_ON);
 	if (r >= 0)
+		r = manager_start_control(manager);
+	if (r >= 0)
 		r = heat_new(manager, &manager->heat);
 	if (r < 0) {
 		manager_free(manager);
@@ -415,6 +423,7 @@ void manager_free(struct manager *manager)
 	if (!manager)
 		return;
 	sd_event_source_disable_unref(manager->tick);
+	sd_event_source_disable_unref(manager->control_tick);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
 	free(manager->slots);

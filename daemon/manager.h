@@ -94,6 +94,9 @@ MUST_USE enum fault_kind manager_join(struct manager *manager, const char *name,
 /* @view: the moment's numbers. FAULT_NO_SUCH_SLOT if there is none. */
 MUST_USE enum fault_kind manager_view_slot(struct manager *manager, const char *name,
 					   struct slot_view *ret_view, struct fault *ret_fault);
+/* Why it is protected as it is. FAULT_NO_SUCH_SLOT if there is none. */
+MUST_USE enum fault_kind manager_explain(struct manager *manager, const char *name,
+					 struct explain_view *ret_view, struct fault *ret_fault);
 /* In order of names. */
 size_t manager_slot_count(const struct manager *manager);
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view);

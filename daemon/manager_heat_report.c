@@ -88,17 +88,22 @@ struct sums {
 	bool is_merged;
 };
 
+/* The kernel aged on its own so often that what is older than the window is in with what is not. */
+static bool is_merged(const struct lru_gen_node *node, uint64_t base_seq)
+{
+	return node->n > 1 &&
+	       node->generations[node->n - 1].seq >= base_seq + GENERATIONS_KEPT - 1 &&
+	       node->generations[0].seq >= base_seq;
+}
+
 static void sum_node(const struct lru_gen_node *node, uint64_t base_seq, struct sums *sums)
 {
 	uint64_t anon, file, all_file;
 
-	if (node->n == 0)
-		return;
-	if (node->generations[node->n - 1].seq >= base_seq + GENERATIONS_KEPT - 1 && node->n > 1) {
-		/* the kernel aged on its own: what is in its oldest generation may be cold */
+	if (is_merged(node, base_seq)) {
 		sums->is_merged = true;
 		sums->window_ms = MIN(sums->window_ms, node->generations[1].age_ms);
-		base_seq = MAX(base_seq, node->generations[1].seq);
+		base_seq = node->generations[1].seq;
 	}
 	lru_gen_sum(node, base_seq, &anon, &file);
 	lru_gen_sum(node, 0, NULL, &all_file);
@@ -107,19 +112,32 @@ static void sum_node(const struct lru_gen_node *node, uint64_t base_seq, struct 
 	sums->all_file += all_file;
 }
 
-static int curve_of_ages(const struct lru_gen_ages *ages, struct heat_curve **ret)
+/* Into the oldest generation the kernel merges all that is older than it, so the time it was begun
+ * says nothing of what is in it, unless that was within the window. */
+static uint64_t age_of(const struct lru_gen_node *node, size_t i, uint64_t base_seq)
+{
+	const struct lru_gen_generation *g = &node->generations[i];
+	bool is_bounded = i > 0 || (g->seq >= base_seq && !is_merged(node, base_seq));
+
+	return is_bounded ? g->age_ms : HEAT_AGE_UNKNOWN;
+}
+
+static int curve_of_ages(const struct lru_gen_ages *ages, const uint64_t base_seq[static NODES_MAX],
+			 struct heat_curve **ret)
 {
 	struct heat_generation generations[NODES_MAX * LRU_GEN_MAX];
 	size_t n = 0;
 
 	for (size_t i = 0; i < ages->n_nodes; i++) {
-		for (size_t k = 0; k < ages->nodes[i].n; k++) {
-			const struct lru_gen_generation *g = &ages->nodes[i].generations[k];
+		const struct lru_gen_node *node = &ages->nodes[i];
 
-			if (g->anon_bytes + g->file_bytes > 0)
-				generations[n++] =
-					(struct heat_generation){ g->age_ms, g->anon_bytes,
-								  g->file_bytes };
+		for (size_t k = 0; k < node->n; k++) {
+			const struct lru_gen_generation *g = &node->generations[k];
+			uint64_t age_ms = age_of(node, k, base_seq[node->node]);
+
+			if (g->anon_bytes > 0 || g->file_bytes > 0)
+				generations[n++] = (struct heat_generation){ age_ms, g->anon_bytes,
+									     g->file_bytes };
 		}
 	}
 	return heat_from_generations(generations, n, ret);
@@ -133,7 +151,7 @@ int heat_report_ages(const struct lru_gen_ages *ages, const uint64_t base_seq[st
 	char text[FORMAT_BYTES_MAX];
 	int r;
 
-	r = curve_of_ages(ages, &curve);
+	r = curve_of_ages(ages, base_seq, &curve);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ages->n_nodes; i++)

@@ -10,6 +10,7 @@
 #include "kern/writer.h"
 #include "limit.h"
 #include "manager.h"
+#include "policy/control.h"
 #include "policy/entitle.h"
 #include "policy/progress.h"
 #include "pool/grant.h"
@@ -31,7 +32,12 @@ struct slot {
 	struct list grants;
 	uint32_t n_granted;      /* chunks held and being filled, all grants */
 	struct removal *removal; /* being killed and removed */
-	struct slot_heat *heat;  /* NULL until it is first measured */
+	struct control_slot control;
+	struct control_slot shadow; /* what the law would do, where slots run dry */
+	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
+	uint64_t dry_told_ns;
+	bool is_told_scan;
+	struct slot_heat *heat; /* NULL until it is first measured */
 };
 
 /* The inner group of a node, or of the slots without one. */
@@ -41,6 +47,7 @@ struct node_group {
 	struct limit limit;
 	bool has_limit;
 	uint64_t min_written, max_target;
+	struct control_group control, shadow;
 };
 
 struct manager {
@@ -50,7 +57,7 @@ struct manager {
 	struct events *events;
 	struct tree *tree;
 	struct writer *writer;
-	sd_event_source *tick;
+	sd_event_source *tick, *control_tick;
 	gid_t admin_group;
 	int state_fd; /* the state directory */
 	struct state *state;
@@ -73,6 +80,19 @@ struct slot *manager_find_slot(const struct manager *manager, const char *name);
 void manager_replan(struct manager *manager, bool is_change);
 struct node_group *manager_group(struct manager *manager, int node);
 MUST_USE int manager_save(struct manager *manager);
+
+/* Writes memory.low as slot_low_bytes() says, if it differs from what was last written. */
+void slot_write_low(struct slot *slot);
+
+/* ---- manager_control.c */
+bool manager_is_controlling(const struct manager *manager);
+/* Nothing where control is off. Return: 0 or -errno. */
+MUST_USE int manager_start_control(struct manager *manager);
+/* Tells the law of a new policy or share. */
+void slot_plan_control(struct slot *slot);
+/* What its memory.low should be now. */
+uint64_t slot_low_bytes(const struct slot *slot);
+void slot_view_control(const struct slot *slot, struct slot_view *view);
 
 /* ---- manager_slots.c */
 /* Makes the object and its cgroup (or opens it) and inserts it; on failure nothing is left. */

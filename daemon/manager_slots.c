@@ -99,6 +99,8 @@ static void slot_free(struct slot *slot)
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
+	if (slot->save_op)
+		writer_cancel(slot->manager->writer, slot->save_op);
 	heat_forget(slot);
 	if (slot->has_limit)
 		limit_deinit(&slot->limit);
@@ -186,7 +188,7 @@ static bool policy_is_equal(const struct slot_policy *a, const struct slot_polic
 	return strcmp(a->name, b->name) == 0 && a->owner == b->owner && a->node == b->node &&
 	       a->weight == b->weight && a->tier == b->tier && a->min_bytes == b->min_bytes &&
 	       a->max_bytes == b->max_bytes && a->pool_min_bytes == b->pool_min_bytes &&
-	       a->pool_max_bytes == b->pool_max_bytes;
+	       a->pool_max_bytes == b->pool_max_bytes && a->mode == b->mode;
 }
 
 static enum fault_kind fault_from_refusal(struct fault *fault, int cond,

@@ -86,6 +86,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		memset(view->pool_node_bytes, 0, sizeof(view->pool_node_bytes));
 	if (cgdir_read_numa(slot->cg, CG_MEMORY_NUMA_STAT, view->memory_node_bytes) != CGDIR_OK)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
+	slot_view_control(slot, view);
 	view_pending(slot, view);
 	heat_view(slot, view);
 }

@@ -17,6 +17,8 @@
 #define MESSAGE_LIMIT_PENDING "90eb2ea5b5f946f18d6b0216a269b389" /* usage is above a new max */
 #define MESSAGE_LIMIT_REACHED "156624d5c8f146bbb69f4d079bfbbe89"
 #define MESSAGE_FOREIGN_WRITER "cbd98d5f26ef4b5c89887033c0985aee"
+#define MESSAGE_SCAN "aeac5a3efdde4f2aa7c99840cff2181e" /* or over */
+#define MESSAGE_DRY_RUN "af6f59745da0481bba52cb804df28d7b"
 #define MESSAGE_TASK_JOINED "e193982a925c4b87a74669b67269dc68"   /* moved into a slot */
 #define MESSAGE_TASK_ATTACHED "d77be6291c824b20924451a28bffc1ae" /* to its slot's pool */
 #define MESSAGE_TASK_DETACHED "69db715580cd4376a7864ebaa056dbdc"

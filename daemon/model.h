@@ -26,6 +26,7 @@ enum slot_mode {
 	SLOT_SHARE = 0, /* memory follows need */
 	SLOT_OFF,       /* limits only: it is protected at its share, whatever it does */
 	SLOT_SAVE,      /* as share, and what nobody needs is given back slowly */
+	SLOT_DRY_RUN,   /* as off, and it is told what share would do */
 	SLOT_MODES,
 };
 
@@ -42,6 +43,9 @@ struct slot_policy {
 	uint64_t pool_max_bytes;
 	enum slot_mode mode;
 };
+
+/* "share", "off", "save", "dry-run" */
+extern const char *const slot_mode_names[SLOT_MODES];
 
 /* One NUMA node as configured and as found. */
 struct node_info {

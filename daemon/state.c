@@ -151,7 +151,8 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 		SD_JSON_BUILD_PAIR_CONDITION(p->max_bytes != BYTES_UNLIMITED, "maxBytes",
 					     SD_JSON_BUILD_UNSIGNED(p->max_bytes)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMinBytes", p->pool_min_bytes),
-		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes));
+		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes),
+		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]));
 }
 
 int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
@@ -166,9 +167,9 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 	return r < 0 ? r : 0;
 }
 
-static const char *const slot_fields[] = { "name",     "owner",        "node",
-					   "weight",   "tier",         "minBytes",
-					   "maxBytes", "poolMinBytes", "poolMaxBytes" };
+static const char *const slot_fields[] = { "name",         "owner",    "node",     "weight",
+					   "tier",         "minBytes", "maxBytes", "poolMinBytes",
+					   "poolMaxBytes", "mode" };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
 static int number_from(sd_json_variant *object, const char *field, uint64_t max,
@@ -187,6 +188,18 @@ static int number_from(sd_json_variant *object, const char *field, uint64_t max,
 	if (sd_json_variant_unsigned(v) > max)
 		return fault(error, -EINVAL, "field %s is above %" PRIu64, field, max);
 	*ret = sd_json_variant_unsigned(v);
+	return 0;
+}
+
+/* Absent in files of versions that had no modes: the default. */
+static int mode_from(sd_json_variant *object, enum slot_mode *ret,
+		     char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *v = sd_json_variant_by_key(object, "mode");
+	const char *text = v ? sd_json_variant_string(v) : "share";
+
+	if (!text || admit_parse_mode(text, ret) < 0)
+		return fault(error, -EINVAL, "field mode is not share, off, save or dry-run");
 	return 0;
 }
 
@@ -227,6 +240,8 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 		if (r < 0)
 			return r;
 	}
+	if (mode_from(object, &p.mode, error) < 0)
+		return -EINVAL;
 	p.owner = (uid_t)owner;
 	p.node = node == no_node ? NODE_ANY : (int)node;
 	p.weight = (uint32_t)weight;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "model.h"
+#include "policy/control.h"
 
 #define PENDING_MAX 3
 
@@ -53,6 +54,10 @@ struct heat_report {
 struct slot_view {
 	struct slot_policy policy;
 	uint64_t share_bytes;
+	uint64_t low_bytes; /* what memory.low is meant to be */
+	uint64_t demand_bytes;
+	const char *class;               /* control_class_name(), or "uncontrolled" */
+	char reason[CONTROL_REASON_MAX]; /* empty: uncontrolled */
 	uint64_t usage_bytes, swap_bytes;
 	uint64_t kernel_min_bytes, kernel_low_bytes, kernel_high_bytes, kernel_max_bytes;
 	uint32_t n_processes;
@@ -65,6 +70,13 @@ struct slot_view {
 	bool has_heat;
 	uint64_t heat_age_ns; /* since it was measured */
 	struct heat_report heat;
+};
+
+/* The terms of the last decision on a slot. */
+struct explain_view {
+	char reason[CONTROL_REASON_MAX];
+	size_t n_terms;
+	struct control_term terms[CONTROL_TERMS];
 };
 
 struct node_view {

@@ -58,6 +58,8 @@ START_TEST(every_key_becomes_its_parameter)
 	       "{\"name\":\"ingest\",\"node\":1,\"weight\":300,\"tier\":0,\"minBytes\":67108864,"
 	       "\"maxBytes\":1610612736,\"poolMinBytes\":4194304,\"poolMaxBytes\":8388608,"
 	       "\"owner\":1000}");
+	expect(ASSIGN_SET, "ingest", WORDS("mode=dry-run"),
+	       "{\"name\":\"ingest\",\"mode\":\"dry-run\"}");
 	expect(ASSIGN_SET, "ingest", WORDS("weight=1"), "{\"name\":\"ingest\",\"weight\":1}");
 	expect(ASSIGN_ADD, "a", WORDS("owner=root"), "{\"name\":\"a\",\"owner\":0}");
 }
@@ -94,6 +96,8 @@ START_TEST(an_error_names_the_word_the_value_and_the_right_form)
 	expect_error(ASSIGN_SET, "a", WORDS("tier=4"),
 		     "tier=4: \"4\" is not right; tier is a number from 0 (served first) to 3; the "
 		     "default is 1");
+	expect_error(ASSIGN_SET, "a", WORDS("mode=fast"),
+		     "mode=fast: \"fast\" is not right; mode is share, off, save or dry-run");
 	expect_error(ASSIGN_SET, "a", WORDS("min=2MB"),
 		     "min=2MB: \"2MB\" is not right; min is a size such as 300M or 1.5G");
 	expect_error(ASSIGN_SET, "a", WORDS("min=max"),
@@ -150,11 +154,11 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 	expect_error(
 		ASSIGN_SET, "a", WORDS("colour=red"),
 		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		"pool-max owner");
+		"pool-max mode owner");
 	expect_error(
 		ASSIGN_ADD, "a", WORDS("=red"),
 		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		"owner");
+		"mode owner");
 }
 END_TEST
 

@@ -71,6 +71,19 @@ START_TEST(generations_that_the_kernel_merged_shorten_the_window)
 }
 END_TEST
 
+START_TEST(the_oldest_generation_is_cold_whatever_its_age)
+{
+	const uint64_t mib[] = { 100, 10, 50, 0 }, base[NODES_MAX] = { [1] = 4 };
+	struct lru_gen_ages ages = ages_of(2, mib, 4);
+
+	ck_assert_int_eq(heat_report_ages(&ages, base, &report), 0);
+	ck_assert_uint_eq(report.seen_bytes, 160 * MIB);
+	/* from 60 MiB on there are touches of nothing */
+	for (size_t i = 0; i < report.n_points; i++)
+		ck_assert_int_eq(report.points[i].next_uhz > 0, report.points[i].bytes < 60 * MIB);
+}
+END_TEST
+
 START_TEST(memory_that_comes_back_makes_it_a_lower_bound)
 {
 	const uint64_t mib[] = { 10, 90 }, base[NODES_MAX] = { [1] = 1 };
@@ -135,6 +148,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, what_is_younger_than_the_base_was_touched);
 	tcase_add_test(tc, generations_that_the_kernel_merged_shorten_the_window);
+	tcase_add_test(tc, the_oldest_generation_is_cold_whatever_its_age);
 	tcase_add_test(tc, memory_that_comes_back_makes_it_a_lower_bound);
 	tcase_add_test(tc, page_cache_that_is_not_mapped_is_doubted);
 	tcase_add_test(tc, a_slot_without_memory_has_no_working_set);

@@ -46,6 +46,7 @@ static void check_policy(const struct slot_policy *a, const struct slot_policy *
 	ck_assert_uint_eq(a->max_bytes, b->max_bytes);
 	ck_assert_uint_eq(a->pool_min_bytes, b->pool_min_bytes);
 	ck_assert_uint_eq(a->pool_max_bytes, b->pool_max_bytes);
+	ck_assert_int_eq(a->mode, b->mode);
 }
 
 static struct state *sample_state(void)
@@ -313,6 +314,8 @@ START_TEST(a_policy_makes_the_round_trip_through_json)
 
 	rows[0].owner = 0;
 	rows[2].owner = 4294967294;
+	rows[1].mode = SLOT_SAVE;
+	rows[2].mode = SLOT_DRY_RUN;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct slot_policy back;
 		char *text;
@@ -322,6 +325,34 @@ START_TEST(a_policy_makes_the_round_trip_through_json)
 		ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
 		check_policy(&back, &rows[i]);
 		free(text);
+	}
+}
+END_TEST
+
+START_TEST(a_policy_without_a_mode_is_one_of_an_older_version)
+{
+	static const char older[] =
+		"{\"name\":\"a\",\"owner\":7,\"node\":0,\"weight\":5,\"tier\":1,\"minBytes\":0,"
+		"\"maxBytes\":null,\"poolMinBytes\":0,\"poolMaxBytes\":0%s}";
+	static const struct {
+		const char *more;
+		int result;
+		enum slot_mode mode;
+	} rows[] = {
+		{ "", 0, SLOT_SHARE },
+		{ ",\"mode\":\"off\"", 0, SLOT_OFF },
+		{ ",\"mode\":\"dry-run\"", 0, SLOT_DRY_RUN },
+		{ ",\"mode\":\"fast\"", -EINVAL, 0 },
+		{ ",\"mode\":1", -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct slot_policy policy = {};
+		char text[300];
+
+		(void)snprintf(text, sizeof(text), older, rows[i].more);
+		ck_assert_int_eq(slot_policy_from_json(text, &policy, error), rows[i].result);
+		ck_assert_int_eq(policy.mode, rows[i].mode);
 	}
 }
 END_TEST
@@ -578,6 +609,7 @@ int main(void)
 	tcase_add_test(tc, unknown_fields_survive_a_rewrite);
 	tcase_add_test(tc, content_that_makes_no_sense_is_foreign_in_spite_of_its_checksum);
 	tcase_add_test(tc, a_policy_makes_the_round_trip_through_json);
+	tcase_add_test(tc, a_policy_without_a_mode_is_one_of_an_older_version);
 	tcase_add_test(tc, a_policy_from_json_is_never_trusted);
 	tcase_add_test(tc, a_policy_from_json_is_of_bounded_length);
 	tcase_add_test(tc, a_saved_state_is_loaded_again);

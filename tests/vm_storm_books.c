@@ -157,7 +157,7 @@ static uint64_t read_bytes(const char *dir, const char *file)
 static bool compare_kernel(const char *dir, const struct slot_policy *policy, sd_json_variant *slot,
 			   char why[static BOOKS_WHY_MAX])
 {
-	uint64_t share = get_number(slot, "shareBytes", 0) & ~UINT64_C(4095);
+	uint64_t low = get_number(slot, "lowBytes", 0) & ~UINT64_C(4095);
 	uint64_t granted = get_number(slot, "poolGrantedBytes", 0);
 	uint64_t pool = MAX(get_number(slot, "poolShareBytes", 0), granted);
 	const struct {
@@ -165,7 +165,7 @@ static bool compare_kernel(const char *dir, const struct slot_policy *policy, sd
 		uint64_t wanted;
 	} files[] = {
 		{ "memory.min", policy->min_bytes }, { "memory.max", policy->max_bytes },
-		{ "memory.high", BYTES_UNLIMITED },  { "memory.low", share },
+		{ "memory.high", BYTES_UNLIMITED },  { "memory.low", low },
 		{ "memory.oom.group", 1 },           { "hugetlb.2MB.max", pool },
 		{ "hugetlb.2MB.rsvd.max", pool },    { "hugetlb.2MB.current", granted },
 	};

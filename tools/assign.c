@@ -26,11 +26,29 @@
 #define WEIGHT_MAX 10000
 #define TIER_MAX 3
 
-enum kind { KIND_NODE, KIND_NUMBER, KIND_BYTES, KIND_BYTES_OR_MAX, KIND_CHUNKS, KIND_USER };
+enum kind {
+	KIND_NODE,
+	KIND_NUMBER,
+	KIND_BYTES,
+	KIND_BYTES_OR_MAX,
+	KIND_CHUNKS,
+	KIND_USER,
+	KIND_MODE
+};
 
-enum key { KEY_NODE, KEY_WEIGHT, KEY_TIER, KEY_MIN, KEY_MAX, KEY_POOL, KEY_POOL_MAX, KEY_OWNER };
+enum key {
+	KEY_NODE,
+	KEY_WEIGHT,
+	KEY_TIER,
+	KEY_MIN,
+	KEY_MAX,
+	KEY_POOL,
+	KEY_POOL_MAX,
+	KEY_OWNER,
+	KEY_MODE
+};
 
-#define N_KEYS (KEY_OWNER + 1)
+#define N_KEYS (KEY_MODE + 1)
 
 static const struct key_form {
 	const char *name;
@@ -53,6 +71,7 @@ static const struct key_form {
 	[KEY_POOL_MAX] = { "pool-max", "poolMaxBytes", KIND_CHUNKS, 0, 0,
 			   "a size that is a multiple of 2M, such as 64M" },
 	[KEY_OWNER] = { "owner", "owner", KIND_USER, 0, 0, "a user's name or number" },
+	[KEY_MODE] = { "mode", "mode", KIND_MODE, 0, 0, "share, off, save or dry-run" },
 };
 
 struct values {
@@ -105,7 +124,7 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 			    text, meant);
 	return fail(error,
 		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max owner",
+		    "pool-max mode owner",
 		    word, text, verb == ASSIGN_ADD ? " node" : "");
 }
 
@@ -121,6 +140,16 @@ static int parse_user(const char *text, uint64_t *ret)
 		return -EINVAL;
 	*ret = user->pw_uid;
 	return 0;
+}
+
+static const char *const modes[] = { "share", "off", "save", "dry-run" };
+
+static int parse_mode(const char *text, uint64_t *ret)
+{
+	for (*ret = 0; *ret < ARRAY_LEN(modes); ++*ret)
+		if (strcmp(text, modes[*ret]) == 0)
+			return 0;
+	return -EINVAL;
 }
 
 static int parse_value(const struct key_form *key, const char *text, uint64_t *ret)
@@ -148,6 +177,8 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 	}
 	case KIND_USER:
 		return parse_user(text, ret);
+	case KIND_MODE:
+		return parse_mode(text, ret);
 	}
 	return -EINVAL;
 }
@@ -207,6 +238,9 @@ static int build(enum assign_verb verb, const char *name, const struct values *v
 			continue;
 		if (k == KEY_NODE && values->value[k] == NODE_ANY_VALUE)
 			r = sd_json_variant_set_field_boolean(&params, "anyNode", 1);
+		else if (k == KEY_MODE)
+			r = sd_json_variant_set_field_string(&params, "mode",
+							     modes[values->value[k]]);
 		else if (k != KEY_MAX || values->value[k] != BYTES_UNLIMITED)
 			r = sd_json_variant_set_field_unsigned(&params, keys[k].field,
 							       values->value[k]);

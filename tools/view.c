@@ -213,6 +213,7 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 	owner_line(out, slot);
 	number_line(out, slot, "weight", "claim on contended memory, relative to other slots");
 	number_line(out, slot, "tier", "0 is served first");
+	line(out, "mode", field_text(slot, "mode", "?"), "what the controller may do to it");
 	bytes_line(out, slot, "minBytes", 0, "min", "guarantee");
 	bytes_line(out, slot, "maxBytes", BYTES_UNLIMITED, "max", "cap; max: the node's budget");
 	bytes_line(out, slot, "poolMinBytes", 0, "pool", "guaranteed huge pages");
@@ -225,6 +226,7 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 
 	fputs("\nmemory (names with a dot are read from the kernel's files)\n", out);
 	bytes_line(out, slot, "shareBytes", 0, "share", "what it gets when every slot is hungry");
+	bytes_line(out, slot, "demandBytes", 0, "demand", "what it is shown to need");
 	bytes_line(out, slot, "usageBytes", 0, "memory.current", "in use");
 	bytes_line(out, slot, "swapBytes", 0, "memory.swap.current", NULL);
 	bytes_line(out, slot, "kernelMinBytes", 0, "memory.min", "never reclaimed below");

@@ -132,7 +132,12 @@ static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 			UNSIGNED(policy->max_bytes)),
 		PAIR_UNSIGNED("poolMinBytes", policy->pool_min_bytes),
 		PAIR_UNSIGNED("poolMaxBytes", policy->pool_max_bytes),
-		PAIR_UNSIGNED("shareBytes", view->share_bytes));
+		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[policy->mode]),
+		PAIR_UNSIGNED("shareBytes", view->share_bytes),
+		PAIR_UNSIGNED("lowBytes", view->low_bytes),
+		PAIR_UNSIGNED("demandBytes", view->demand_bytes),
+		SD_JSON_BUILD_PAIR_STRING("class", view->class),
+		NULL_IF(view->reason[0] == '\0', "reason", SD_JSON_BUILD_STRING(view->reason)));
 }
 
 static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
@@ -280,4 +285,20 @@ static int encode_nth_number(size_t i, void *context, sd_json_variant **ret)
 int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret)
 {
 	return encode_array(n, encode_nth_number, (void *)numbers, ret);
+}
+
+/* ---- explain */
+
+static int encode_term(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct control_term *term = &((const struct explain_view *)context)->terms[i];
+
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", term->name),
+			      PAIR_UNSIGNED("value", term->value),
+			      SD_JSON_BUILD_PAIR_STRING("text", term->text));
+}
+
+int encode_terms(struct explain_view *view, sd_json_variant **ret)
+{
+	return encode_array(view->n_terms, encode_term, view, ret);
 }

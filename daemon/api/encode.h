@@ -15,4 +15,5 @@ MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret);
 MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
+MUST_USE int encode_terms(struct explain_view *view, sd_json_variant **ret);
 MUST_USE int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret);

@@ -62,8 +62,13 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("Guarantee"), FIELD(minBytes, INT, 0), COMMENT("Hard cap; null: the node's budget"),
 	FIELD(maxBytes, INT, NULLABLE), COMMENT("Guaranteed huge-page memory for buffer pools"),
 	FIELD(poolMinBytes, INT, 0), FIELD(poolMaxBytes, INT, 0),
-	COMMENT("Entitlement: what the slot gets when everyone is hungry"),
-	FIELD(shareBytes, INT, 0), COMMENT("memory.current"), FIELD(usageBytes, INT, 0),
+	COMMENT("share, off, save or dry-run: what the controller may do to it"),
+	FIELD(mode, STRING, 0), COMMENT("Entitlement: what the slot gets when everyone is hungry"),
+	FIELD(shareBytes, INT, 0), COMMENT("What memory.low is meant to be now"),
+	FIELD(lowBytes, INT, 0), COMMENT("What it is shown to need"), FIELD(demandBytes, INT, 0),
+	COMMENT("new, quiet, evidence, suspect, polluter or idle; uncontrolled without control"),
+	FIELD(class, STRING, 0), COMMENT("Why it is that, and is protected as it is"),
+	FIELD(reason, STRING, NULLABLE), COMMENT("memory.current"), FIELD(usageBytes, INT, 0),
 	COMMENT("memory.swap.current"), FIELD(swapBytes, INT, 0), COMMENT("memory.min"),
 	FIELD(kernelMinBytes, INT, 0), COMMENT("memory.low"), FIELD(kernelLowBytes, INT, 0),
 	COMMENT("memory.max, null when unlimited"), FIELD(kernelMaxBytes, INT, NULLABLE),
@@ -104,6 +109,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(Event, FIELD(sequence, INT, 0), FIELD(realt
 				     FIELD(event, STRING, 0), FIELD(slot, STRING, NULLABLE),
 				     FIELD(message, STRING, 0));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Term,
+				     COMMENT("Ends in its unit: Bytes, Permille, Msec, PerSecond"),
+				     FIELD(name, STRING, 0), FIELD(value, INT, 0),
+				     COMMENT("What it is"), FIELD(text, STRING, 0));
+
 static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
 				COMMENT("false: cgroup limits are not enforced here (pools-only)"),
 				OUT(enforced, BOOL, 0), OUT(cgroupPath, STRING, 0),
@@ -120,14 +130,20 @@ static SD_VARLINK_DEFINE_METHOD(
 	COMMENT("true: bound to no node, pages interleaved"), IN(anyNode, BOOL, NULLABLE),
 	COMMENT("Default: the caller"), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
 	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
-	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
+	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
+	COMMENT("share (default), off, save or dry-run"), IN(mode, STRING, NULLABLE),
+	OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE),
 				IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE),
 				IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
 				COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
 				IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
-				OUT_TYPE(slot, Slot, 0));
+				IN(mode, STRING, NULLABLE), OUT_TYPE(slot, Slot, 0));
+
+static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"),
+				OUT(reason, STRING, 0), COMMENT("The numbers of the last decision"),
+				OUT_TYPE(terms, Term, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 				COMMENT("true: kill the processes that run in it first"),
@@ -194,6 +210,7 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
 	DOC("A NUMA node's budget and huge pages"), &vl_type_Node,
 	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
+	DOC("One number of the controller's decision"), &vl_type_Term,
 	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
 	DOC("What this host offers, and how to get what is missing; open to everyone"),
 	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),
@@ -205,7 +222,8 @@ SD_VARLINK_DEFINE_INTERFACE(
 	    "weight and maxBytes"),
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
 	DOC("Move the calling process into a slot; administrators and the slot's owner"),
-	&vl_method_JoinSlot,
+	&vl_method_JoinSlot, DOC("Why a slot is protected as it is; open to everyone"),
+	&vl_method_Explain,
 	DOC("Watch which memory of a slot is touched; administrators and the slot's owner"),
 	&vl_method_MeasureSlot, DOC("Events as they happen; open to everyone"),
 	&vl_method_WatchEvents,

@@ -9,6 +9,7 @@
 #include "api/call.h"
 #include "api/encode.h"
 #include "base/fd.h"
+#include "policy/admit.h"
 
 /* Slots: list, add, set, remove, join. A field that is not given has its NOT_GIVEN value. */
 
@@ -23,6 +24,7 @@ struct slot_parameters {
 	int any_node, uncapped, kill; /* tristate */
 	uint32_t owner, weight, tier;
 	uint64_t min_bytes, max_bytes, pool_min_bytes, pool_max_bytes;
+	const char *mode; /* NULL: not given */
 };
 
 static const struct slot_parameters nothing_given = {
@@ -56,7 +58,8 @@ static const struct slot_parameters nothing_given = {
 	TEXT("name", name), OPTION_NUMBER("owner", owner), OPTION_NUMBER("weight", weight),        \
 		OPTION_NUMBER("tier", tier), OPTION_BYTES("minBytes", min_bytes),                  \
 		OPTION_BYTES("maxBytes", max_bytes), OPTION_BYTES("poolMinBytes", pool_min_bytes), \
-		OPTION_BYTES("poolMaxBytes", pool_max_bytes)
+		OPTION_BYTES("poolMaxBytes", pool_max_bytes),                                      \
+		OPTION("mode", mode, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string)
 
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
 {
@@ -78,6 +81,8 @@ static void apply_given(const struct slot_parameters *p, struct slot_policy *pol
 		policy->pool_max_bytes = p->pool_max_bytes;
 	else if (policy->pool_max_bytes < policy->pool_min_bytes)
 		policy->pool_max_bytes = policy->pool_min_bytes;
+	if (p->mode && admit_parse_mode(p->mode, &policy->mode) < 0)
+		policy->mode = SLOT_MODES; /* refused by name when it is checked */
 }
 
 static int set_name(sd_varlink *link, const char *name, struct slot_policy *policy)
@@ -188,6 +193,31 @@ int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 	if (manager_set(manager, &policy, &fault) != FAULT_NONE)
 		return call_fault(link, &fault);
 	return reply_slot(link, manager, policy.name);
+}
+
+int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		void *userdata)
+{
+	static const sd_json_dispatch_field table[] = { TEXT("name", name), {} };
+	struct slot_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	struct explain_view view;
+	sd_json_variant *terms = NULL;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	if (manager_explain(manager, p.name, &view, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	r = encode_terms(&view, &terms);
+	if (r >= 0)
+		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
+				       SD_JSON_BUILD_PAIR_VARIANT("terms", terms));
+	sd_json_variant_unref(terms);
+	return r;
 }
 
 static void on_removed(enum fault_kind kind, const struct fault *fault, void *userdata)

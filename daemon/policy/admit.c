@@ -111,6 +111,24 @@ static int check_sizes(const struct slot_policy *p, struct refusal *ret)
 	return ADMIT_OK;
 }
 
+const char *const slot_mode_names[SLOT_MODES] = {
+	[SLOT_SHARE] = "share",
+	[SLOT_OFF] = "off",
+	[SLOT_SAVE] = "save",
+	[SLOT_DRY_RUN] = "dry-run",
+};
+
+int admit_parse_mode(const char *text, enum slot_mode *ret)
+{
+	for (int mode = 0; mode < SLOT_MODES; mode++) {
+		if (strcmp(text, slot_mode_names[mode]) != 0)
+			continue;
+		*ret = mode;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 {
 	if (!admit_name_is_valid(p->name))
@@ -127,6 +145,9 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 	if (p->tier >= TIERS)
 		return refuse(ret, ADMIT_BAD_VALUE, "tier", NODE_ANY,
 			      "tier=%u: tiers are 0, served first, to %d", p->tier, TIERS - 1);
+	if (p->mode >= SLOT_MODES)
+		return refuse(ret, ADMIT_BAD_VALUE, "mode", NODE_ANY,
+			      "there is no such mode; it is share, off, save or dry-run");
 	return check_sizes(p, ret);
 }
 

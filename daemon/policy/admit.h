@@ -30,6 +30,9 @@ enum admit_cond {
 /* [a-z0-9][a-z0-9._-]*, at most SLOT_NAME_MAX bytes. */
 bool admit_name_is_valid(const char *name);
 
+/* "share", "off", "save" or "dry-run". Return: 0 or -EINVAL. */
+MUST_USE int admit_parse_mode(const char *text, enum slot_mode *ret);
+
 /**
  * admit_check_policy() - is the policy sound by itself?
  *

@@ -34,6 +34,8 @@
 /* Room that a quiet slot gets above its usage while a scan is pushed out. */
 #define ROOM_GROUP_DIVISOR 100
 #define ROOM_SHARE_DIVISOR 8
+/* Scans are protected from each other, but a tenth of what they hold stays to be had at once. */
+#define SCANS_PERMILLE 900
 /* Smaller changes are not written. */
 #define STEP_GROUP_DIVISOR 100
 #define STEP_SHARE_DIVISOR 16
@@ -42,7 +44,14 @@
 #define TAX_LAST_PERMILLE 300U
 /* What was taxed stays so for three seconds after the last evidence: evidence flickers. */
 #define TAX_KEEP_NS (6 * CONTROL_TICK_NS)
-/* A floor holds for five seconds, up to forty if evidence comes again, then sinks. */
+/* The tax has taken something once usage is this far below where it began. */
+#define TAX_BITES_PERMILLE 980
+/* What was lost and came back counts over about five ticks, and for two seconds after evidence:
+ * if less than half of it did, what the tax takes is mostly not in use. */
+#define TAXED_KEEP 0.8
+#define PROVE_NS (4 * CONTROL_TICK_NS)
+#define PROOF_PART 0.5
+/* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
 #define FLOOR_HOLD_FIRST 10U
 #define FLOOR_HOLD_LAST 80U
 #define FLOOR_DECAY_PERMILLE 30
@@ -93,20 +102,39 @@ static bool is_holding(const struct control_group *group, const struct control_s
 
 /* ---- quiet slots */
 
-/* Evidence from a slot that was taxed: it needs what it has now, at least for a while. */
+/* Evidence from a slot that was taxed: for now it keeps what it has. */
 static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 {
 	struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+	bool has_lost = current < permille(track->tax_from_bytes, TAX_BITES_PERMILLE);
 
 	if (track->tax_permille == 0)
 		return;
+	track->tax_permille = 0;
+	if (!has_lost)
+		return; /* two hungry slots beside each other: nothing was taken yet */
+	track->is_proving = true;
+	track->floor_seen_bytes = current;
+	track->floor_bytes = MIN(slot->share_bytes, permille(current, 1030));
+	track->floor_until_ns = now_ns + PROVE_NS;
+}
+
+/* Did what it lost come back? Reclaim takes some pages in use along with cold ones, so a little
+ * is no proof. */
+static void prove_floor(struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+
+	track->is_proving = false;
+	if (track->taxed_refault < PROOF_PART * track->taxed_steal) {
+		track->floor_bytes = 0;
+		return;
+	}
 	track->floor_hold_ticks = track->floor_hold_ticks == 0
 					  ? FLOOR_HOLD_FIRST
 					  : MIN(2 * track->floor_hold_ticks, FLOOR_HOLD_LAST);
-	track->floor_seen_bytes = slot->sample.current_bytes;
-	track->floor_bytes = MIN(slot->share_bytes, permille(slot->sample.current_bytes, 1030));
 	track->floor_until_ns = now_ns + track->floor_hold_ticks * CONTROL_TICK_NS;
-	track->tax_permille = 0;
 }
 
 static void lower_floor(const struct control_group *group, struct control_slot *slot,
@@ -119,10 +147,15 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 	if (slot->sample.current_bytes <
 	    permille(track->floor_seen_bytes, FLOOR_DISPROOF_PERMILLE)) {
 		track->floor_bytes = 0;
+		track->is_proving = false;
 		return;
 	}
 	if (now_ns < track->floor_until_ns)
 		return;
+	if (track->is_proving) {
+		prove_floor(slot, now_ns);
+		return;
+	}
 	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
 	if (track->floor_bytes > least_bytes(group, slot))
 		return;
@@ -136,6 +169,12 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes);
 	uint64_t least = MAX(least_bytes(group, slot), track->floor_bytes);
 
+	if (track->tax_permille == 0) {
+		track->tax_from_bytes = slot->sample.current_bytes;
+		track->taxed_steal = track->taxed_refault = 0;
+	}
+	track->taxed_steal = track->taxed_steal * TAXED_KEEP + (double)track->steal_pages;
+	track->taxed_refault = track->taxed_refault * TAXED_KEEP + (double)track->refault_pages;
 	track->tax_permille = track->tax_permille == 0
 				      ? TAX_FIRST_PERMILLE
 				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
@@ -148,6 +187,8 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 {
 	struct control_track *track = &slot->track;
 
+	if (track->is_proving)
+		track->taxed_refault += (double)track->refault_pages;
 	lower_floor(group, slot, now_ns);
 	if (is_scan_holding) {
 		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
@@ -155,6 +196,8 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 
 		return group->n_evidence > 0 ? MIN(bytes, slot->share_bytes) : bytes;
 	}
+	if (track->is_proving)
+		return track->low_bytes;
 	if (group->n_evidence > 0)
 		return tax(group, slot, now_ns);
 	if (track->tax_permille > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
@@ -176,6 +219,8 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		return slot->share_bytes;
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
+		if (track->tax_permille > 0 || track->is_proving)
+			track->taxed_refault += (double)track->refault_pages;
 		raise_floor(slot, now_ns);
 		bytes = is_asking(slot) && group->n_evidence > 0 ? slot->max_bytes
 								 : slot->share_bytes;
@@ -241,6 +286,44 @@ static int divide(const struct control_group *group, struct control_slot *const 
 	return r;
 }
 
+/* Scans among themselves: their weights hold in what the others do not use. */
+static int divide_scans(const struct control_group *group, struct control_slot *const *slots,
+			size_t n)
+{
+	struct claim *claims = calloc(n, sizeof(*claims));
+	uint64_t used = 0, least = 0;
+	size_t n_claims = 0;
+	int r;
+
+	if (!claims)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+
+		if (slot->track.class != CONTROL_POLLUTER || slot->mode == SLOT_OFF) {
+			used += MAX(permille(slot->sample.current_bytes, 1020) +
+					    small_part(group, slot, ROOM_GROUP_DIVISOR,
+						       ROOM_SHARE_DIVISOR),
+				    slot->min_bytes);
+			continue;
+		}
+		least += slot->low_bytes;
+		claims[n_claims++] = (struct claim){ .name = slot->name,
+						     .weight = slot->weight,
+						     .min = slot->low_bytes,
+						     .max = slot->max_bytes };
+	}
+	used = MIN(used, group->bytes);
+	r = maxmin_divide(claims, n_claims,
+			  MAX(least, permille(group->bytes - used, SCANS_PERMILLE)));
+	n_claims = 0;
+	for (size_t i = 0; i < n && r >= 0; i++)
+		if (slots[i]->track.class == CONTROL_POLLUTER && slots[i]->mode != SLOT_OFF)
+			slots[i]->low_bytes = claims[n_claims++].share;
+	free(claims);
+	return r;
+}
+
 static bool is_worth_writing(const struct control_group *group, const struct control_slot *slot)
 {
 	uint64_t before = slot->track.low_bytes, now = slot->low_bytes;
@@ -301,6 +384,25 @@ static void settle(struct control_group *group, struct control_slot *slot, uint6
 	slot->reclaim_bytes = save_bytes(slot, now_ns);
 }
 
+void control_reshare(struct control_slot *slot, uint64_t share_bytes)
+{
+	struct control_track *track = &slot->track;
+	bool is_scan = track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT;
+
+	if (share_bytes == slot->share_bytes)
+		return;
+	slot->share_bytes = share_bytes;
+	if (slot->mode != SLOT_OFF && is_scan) {
+		track->low_bytes = MIN(track->low_bytes, share_bytes);
+	} else {
+		track->low_bytes = share_bytes;
+		track->tax_permille = 0;
+		track->floor_bytes = MIN(track->floor_bytes, share_bytes);
+	}
+	track->low_bytes &= ~(CONTROL_PAGE - 1);
+	slot->low_bytes = track->low_bytes;
+}
+
 int control_plan(struct control_group *group, struct control_slot *const *slots, size_t n,
 		 uint64_t now_ns)
 {
@@ -318,7 +420,8 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		control_observe(slots[i], now_ns);
 		used_bytes += slots[i]->sample.current_bytes;
 		group->n_evidence += is_asking(slots[i]);
-		group->n_polluter += slots[i]->track.class == CONTROL_POLLUTER;
+		group->n_polluter +=
+			slots[i]->track.class == CONTROL_POLLUTER && slots[i]->mode != SLOT_OFF;
 		is_scan_holding |= is_holding(group, slots[i]);
 	}
 	if (used_bytes < group->bytes - group->bytes / FREE_DIVISOR)
@@ -327,6 +430,8 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		slots[i]->low_bytes = wanted_bytes(group, slots[i], is_scan_holding, now_ns);
 	if (group->n_evidence > 0)
 		r = divide(group, slots, n);
+	else if (group->n_polluter > 1)
+		r = divide_scans(group, slots, n);
 	for (size_t i = 0; i < n && r >= 0; i++)
 		settle(group, slots[i], now_ns);
 	return r;

@@ -61,6 +61,10 @@ struct control_track {
 	uint64_t retest_interval_ns; /* doubles with every retest that fails */
 	/* the tax on quiet slots */
 	uint32_t tax_permille;     /* per tick; 0: not begun */
+	uint64_t tax_from_bytes;   /* usage when it began */
+	double taxed_steal;        /* pages it lost lately by the tax, and … */
+	double taxed_refault;      /* … how many came back */
+	bool is_proving;           /* evidence came from it: was what it lost in use? */
 	uint64_t taxed_ns;         /* last time */
 	uint64_t floor_bytes;      /* the tax stops here: evidence came when it had less */
 	uint64_t floor_seen_bytes; /* usage when that evidence came */
@@ -111,14 +115,28 @@ struct control_group {
 MUST_USE int control_plan(struct control_group *group, struct control_slot *const *slots, size_t n,
 			  uint64_t now_ns);
 
+/* The entitlement is another one: protection follows at once, and a tax begins anew. */
+void control_reshare(struct control_slot *slot, uint64_t share_bytes);
+
 /* First part of control_plan(), for tests: classifies one slot by its sample. @group_bytes: B. */
 void control_observe(struct control_slot *slot, uint64_t now_ns);
 
 /* "evidence", "quiet", … */
 const char *control_class_name(enum control_class class);
 
+/* One number of the decision. */
+struct control_term {
+	const char *name; /* static, as in the interface: "turnoverBytes", … */
+	uint64_t value;   /* bytes, permille or milliseconds, as the name ends */
+	const char *text; /* static: what it is, in a few words */
+};
+#define CONTROL_TERMS 24
+/* All terms of the last decision. Returns their number. */
+size_t control_terms(const struct control_group *group, const struct control_slot *slot,
+		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS]);
+
 #define CONTROL_REASON_MAX 320
 /* Why the slot has its class and its protection, in one or two sentences with today's numbers.
  * Returns @buf. */
 const char *control_explain(const struct control_group *group, const struct control_slot *slot,
-			    uint64_t now_ns, char buf[static CONTROL_REASON_MAX]);
+			    char buf[static CONTROL_REASON_MAX]);

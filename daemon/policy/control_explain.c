@@ -2,6 +2,7 @@
 #include "policy/control.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/parse.h"
 
@@ -79,12 +80,60 @@ static void explain_low(const struct control_group *group, const struct control_
 		(void)snprintf(buf, size, "; protected at its share of %s", share);
 }
 
+static uint64_t per_second(double pages_per_tick)
+{
+	return (uint64_t)(pages_per_tick * (double)(1000000000 / CONTROL_TICK_NS)) * CONTROL_PAGE;
+}
+
+static uint64_t ms_until(uint64_t then_ns, uint64_t now_ns)
+{
+	return then_ns > now_ns ? (then_ns - now_ns) / 1000000 : 0;
+}
+
+size_t control_terms(const struct control_group *group, const struct control_slot *slot,
+		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS])
+{
+	const struct control_track *t = &slot->track;
+	const struct control_term all[] = {
+		{ "shareBytes", slot->share_bytes, "entitlement: its part by weight, min and max" },
+		{ "usageBytes", slot->sample.current_bytes, "used now" },
+		{ "demandBytes", slot->demand_bytes, "shown to need" },
+		{ "lowBytes", slot->low_bytes, "protected now" },
+		{ "classMsec", ms_until(now_ns, t->since_ns), "in this class for" },
+		{ "refaultBytesPerSecond", per_second(t->mean_refault), "came back soon" },
+		{ "restoreBytesPerSecond", per_second(t->mean_restore), "of it in real use" },
+		{ "stealBytesPerSecond", per_second(t->mean_steal), "taken by the kernel" },
+		{ "stallPermille", t->stall_permille, "of the time it waited for memory" },
+		{ "turnoverBytes", t->turnover_pages * CONTROL_PAGE,
+		  "taken and replaced since it was judged" },
+		{ "turnoverRestoreBytes", t->window_restore * CONTROL_PAGE,
+		  "of that restored to the working set" },
+		{ "turnoverRefillBytes", t->window_refill * CONTROL_PAGE,
+		  "of that found in use by reclaim" },
+		{ "retestMsec", t->is_polluter ? ms_until(t->retest_ns, now_ns) : 0,
+		  "until a scan is tested again" },
+		{ "taxPermille", t->tax_permille, "of its protection lent per tick" },
+		{ "floorBytes", t->floor_bytes, "lends no further, it needed that before" },
+		{ "floorHeldMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
+		  "that floor is held for" },
+		{ "groupBytes", group->bytes, "divided among the slots beside it" },
+		{ "groupNeedy", group->n_evidence, "of them need more" },
+		{ "groupScans", group->n_polluter, "of them scan" },
+		{ "groupFreedBytes", group->freed_bytes,
+		  "entitlement not protected where it belongs" },
+	};
+	size_t n = sizeof(all) / sizeof(all[0]);
+
+	static_assert(sizeof(all) / sizeof(all[0]) <= CONTROL_TERMS);
+	memcpy(terms, all, sizeof(all));
+	return n;
+}
+
 const char *control_explain(const struct control_group *group, const struct control_slot *slot,
-			    uint64_t now_ns, char buf[static CONTROL_REASON_MAX])
+			    char buf[static CONTROL_REASON_MAX])
 {
 	int n = explain_class(slot, buf, CONTROL_REASON_MAX);
 
-	(void)now_ns;
 	if (n >= 0 && n < CONTROL_REASON_MAX)
 		explain_low(group, slot, buf + n, CONTROL_REASON_MAX - (size_t)n);
 	return buf;

@@ -50,7 +50,8 @@ struct heat_region {
 	uint64_t rate_uhz;
 };
 
-/* Memory last touched at most age_ms ago, and before the next younger generation was begun. */
+/* Memory touched within the last age_ms. */
+#define HEAT_AGE_UNKNOWN UINT64_MAX /* nobody knows when it was last touched: rate 0 */
 struct heat_generation {
 	uint64_t age_ms;
 	uint64_t anon_bytes, file_bytes;

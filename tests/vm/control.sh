@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# The controller on a real kernel: memory that its owner does not use goes to a slot that shows
+# need, a scan loses its protection and takes nothing from it, and the modes do what they say.
+# vm: memory=3072 nodes=2
+# timeout: 400
+. ./lib.sh
+
+usage() { cgroup "$1" memory.current; }
+low() { cgroup "$1" memory.low; }
+is_class() { slot_is "$1" .class "$2"; }
+has() { [ "$(usage "$1")" -ge $(($2 << 20)) ]; }
+low_is_below() { [ "$(low "$1")" -lt $(($2 << 20)) ]; }
+low_is_share() { [ "$(low "$1")" -eq $(($(slot "$1" .shareBytes) / 4096 * 4096)) ]; }
+has_event() { tmctl events | grep -q "$1"; }
+term() { tmctl --json explain "$1" | jq ".terms[] | select(.name == \"$2\").value"; }
+
+all_off
+swap_off && swap_on
+fresh_daemon
+expect add tmctl add cold node=0
+expect add tmctl add hungry node=0
+expect add tmctl add scan node=0 weight=200 min=8M
+
+say "memory that is touched once stays where it is while nobody asks"
+hog cold --bytes 240M --seconds 3600 --pattern touch-once
+cold_pid=$hog_pid
+wait_for 30 "the cold slot has touched its memory" has cold 240
+wait_for 10 "protected at its share" low_is_share cold
+
+say "a hungry slot gets what the cold one does not use"
+begin=$SECONDS
+hog hungry --bytes 240M --seconds 3600
+hungry_pid=$hog_pid
+wait_for 60 "the hungry slot has 230M" has hungry 230
+say "after $((SECONDS - begin)) s: cold $(mib "$(usage cold)")M, low $(mib "$(low cold)")M; hungry $(mib "$(usage hungry)")M, low $(mib "$(low hungry)")M"
+[ "$(slot hungry .shareBytes)" -lt $((200 << 20)) ] || fail "the share is no less than what it got"
+expect explain tmctl explain hungry
+expect explain tmctl explain cold
+[ "$(term hungry usageBytes)" -gt $((200 << 20)) ] || fail "explain has no usage"
+refuse 5 tmctl explain nothing
+
+say "a scan takes nothing that is used"
+hog scan --bytes 700M --seconds 3600 --pattern scan
+wait_for 60 "the scan is found out" is_class scan polluter
+wait_for 20 "its protection is withdrawn" low_is_below scan 20
+[ "$(low scan)" -ge $((8 << 20)) ] || fail "less than its guarantee is protected"
+has_event 'lends its protection' || fail "no event of the scan"
+tmctl explain scan
+sleep 8
+has hungry 200 || fail "the scan took memory in use: hungry has $(mib "$(usage hungry)")M"
+say "scan $(mib "$(usage scan)")M, hungry $(mib "$(usage hungry)")M, cold $(mib "$(usage cold)")M"
+
+say "modes, live"
+expect set tmctl set scan mode=off
+wait_for 3 "mode off protects at the share" low_is_share scan
+sleep 2
+low_is_share scan || fail "mode off did not hold"
+expect set tmctl set scan mode=dry-run
+wait_for 30 "a dry run says what it would do" has_event 'slot scan: memory.low would be'
+low_is_share scan || fail "a dry run wrote memory.low"
+refuse 2 tmctl set scan mode=fast
+expect set tmctl set scan mode=share
+wait_for 30 "and loses its protection again" low_is_below scan 20
+
+say "a restart forgets what was learnt, no task and no limit"
+systemctl kill -s KILL taskmemd.service
+wait_for 20 "the daemon is back" daemon_is_up
+kill -0 "$cold_pid" "$hungry_pid" "$hog_pid" || fail "a task died"
+[ "$(slot scan .mode)" = share ] || fail "the mode was lost"
+wait_for 150 "the scan is found out again" is_class scan polluter
+
+say "control=off"
+printf '[daemon]\ncontrol=off\n[node default]\nbudget=400M\nhugepages=64\n' >/etc/taskmem/taskmemd.conf
+expect restart systemctl restart taskmemd.service
+wait_for 20 "the daemon is back" daemon_is_up
+is_class scan uncontrolled || fail "class $(slot scan .class) without control"
+for name in cold hungry scan; do low_is_share $name || fail "$name: $(low $name) without control"; done
+for name in cold hungry scan; do
+	[[ $(cgroup "$name" memory.events) = *"oom_kill 0"* ]] || fail "a kill in $name"
+done
+
+all_off && swap_off
+exit 0
