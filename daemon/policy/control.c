@@ -31,6 +31,8 @@
 /* A scan with so much more than its protection still has what others may take. */
 #define HOLD_GROUP_DIVISOR 20
 #define HOLD_SHARE_DIVISOR 2
+/* A scan that is tested again is protected at this part more, at twice that the next time. */
+#define RETEST_GROUP_DIVISOR 10
 /* Room that a quiet slot gets above its usage while a scan is pushed out. */
 #define ROOM_GROUP_DIVISOR 100
 #define ROOM_SHARE_DIVISOR 8
@@ -89,12 +91,14 @@ static uint64_t least_bytes(const struct control_group *group, const struct cont
 static bool is_asking(const struct control_slot *slot)
 {
 	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_EVIDENCE &&
+	       !control_is_retested(slot) &&
 	       slot->sample.current_bytes < slot->max_bytes - slot->max_bytes / CAPPED_DIVISOR;
 }
 
 static bool is_holding(const struct control_group *group, const struct control_slot *slot)
 {
-	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_POLLUTER &&
+	return slot->mode != SLOT_OFF &&
+	       (slot->track.class == CONTROL_POLLUTER || control_is_retested(slot)) &&
 	       slot->sample.current_bytes >
 		       slot->track.low_bytes +
 			       small_part(group, slot, HOLD_GROUP_DIVISOR, HOLD_SHARE_DIVISOR);
@@ -206,6 +210,20 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 	return slot->share_bytes;
 }
 
+/* ---- scans */
+
+/* A retest is cheap at first, and those that get rarer because they failed are given more: a task
+ * that would use its pages again must have some to show it. */
+static uint64_t retest_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t part = slot->track.retest_interval_ns / CONTROL_RETEST_FIRST_NS;
+	uint64_t least = least_bytes(group, slot);
+
+	return MIN(MAX(MIN(least + part * (group->bytes / RETEST_GROUP_DIVISOR), slot->share_bytes),
+		       least),
+		   slot->max_bytes);
+}
+
 /* ---- all slots */
 
 /* What the slot would be protected at; for one with evidence, the most it may be. */
@@ -217,6 +235,8 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 
 	if (slot->mode == SLOT_OFF || track->class == CONTROL_NEW)
 		return slot->share_bytes;
+	if (control_is_retested(slot))
+		return retest_bytes(group, slot);
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
 		if (track->tax_permille > 0 || track->is_proving)
@@ -235,6 +255,9 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		bytes = quiet_bytes(group, slot, is_scan_holding, now_ns);
 		break;
 	}
+	/* Nobody asks: all have their shares again, so what was lent to this one goes back. */
+	if (group->n_evidence == 0 && !is_scan_holding)
+		bytes = MIN(bytes, slot->share_bytes);
 	return MIN(MAX(bytes, least_bytes(group, slot)), slot->max_bytes);
 }
 

@@ -26,6 +26,7 @@
 
 #define CONTROL_TICK_NS UINT64_C(500000000)
 #define CONTROL_PAGE UINT64_C(4096)
+#define CONTROL_RETEST_FIRST_NS (60 * CONTROL_TICK_NS) /* a scan is judged again after … */
 
 /* What a slot is shown to be. Names in control_class_name(). */
 enum control_class {
@@ -120,6 +121,10 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 
 /* First part of control_plan(), for tests: classifies one slot by its sample. @group_bytes: B. */
 void control_observe(struct control_slot *slot, uint64_t now_ns);
+
+/* It was a scan, and has a turnover to show that it is none any more. Until then it is protected
+ * at a little only, and what it asks for is no reason to tax others. */
+bool control_is_retested(const struct control_slot *slot);
 
 /* "evidence", "quiet", … */
 const char *control_class_name(enum control_class class);

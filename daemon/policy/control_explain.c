@@ -64,7 +64,8 @@ static void explain_low(const struct control_group *group, const struct control_
 			       share,
 			       track->class == CONTROL_EVIDENCE ? "others do not use all of theirs"
 								: "a scan is pushed out");
-	else if (track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT)
+	else if (track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT ||
+		 control_is_retested(slot))
 		(void)snprintf(buf, size,
 			       "; protected at %s until it is seen to use its memory again", low);
 	else if (slot->low_bytes + CONTROL_PAGE <= slot->share_bytes && track->floor_bytes > 0)

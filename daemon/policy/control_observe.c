@@ -40,7 +40,6 @@
 #define IDLE_CPU_US (CONTROL_TICK_NS / 1000 / 1000)
 #define IDLE_FAULTS 8
 /* Retests cost the others refaults, so they get rarer while they fail. */
-#define RETEST_FIRST_NS (60 * CONTROL_TICK_NS)
 #define RETEST_LAST_NS (960 * CONTROL_TICK_NS)
 /* Weight of the newest tick in the averages. */
 #define MEAN_WEIGHT 0.25
@@ -121,7 +120,7 @@ static void window_judge(struct control_track *track, uint64_t now_ns)
 		track->is_polluter = true;
 		track->retest_interval_ns =
 			track->retest_interval_ns == 0
-				? RETEST_FIRST_NS
+				? CONTROL_RETEST_FIRST_NS
 				: MIN(2 * track->retest_interval_ns, RETEST_LAST_NS);
 		track->retest_ns = now_ns + track->retest_interval_ns;
 	} else if (!track->is_polluter) {
@@ -220,6 +219,11 @@ void control_observe(struct control_slot *slot, uint64_t now_ns)
 	}
 	track->last = slot->sample;
 	track->sampled_ns = now_ns;
+}
+
+bool control_is_retested(const struct control_slot *slot)
+{
+	return slot->track.retest_interval_ns != 0 && !slot->track.is_polluter;
 }
 
 const char *control_class_name(enum control_class class)
