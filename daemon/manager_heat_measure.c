@@ -36,24 +36,14 @@ static void measurement_run(struct measurement *m, int write_result);
 
 void heat_read_evidence(const struct slot *slot, uint64_t *ret_refaults, uint64_t *ret_stall_us)
 {
+	struct cgdir_stall stall;
 	struct cgdir_stat stat;
-	char text[256], number[24];
-	const char *total;
-	int fd = cgdir_file_fd(slot->cg, CG_MEMORY_PRESSURE);
 
 	*ret_refaults = *ret_stall_us = 0;
 	if (cgdir_read_stat(slot->cg, &stat) == CGDIR_OK)
 		*ret_refaults = stat.refault_anon + stat.refault_file;
-	if (fd < 0 || fd_read_small(fd, text, sizeof(text)) < 0)
-		return;
-	/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234", then the line "full" */
-	total = strstr(text, "total=");
-	if (!total)
-		return;
-	total += strlen("total=");
-	(void)snprintf(number, sizeof(number), "%.*s", (int)strspn(total, "0123456789"), total);
-	if (parse_u64(number, UINT64_MAX, ret_stall_us) < 0)
-		*ret_stall_us = 0;
+	if (cgdir_read_stall(slot->cg, &stall) == CGDIR_OK)
+		*ret_stall_us = stall.some_us;
 }
 
 static void begin_window(struct measurement *m)

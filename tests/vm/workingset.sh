@@ -2,18 +2,19 @@
 # The working set of tasks whose hot memory is known, out of the sandbox of the installed unit:
 # within 15 %, by the multi-gen LRU and by DAMON; and what is said where there is neither.
 # vm: memory=3072 nodes=2
-# timeout: 420
+# timeout: 480
 . ./lib.sh
 
 heat=/usr/libexec/taskmem/vm_heat
 
 field() { slot "$1" ".heat.$2 // \"null\""; }
 
-# start NAME NODE OPTION…: a task with that heat in a slot of that name
+# start NAME NODE[ KEY=VALUE] OPTION…: a task with that heat in a slot of that name
 start() {
 	local name=$1 node=$2
 	shift 2
-	expect add tmctl add "$name" node="$node"
+	# shellcheck disable=SC2086
+	expect add tmctl add "$name" node=$node
 	tmctl run "$name" -- "$heat" "$@" >"/run/heat.$name" 2>&1 &
 	wait_for 60 "$name has touched all its memory" grep -q ready "/run/heat.$name"
 }
@@ -68,11 +69,11 @@ for size in 64 128 256; do
 	[ "$size" = 64 ] || expect rm tmctl rm "hot$size" --kill
 done
 
-# The emulator's TLB holds all of a task's pages until another task runs on the same processor, and
+# DAMON samples, so it may be off by more (8 % was seen). The emulator's TLB holds all of a task's pages until another task runs on the same processor, and
 # DAMON sees only what is loaded into it: hence the second task.
 say "the same by DAMON"
 start beside 0 --hot 2M
-measured hot64 "64 of 128 MiB, damon" 64 15 --heat=8s --source damon
+measured hot64 "64 of 128 MiB, damon" 64 25 --heat=8s --source damon
 [ "$(field hot64 source)" = damon ] || fail "source $(field hot64 source)"
 [ "$(cat /sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds)" = 0 ] || fail "DAMON was left on"
 
@@ -118,6 +119,20 @@ start file 1 --hot 128M --cold 64M --file /lab/heat/hot
 measured file "128M of mapped file" 128 15 --heat
 [ "$(field file fileBytes)" -gt $((120 << 20)) ] || fail "not as file memory: $(field file fileBytes)"
 
+say "under reclaim: what is hot fits, or does not"
+swap_on
+start fits "0 max=160M" --hot 128M --cold 128M
+measured fits "128 of 256 MiB in 160M" 128 15 --heat
+start tight "0 max=96M" --hot 128M
+expect measure tmctl show tight --heat >/run/shown
+sed -n '/^working set/,/note/p' /run/shown
+[ "$(field tight confidence)" != high ] || fail "sure of what cannot be seen: $(cat /run/shown)"
+grep -q 'it does not fit' /run/shown || fail "it is not said that it does not fit: $(cat /run/shown)"
+got=$(field tight workingSetBytes)
+[ "$got" -gt $((64 << 20)) ] && [ "$got" -le $((97 << 20)) ] || fail "in 96M: $got"
+expect rm tmctl rm tight --kill
+expect rm tmctl rm fits --kill
+
 say "two at once"
 tmctl show again --heat=3s >/dev/null &
 one=$!
@@ -139,7 +154,7 @@ expect measure tmctl show file --heat=2s >/run/shown
 grep 'the multi-gen LRU is off: only refaults and stall are known' /run/shown || fail "$(cat /run/shown)"
 [ "$(field file source)" = none ] || fail "source $(field file source)"
 refuse 6 tmctl show file --source lru_gen
-measured again "64 of 128 MiB, damon on the legacy LRU" 64 15 --heat=8s --source damon
+measured again "64 of 128 MiB, damon on the legacy LRU" 64 25 --heat=8s --source damon
 echo y >/sys/kernel/mm/lru_gen/enabled
 
 all_off
