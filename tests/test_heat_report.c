@@ -84,6 +84,18 @@ START_TEST(the_oldest_generation_is_cold_whatever_its_age)
 }
 END_TEST
 
+START_TEST(a_sudden_rest_is_doubted)
+{
+	const uint64_t mib[] = { 64, 64, 1, 0 }, base[NODES_MAX] = { [1] = 4 };
+	struct lru_gen_ages ages = ages_of(2, mib, 4);
+
+	ck_assert_int_eq(heat_report_ages(&ages, base, &report), 0);
+	ck_assert_uint_eq(report.working_set_bytes, 1 * MIB);
+	ck_assert_int_eq(report.confidence, HEAT_LOW);
+	ck_assert_ptr_nonnull(strstr(report.note, "shortly before it was 65M"));
+}
+END_TEST
+
 START_TEST(memory_that_comes_back_makes_it_a_lower_bound)
 {
 	const uint64_t mib[] = { 10, 90 }, base[NODES_MAX] = { [1] = 1 };
@@ -149,6 +161,7 @@ int main(void)
 	tcase_add_test(tc, what_is_younger_than_the_base_was_touched);
 	tcase_add_test(tc, generations_that_the_kernel_merged_shorten_the_window);
 	tcase_add_test(tc, the_oldest_generation_is_cold_whatever_its_age);
+	tcase_add_test(tc, a_sudden_rest_is_doubted);
 	tcase_add_test(tc, memory_that_comes_back_makes_it_a_lower_bound);
 	tcase_add_test(tc, page_cache_that_is_not_mapped_is_doubted);
 	tcase_add_test(tc, a_slot_without_memory_has_no_working_set);
