@@ -19,6 +19,8 @@
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
+#define DEFAULT_NOTICE_GRACE_NS (1000 * UINT64_C(1000000))
+#define NOTICE_GRACE_MAX_NS (10 * UINT64_C(1000000000))
 #define DEFAULT_HEAT_INTERVAL_NS (60 * UINT64_C(1000000000))
 #define HEAT_INTERVAL_MIN_NS (10 * UINT64_C(1000000000))
 #define HEAT_INTERVAL_MAX_NS (24 * 3600 * UINT64_C(1000000000))
@@ -98,6 +100,17 @@ static int set_log_level(struct config *c, const char *value, struct reason *why
 	if (log_level_parse(value, &c->log_level) < 0)
 		return wrong(why, "log_level=%.40s: use error, warning, notice, info or debug",
 			     value);
+	return 0;
+}
+
+static int set_notice_grace(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t grace_ns;
+
+	if (parse_duration_ns(value, &grace_ns) < 0 || grace_ns > NOTICE_GRACE_MAX_NS)
+		return wrong(why, "notice_grace=%.40s: use a time from 0 to 10s, such as 500ms",
+			     value);
+	c->notice_grace_ns = grace_ns;
 	return 0;
 }
 
@@ -191,6 +204,7 @@ static const struct daemon_key {
 	{ "log_level", set_log_level },
 	{ "control", set_control },
 	{ "fairness", set_fairness },
+	{ "notice_grace", set_notice_grace },
 	{ "heat_interval", set_heat_interval },
 };
 
@@ -409,6 +423,7 @@ void config_default(struct config *ret)
 		.state_directory = "/var/lib/taskmem",
 		.group = "taskmem",
 		.log_level = LOG_LEVEL_INFO,
+		.notice_grace_ns = DEFAULT_NOTICE_GRACE_NS,
 		.heat_interval_ns = DEFAULT_HEAT_INTERVAL_NS,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },

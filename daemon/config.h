@@ -48,6 +48,7 @@ struct config {
 	char state_directory[CONFIG_PATH_MAX];
 	char group[CONFIG_GROUP_MAX];
 	enum log_level log_level;
+	uint64_t notice_grace_ns; /* tasks have so long before a smaller max is enforced */
 	enum config_control control;
 	uint32_t fairness_permille;
 	uint64_t heat_interval_ns; /* working sets in the background; 0: not */

@@ -160,7 +160,7 @@ void limit_deinit(struct limit *limit)
 	limit->op = NULL;
 }
 
-void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t now_ns)
+void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t hold_until_ns, uint64_t now_ns)
 {
 	uint64_t usage_bytes = 0;
 
@@ -171,10 +171,20 @@ void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t now_ns)
 		log_debug("limit: memory.current cannot be read now");
 	limit->is_delayed = false;
 	shrink_set(&limit->shrink, target_bytes, usage_bytes, now_ns);
+	if (hold_until_ns > now_ns)
+		shrink_hold(&limit->shrink, hold_until_ns);
 	limit_run(limit);
 	if (!limit->shrink.is_pending)
 		return;
 	limit->is_delayed = true;
 	if (limit->delayed)
 		limit->delayed(limit, limit->userdata);
+}
+
+void limit_end_hold(struct limit *limit, uint64_t now_ns)
+{
+	if (!limit->shrink.is_pending || !limit->shrink.is_held)
+		return;
+	shrink_hold(&limit->shrink, now_ns);
+	limit_run(limit);
 }

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/hook.h"
 #include "kern/host.h"
 #include "kern/peer.h"
 #include "kern/topology.h"
@@ -100,7 +101,10 @@ static void write_protection(struct slot *slot, enum cgdir_file file, uint64_t b
 
 void slot_write_low(struct slot *slot)
 {
-	write_protection(slot, CG_MEMORY_LOW, slot_low_bytes(slot), &slot->low_written);
+	uint64_t low_bytes = slot_low_bytes(slot);
+
+	write_protection(slot, CG_MEMORY_LOW, low_bytes, &slot->low_written);
+	slot_tell(slot, MAX(low_bytes, slot->guaranteed_bytes), NOTICE_SHARE);
 }
 
 static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
@@ -109,9 +113,9 @@ static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
 
 	write_protection(slot, CG_MEMORY_MIN, slot->guaranteed_bytes, &slot->min_written);
 	slot_plan_control(slot);
-	slot_write_low(slot);
 	if (slot->has_limit && slot->limit.shrink.target_bytes != max_bytes)
-		limit_set(&slot->limit, max_bytes, now_ns);
+		slot_set_max(slot, max_bytes, now_ns);
+	slot_write_low(slot);
 	slot_divide_pool(slot);
 	if (!is_change)
 		slot->is_share_moving = false;
@@ -144,7 +148,7 @@ static void group_write(struct node_group *group, uint64_t min_bytes, uint64_t m
 	max_bytes = page_floor(max_bytes);
 	if (group->has_limit && group->max_target != max_bytes) {
 		group->max_target = max_bytes;
-		limit_set(&group->limit, max_bytes, now_ns);
+		limit_set(&group->limit, max_bytes, /* hold_until_ns= */ 0, now_ns);
 	}
 }
 
@@ -344,6 +348,11 @@ static int manager_open_tree(struct manager *manager, char error[static MANAGER_
 	r = tree_attach_event(manager->tree, manager->event);
 	if (r >= 0)
 		r = writer_new(manager->event, &manager->writer);
+	if (r >= 0 && tree_has_systemd(manager->tree)) {
+		manager->hook_runner = hooks_new(manager->event);
+		if (!manager->hook_runner)
+			r = -ENOMEM;
+	}
 	for (size_t i = 0; i <= manager->n_nodes && r >= 0; i++)
 		r = group_open(manager, &manager->groups[i],
 			       i < manager->n_nodes ? manager->nodes[i].node : NODE_ANY);
@@ -426,6 +435,7 @@ void manager_free(struct manager *manager)
 	sd_event_source_disable_unref(manager->control_tick);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
+	hooks_free(manager->hook_runner);
 	free(manager->slots);
 	heat_close(manager->heat);
 	state_free(manager->state);

@@ -33,6 +33,10 @@ struct manager_hooks {
 	void (*target_changed)(struct grant *grant, void *subscriber, void *userdata);
 	/* the grant is freed after this call */
 	void (*grant_gone)(struct grant *grant, void *subscriber, void *userdata);
+	/* @subscriber as given to manager_watch() */
+	void (*notice)(const struct memory_notice *notice, void *subscriber, void *userdata);
+	/* the slot that @subscriber watched is gone */
+	void (*watch_gone)(const char *slot_name, void *subscriber, void *userdata);
 	void *userdata;
 };
 
@@ -145,15 +149,32 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 /* Takes a grant up again for the process that holds it. NULL and a fault when there is none. */
 struct grant *manager_resume(struct manager *manager, uint32_t grant_id, pid_t pid,
 			     void *subscriber, struct fault *ret_fault);
-/* The grant of that id if @pid holds it, else NULL. */
+/* The grant of that id if @pid holds it, else NULL. Who names it knows it. */
 struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid_t pid);
 void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, granted_fn done,
 		  void *userdata);
 MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 					const uint32_t *chunks, size_t n, struct fault *ret_fault);
 void manager_detach(struct manager *manager, struct grant *grant);
-/* The client's connection is gone; pages stay until the process ends. */
-void manager_unsubscribe(struct manager *manager, void *subscriber);
+/* The client's connection is gone; pages stay until the process ends. @is_cut: by the client, or
+ * with it: a grant without a token that it never named may be one it never heard of, and is freed. */
+void manager_unsubscribe(struct manager *manager, void *subscriber, bool is_cut);
+
+/* ---- notices */
+
+/* @is_task: the process @pid runs in the slot, so its answer is waited for. @subscriber hears the
+ * notices until manager_unwatch() or hooks.watch_gone. */
+MUST_USE enum fault_kind manager_watch(struct manager *manager, const char *name, pid_t pid,
+				       bool is_task, void *subscriber, struct fault *ret_fault);
+/* The numbers of now, as a notice of why NOTICE_START. */
+MUST_USE enum fault_kind manager_view_notice(struct manager *manager, const char *name,
+					     struct memory_notice *ret, struct fault *ret_fault);
+/* Its connection is gone. Nothing happens for one that watches nothing. */
+void manager_unwatch(struct manager *manager, const void *subscriber);
+/* A task's answer: it freed @bytes upon the notice of that number. */
+MUST_USE enum fault_kind manager_report_freed(struct manager *manager, const char *name, pid_t pid,
+					      uint64_t bytes, uint64_t sequence,
+					      struct fault *ret_fault);
 
 /* What a client is told of its grant. */
 struct grant_view {

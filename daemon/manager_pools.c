@@ -474,8 +474,10 @@ struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid
 		struct grant *grant;
 
 		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot)
-			if (grant->id == grant_id)
-				return grant->pid == pid ? grant : NULL;
+			if (grant->id == grant_id && grant->pid == pid) {
+				grant->is_known = true;
+				return grant;
+			}
 	}
 	return NULL;
 }
@@ -553,15 +555,30 @@ void manager_detach(struct manager *manager, struct grant *grant)
 	grant_end(grant, "detached");
 }
 
-void manager_unsubscribe(struct manager *manager, void *subscriber)
+/* One that the subscriber has, and forgets by this. */
+static struct grant *manager_take_subscription(struct manager *manager, const void *subscriber)
 {
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct grant *grant;
 
-		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot)
-			if (grant->subscriber == subscriber)
-				grant->subscriber = NULL;
+		LIST_FOREACH(&manager->slots[i]->grants, grant, in_slot) {
+			if (grant->subscriber != subscriber)
+				continue;
+			grant->subscriber = NULL;
+			return grant;
+		}
 	}
+	return NULL;
+}
+
+void manager_unsubscribe(struct manager *manager, void *subscriber, bool is_cut)
+{
+	struct grant *grant;
+
+	/* to end one may end others that wait: begin anew each time */
+	while ((grant = manager_take_subscription(manager, subscriber)) != NULL)
+		if (is_cut && grant->is_announced && !grant->is_known && grant->token == 0)
+			grant_end(grant, "hung up");
 }
 
 void manager_view_grant(const struct grant *grant, struct grant_view *ret_view)

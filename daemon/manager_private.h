@@ -16,6 +16,9 @@
 #include "pool/grant.h"
 #include "state.h"
 
+struct hooks;
+struct slot_notices;
+
 struct slot {
 	struct manager *manager;
 	struct slot_policy policy;
@@ -30,8 +33,9 @@ struct slot {
 	struct progress share_progress;
 	bool is_share_moving;
 	struct list grants;
-	uint32_t n_granted;      /* chunks held and being filled, all grants */
-	struct removal *removal; /* being killed and removed */
+	uint32_t n_granted;           /* chunks held and being filled, all grants */
+	struct removal *removal;      /* being killed and removed */
+	struct slot_notices *notices; /* manager_notice.h */
 	struct control_slot control;
 	struct control_slot shadow; /* what the law would do, where slots run dry */
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
@@ -72,6 +76,8 @@ struct manager {
 	struct heat *heat;
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;
+	struct hooks *hook_runner; /* NULL: there is no systemd to run on-resize= */
+	uint32_t n_hook_runs;
 };
 
 /* ---- manager.c */
@@ -110,6 +116,33 @@ MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
  * hugetlb.2MB.max. */
 void slot_divide_pool(struct slot *slot);
 void slot_release_grants(struct slot *slot);
+
+/* ---- manager_notice.c */
+/* Return: 0 or -ENOMEM. */
+MUST_USE int notices_open(struct slot *slot);
+/* Its watchers are told that it is gone. Also for a slot without. */
+void notices_close(struct slot *slot);
+/**
+ * slot_tell() - what the slot's memory should come to changed, or may have
+ * @target_bytes: the share, or what the controller protects now
+ * @why:          NOTICE_SHARE or NOTICE_PRESSURE; a smaller policy.max_bytes is seen by itself
+ *
+ * Cheap enough for each turn of a controller: without an audience nothing is read, with one
+ * memory.current.
+ */
+void slot_tell(struct slot *slot, uint64_t target_bytes, enum notice_why why);
+/* Begins to bring memory.max to @max_bytes; tasks that watch are given a grace before reclaim, so
+ * policy.max_bytes must be the new one and slot_tell() be called next. */
+void slot_set_max(struct slot *slot, uint64_t max_bytes, uint64_t now_ns);
+void notices_view(const struct slot *slot, struct slot_view *view);
+
+/* ---- manager_hook.c */
+/* The command is another one: it is run soon, whatever was told before. */
+void hook_reset(struct slot *slot);
+/* Can the on-resize= of @policy be run on this host? */
+MUST_USE enum fault_kind manager_check_hook(const struct manager *manager,
+					    const struct slot_policy *policy,
+					    struct fault *ret_fault);
 
 /* ---- manager_restore.c */
 MUST_USE int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX]);

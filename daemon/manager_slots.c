@@ -99,6 +99,7 @@ static void slot_free(struct slot *slot)
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		grant_leave(grant);
 	removal_free(slot->removal);
+	notices_close(slot);
 	if (slot->save_op)
 		writer_cancel(slot->manager->writer, slot->save_op);
 	heat_forget(slot);
@@ -152,7 +153,9 @@ int slot_open(struct manager *manager, const struct slot_policy *policy, struct 
 	slot->policy = *policy;
 	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
 	list_init(&slot->grants);
-	r = tree_create_slot(manager->tree, policy, &slot->cg);
+	r = notices_open(slot);
+	if (r >= 0)
+		r = tree_create_slot(manager->tree, policy, &slot->cg);
 	if (r < 0)
 		return r;
 	if (tree_get_controllers(manager->tree)->memory) {
@@ -188,7 +191,8 @@ static bool policy_is_equal(const struct slot_policy *a, const struct slot_polic
 	return strcmp(a->name, b->name) == 0 && a->owner == b->owner && a->node == b->node &&
 	       a->weight == b->weight && a->tier == b->tier && a->min_bytes == b->min_bytes &&
 	       a->max_bytes == b->max_bytes && a->pool_min_bytes == b->pool_min_bytes &&
-	       a->pool_max_bytes == b->pool_max_bytes && a->mode == b->mode;
+	       a->pool_max_bytes == b->pool_max_bytes && a->mode == b->mode &&
+	       strcmp(a->on_resize, b->on_resize) == 0;
 }
 
 static enum fault_kind fault_from_refusal(struct fault *fault, int cond,
@@ -278,7 +282,9 @@ enum fault_kind manager_add(struct manager *manager, const struct slot_policy *w
 				 "the first a letter or digit, and no name of a kernel file",
 				 policy.name);
 	}
-	kind = manager_admit(manager, &policy, choose_node, fault);
+	kind = manager_check_hook(manager, &policy, fault);
+	if (kind == FAULT_NONE)
+		kind = manager_admit(manager, &policy, choose_node, fault);
 	if (kind == FAULT_NONE)
 		kind = manager_record(manager, &policy, NULL, fault);
 	if (kind != FAULT_NONE)
@@ -308,17 +314,23 @@ enum fault_kind manager_set(struct manager *manager, const struct slot_policy *w
 	struct slot_policy policy = *wanted;
 	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
 	enum fault_kind kind;
+	bool is_other_hook;
 
 	if (!slot)
 		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", wanted->name);
 	if (policy_is_equal(&policy, &slot->policy))
 		return FAULT_NONE;
-	kind = manager_admit(manager, &policy, /* choose_node= */ false, fault);
+	is_other_hook = strcmp(policy.on_resize, slot->policy.on_resize) != 0;
+	kind = is_other_hook ? manager_check_hook(manager, &policy, fault) : FAULT_NONE;
+	if (kind == FAULT_NONE)
+		kind = manager_admit(manager, &policy, /* choose_node= */ false, fault);
 	if (kind == FAULT_NONE)
 		kind = manager_record(manager, &policy, &slot->policy, fault);
 	if (kind != FAULT_NONE)
 		return kind;
 	slot->policy = policy;
+	if (is_other_hook)
+		hook_reset(slot);
 	slot_note_policy(slot);
 	manager_replan(manager, /* is_change= */ true);
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-changed", MESSAGE_SLOT_CHANGED,

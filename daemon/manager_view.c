@@ -88,6 +88,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
 	slot_view_control(slot, view);
 	view_pending(slot, view);
+	notices_view(slot, view);
 	heat_view(slot, view);
 }
 

@@ -24,3 +24,6 @@
 #define MESSAGE_TASK_DETACHED "69db715580cd4376a7864ebaa056dbdc"
 #define MESSAGE_GRANT_GIVEN "d6e6b759bbf84d5196e38c1148a2e6da" /* huge pages to a task */
 #define MESSAGE_GRANT_RETURNED "48f5e00b7afc4141a3732ecfcfb8f4c3"
+#define MESSAGE_NOTICE "edb9e3b52ec5457da78baaa3775deb4f"      /* tasks are asked for memory */
+#define MESSAGE_FREED "538c9d74f3634c4aad8b2636692e31a8"       /* what a task says it gave */
+#define MESSAGE_HOOK_FAILED "c479ae511a454b8f96209f60aec227f5" /* on-resize= */

@@ -20,6 +20,7 @@
 #define WEIGHT_DEFAULT 100
 #define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
 #define SLOTS_MAX 10000
+#define ON_RESIZE_MAX 255 /* bytes of a command */
 
 /* What the controller may do to a slot. */
 enum slot_mode {
@@ -42,6 +43,7 @@ struct slot_policy {
 	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
 	uint64_t pool_max_bytes;
 	enum slot_mode mode;
+	char on_resize[ON_RESIZE_MAX + 1]; /* command as given, "": none; policy/command.h */
 };
 
 /* "share", "off", "save", "dry-run" */
@@ -78,6 +80,15 @@ struct peer {
 	bool is_in_slot;
 	int slot_node; /* of the slot its process is in, if is_in_slot */
 	char slot_name[SLOT_NAME_MAX + 1];
+};
+
+/* Why a slot's tasks are told of their memory. Of reasons that come together the last of these is
+ * told. */
+enum notice_why {
+	NOTICE_SHARE,    /* the slot's share changed */
+	NOTICE_START,    /* the audience is new and knows nothing yet */
+	NOTICE_MAX,      /* memory.max is going below usage */
+	NOTICE_PRESSURE, /* memory is short now */
 };
 
 /* One feature of this host. */

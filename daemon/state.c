@@ -152,7 +152,9 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 					     SD_JSON_BUILD_UNSIGNED(p->max_bytes)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMinBytes", p->pool_min_bytes),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes),
-		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]));
+		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]),
+		SD_JSON_BUILD_PAIR_CONDITION(p->on_resize[0], "onResize",
+					     SD_JSON_BUILD_STRING(p->on_resize)));
 }
 
 int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
@@ -169,7 +171,7 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 
 static const char *const slot_fields[] = { "name",         "owner",    "node",     "weight",
 					   "tier",         "minBytes", "maxBytes", "poolMinBytes",
-					   "poolMaxBytes", "mode" };
+					   "poolMaxBytes", "mode",     "onResize" };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
 static int number_from(sd_json_variant *object, const char *field, uint64_t max,
@@ -188,6 +190,22 @@ static int number_from(sd_json_variant *object, const char *field, uint64_t max,
 	if (sd_json_variant_unsigned(v) > max)
 		return fault(error, -EINVAL, "field %s is above %" PRIu64, field, max);
 	*ret = sd_json_variant_unsigned(v);
+	return 0;
+}
+
+/* A text of at most @size - 1 bytes; "" when the field is not there, as in an older file. */
+static int text_from(sd_json_variant *object, const char *field, char *ret, size_t size,
+		     char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *v = sd_json_variant_by_key(object, field);
+	const char *text = "";
+
+	if (v) {
+		text = sd_json_variant_string(v);
+		if (!text || strlen(text) >= size)
+			return fault(error, -EINVAL, "field %s is no string or too long", field);
+	}
+	strcpy(ret, text);
 	return 0;
 }
 
@@ -246,6 +264,8 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 	p.node = node == no_node ? NODE_ANY : (int)node;
 	p.weight = (uint32_t)weight;
 	p.tier = (uint32_t)tier;
+	if (text_from(object, "onResize", p.on_resize, sizeof(p.on_resize), error) < 0)
+		return -EINVAL;
 	if (admit_check_policy(&p, &refusal) != ADMIT_OK)
 		return fault(error, -EINVAL, "%.200s", refusal.message);
 	*ret = p;

@@ -17,6 +17,35 @@ struct pending_view {
 	char note[200];  /* empty when nothing is to be said */
 };
 
+/* What tasks are told of their slot's memory. */
+struct memory_notice {
+	const char *slot_name; /* borrowed from the slot */
+	int node;
+	uint64_t sequence; /* counts from 1 for each slot; 0: nothing was told yet */
+	enum notice_why why;
+	uint64_t target_bytes; /* what the slot should come to use */
+	uint64_t before_bytes; /* the target told before; 0: none */
+	uint64_t usage_bytes;
+	uint64_t max_bytes;   /* BYTES_UNLIMITED: none */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC: memory is taken from then on; 0: none */
+};
+
+/* The last one and what came of it. */
+struct notice_view {
+	uint64_t told_usec; /* CLOCK_REALTIME; 0: nothing was told yet */
+	struct memory_notice last;
+	uint32_t n_asked, n_answers; /* tasks */
+	uint64_t freed_bytes;        /* as they say */
+};
+
+/* Of on-resize=. */
+struct hook_view {
+	bool is_running;
+	uint32_t n_runs, n_failures; /* since the daemon started */
+	uint64_t ended_usec;         /* CLOCK_REALTIME; 0: none has ended */
+	char result[192];            /* how the last one failed; "": it did not */
+};
+
 /* What was found out about which memory of a slot is in use. */
 enum heat_source {
 	HEAT_NONE, /* only the evidence: refaults and stall */
@@ -67,6 +96,9 @@ struct slot_view {
 	uint64_t memory_node_bytes[NODES_MAX];
 	size_t n_pending;
 	struct pending_view pending[PENDING_MAX];
+	uint32_t n_watchers;
+	struct notice_view notice;
+	struct hook_view hook;
 	bool has_heat;
 	uint64_t heat_age_ns; /* since it was measured */
 	struct heat_report heat;

@@ -72,6 +72,8 @@ static void read_peer(struct tm_channel *channel)
 
 	if (getpeername(channel->fd, (struct sockaddr *)&storage, &length) == 0)
 		address_format((struct sockaddr *)&storage, length, channel->peer);
+	else if (!channel->peer[0]) /* reset in the queue; only TCP forgets whose it was */
+		strcpy(channel->peer, "tcp:");
 }
 
 void channel_open(struct tm_channel *channel)
@@ -101,6 +103,8 @@ static int open_socket(struct tm_channel *channel, const struct address *address
 		return -errno;
 	if (address->storage.ss_family != AF_UNIX)
 		listener_set_window(channel->engine, channel->fd);
+	if (address->storage.ss_family != AF_UNIX)
+		listener_set_patience(channel->engine, channel->fd);
 	if (connect(channel->fd, sockaddr, address->length) < 0 && errno != EINPROGRESS)
 		r = -errno;
 	else

@@ -253,6 +253,8 @@ int chunk_grow(struct tm_slot *slot, uint32_t n)
 	uint32_t n_targets;
 	int r;
 
+	if (slot->is_pageless)
+		return -ENOBUFS;
 	pthread_mutex_lock(&slot->call_lock);
 	pthread_mutex_lock(&slot->lock);
 	if (slot->max_chunks && slot->n_held + n > slot->max_chunks)

@@ -22,6 +22,8 @@
 #define POSTED_DEFAULT 64
 #define POSTED_MAX 4096 /* more than a cache can hold only makes memory cold */
 #define CREDIT_DEFAULT 10
+#define PEER_TIMEOUT_DEFAULT_S 120
+#define PEER_TIMEOUT_MAX_S 32767 /* of TCP_KEEPIDLE */
 #define CHANNELS_DEFAULT 4096
 #define CHANNELS_MAX 65536
 
@@ -227,6 +229,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
 	if (r < 0 || !pool || !handlers || !handlers->data || !ret_engine ||
 	    o.posted_buffers > POSTED_MAX || o.max_channels > CHANNELS_MAX ||
+	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
 	    o.kind < TM_ENGINE_AUTO || o.kind > TM_ENGINE_EPOLL)
 		return -EINVAL;
 	engine = calloc(1, sizeof(*engine));
@@ -238,6 +241,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->userdata = userdata;
 	engine->posted_buffers = o.posted_buffers ? o.posted_buffers : POSTED_DEFAULT;
 	engine->credit_buffers = o.credit_buffers ? o.credit_buffers : CREDIT_DEFAULT;
+	engine->peer_timeout_s = o.peer_timeout_s ? o.peer_timeout_s : PEER_TIMEOUT_DEFAULT_S;
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;

@@ -106,7 +106,7 @@ struct tm_engine {
 	void *backend_data;
 	struct tm_handlers handlers;
 	void *userdata;
-	uint32_t posted_buffers, credit_buffers, max_channels;
+	uint32_t posted_buffers, credit_buffers, max_channels, peer_timeout_s;
 	struct mailbox *mailbox;
 	struct pool_user user;
 	struct pool_waiter waiter;
@@ -139,6 +139,8 @@ void listener_free(struct listener *listener);
 void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
 /* SO_RCVBUF for a channel's credit window. */
 void listener_set_window(const struct tm_engine *engine, int fd);
+/* How long the kernel waits for a TCP peer that is silent. */
+void listener_set_patience(const struct tm_engine *engine, int fd);
 
 /* ---- channel.c */
 struct tm_channel *channel_new(struct tm_engine *engine, int fd);

@@ -28,7 +28,7 @@
 #define BACKOFF_MAX_MS 2000
 #define ATTACH_TIMEOUT_MS 5000
 
-static int error_to_errno(const char *id)
+int link_error_to_errno(const char *id)
 {
 	static const struct {
 		const char *id;
@@ -54,8 +54,7 @@ static int error_to_errno(const char *id)
 	return -EIO;
 }
 
-/* A required non-negative integer of at most @max. */
-static int get_number(sd_json_variant *v, const char *key, uint64_t max, uint64_t *ret)
+int link_get_number(sd_json_variant *v, const char *key, uint64_t max, uint64_t *ret)
 {
 	sd_json_variant *field = sd_json_variant_by_key(v, key);
 
@@ -67,7 +66,7 @@ static int get_number(sd_json_variant *v, const char *key, uint64_t max, uint64_
 	return 0;
 }
 
-/* As get_number(), but -1 when it is null or missing. */
+/* As link_get_number(), but -1 when it is null or missing. */
 static int get_optional(sd_json_variant *v, const char *key, int *ret)
 {
 	sd_json_variant *field = sd_json_variant_by_key(v, key);
@@ -78,7 +77,7 @@ static int get_optional(sd_json_variant *v, const char *key, int *ret)
 		*ret = -1;
 		return 0;
 	}
-	r = get_number(v, key, INT32_MAX, &number);
+	r = link_get_number(v, key, INT32_MAX, &number);
 	if (r < 0)
 		return r;
 	*ret = (int)number;
@@ -94,9 +93,9 @@ static int parse_reply(sd_json_variant *v, struct link_reply *ret)
 	if (!name || !sd_json_variant_is_string(name) || !reply.chunks ||
 	    !sd_json_variant_is_array(reply.chunks))
 		return -EBADMSG;
-	if (get_number(v, "grant", UINT64_MAX, &reply.grant) < 0 ||
-	    get_number(v, "fileChunks", INT32_MAX, &file_chunks) < 0 ||
-	    get_number(v, "targetChunks", INT32_MAX, &target) < 0 ||
+	if (link_get_number(v, "grant", UINT64_MAX, &reply.grant) < 0 ||
+	    link_get_number(v, "fileChunks", INT32_MAX, &file_chunks) < 0 ||
+	    link_get_number(v, "targetChunks", INT32_MAX, &target) < 0 ||
 	    get_optional(v, "node", &reply.node) < 0 ||
 	    get_optional(v, "fdIndex", &reply.fd_index) < 0)
 		return -EBADMSG;
@@ -179,7 +178,7 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
 	int r;
 
 	if (error_id)
-		r = error_to_errno(error_id);
+		r = link_error_to_errno(error_id);
 	else
 		r = on_message(slot, link, parameters);
 	if (r == 0 && !(flags & SD_VARLINK_REPLY_CONTINUES))
@@ -189,7 +188,7 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
 	return 0;
 }
 
-static int connect_daemon(struct tm_slot *slot, sd_varlink **ret)
+int link_connect(struct tm_slot *slot, sd_varlink **ret)
 {
 	sd_varlink *link;
 	int r;
@@ -263,7 +262,7 @@ static int open_notices(struct tm_slot *slot, uint32_t min_chunks)
 	int r;
 
 	slot->link_error = 0;
-	r = connect_daemon(slot, &slot->notices);
+	r = link_connect(slot, &slot->notices);
 	if (r < 0)
 		return r;
 	slot->link_state = LINK_ATTACHING;
@@ -383,13 +382,13 @@ int link_call(struct tm_slot *slot, const char *method, sd_json_variant *paramet
 	if (atomic_exchange(&slot->calls_stale, false))
 		slot->calls = sd_varlink_close_unref(slot->calls);
 	if (!slot->calls) {
-		r = connect_daemon(slot, &slot->calls);
+		r = link_connect(slot, &slot->calls);
 		if (r < 0)
 			return r == -ENOMEM ? r : -ENOTCONN;
 	}
 	r = sd_varlink_call(slot->calls, method, parameters, ret_reply, &error_id);
 	if (r >= 0)
-		return error_id ? error_to_errno(error_id) : 0;
+		return error_id ? link_error_to_errno(error_id) : 0;
 	/* after a time-out the answer could still come and be taken for the next one */
 	slot->calls = sd_varlink_close_unref(slot->calls);
 	if (r == -ETIME || r == -ETIMEDOUT)

@@ -61,7 +61,7 @@ static struct tm_slot *slot_alloc(void)
 
 	if (!slot)
 		return NULL;
-	slot->epoll_fd = slot->event_fd = slot->timer_fd = -1;
+	slot->epoll_fd = slot->event_fd = slot->timer_fd = slot->watch.timer_fd = -1;
 	pthread_mutex_init(&slot->dispatch_lock, NULL);
 	pthread_mutex_init(&slot->call_lock, NULL);
 	pthread_mutex_init(&slot->lock, NULL);
@@ -72,7 +72,9 @@ static struct tm_slot *slot_alloc(void)
 static void slot_free(struct tm_slot *slot)
 {
 	link_close(slot);
+	watch_close(slot);
 	chunk_unmap(slot);
+	fd_closep(&slot->watch.timer_fd);
 	fd_closep(&slot->timer_fd);
 	fd_closep(&slot->event_fd);
 	fd_closep(&slot->epoll_fd);
@@ -83,6 +85,17 @@ static void slot_free(struct tm_slot *slot)
 	free(slot);
 }
 
+/* No grant, no pages: only a place to hear notices from. */
+static int attach_pageless(struct tm_slot *slot, const char *address)
+{
+	slot->is_pageless = true;
+	slot->node = TM_NODE_ANY;
+	slot->address = strdup(address);
+	if (!slot->address)
+		return -ENOMEM;
+	return watch_open(slot, /* must_answer= */ true);
+}
+
 TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_slot **ret_slot)
 {
 	struct tm_attach_options o = {};
@@ -91,7 +104,10 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
 	int r;
 
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
-	if (r < 0 || !ret_slot || (o.max_chunks && o.min_chunks > o.max_chunks))
+	if (r < 0 || !ret_slot || (o.max_chunks && o.min_chunks > o.max_chunks) ||
+	    o.flags & ~TM_ATTACH_NO_PAGES)
+		return -EINVAL;
+	if (o.flags & TM_ATTACH_NO_PAGES && (o.min_chunks || o.max_chunks))
 		return -EINVAL;
 	address = o.socket;
 	if (!address)
@@ -105,7 +121,9 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
 	slot->max_chunks = o.max_chunks;
 	r = open_descriptors(slot);
 	if (r >= 0)
-		r = link_attach(slot, address, MAX(o.min_chunks, UINT32_C(1)));
+		r = o.flags & TM_ATTACH_NO_PAGES
+			    ? attach_pageless(slot, address)
+			    : link_attach(slot, address, MAX(o.min_chunks, UINT32_C(1)));
 	if (r < 0) {
 		slot_free(slot);
 		return r;
@@ -153,7 +171,8 @@ TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
 	}
 	chunk_unmap(slot);
 	/* closing the connections alone would keep the pages until this process ends */
-	if (sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0)
+	if (!slot->is_pageless &&
+	    sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0)
 		detach_grant(slot, parameters);
 	sd_json_variant_unref(parameters);
 	slot_free(slot);
@@ -222,8 +241,10 @@ static void feed_pools(struct tm_slot *slot)
 TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 {
 	tm_resize_handler handler;
+	tm_memory_handler memory_handler;
+	struct tm_memory_notice notice;
 	uint32_t old_target, new_target;
-	void *userdata;
+	void *userdata, *memory_userdata;
 	int n_notices;
 
 	/* another thread is at it, or a handler called from here */
@@ -231,6 +252,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 		return 0;
 	slot->n_notices = 0;
 	link_process(slot);
+	watch_process(slot);
 	chunk_settle(slot);
 	feed_pools(slot);
 	n_notices = (int)slot->n_notices;
@@ -245,6 +267,9 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 
 	if (handler && new_target != old_target)
 		handler(slot, old_target, new_target, userdata);
+	memory_handler = watch_take(slot, &notice, &memory_userdata);
+	if (memory_handler)
+		memory_handler(slot, &notice, memory_userdata);
 	return n_notices;
 }
 

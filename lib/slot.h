@@ -33,6 +33,23 @@ enum link_state {
 	LINK_UP,
 };
 
+/* Notices about memory. dispatch_lock but for what is marked. */
+struct watch {
+	sd_varlink *link;
+	int timer_fd; /* reconnection; -1 until it is needed */
+	enum link_state state;
+	int error; /* why the connection ended, -errno */
+	uint32_t backoff_ms;
+	bool is_wanted;
+	/* lock */
+	tm_memory_handler handler;
+	void *userdata;
+	struct tm_memory_notice notice; /* the newest */
+	uint64_t sequence;              /* its number */
+	uint64_t answering;             /* number of the one the handler was told last */
+	bool has_notice, is_untold;
+};
+
 struct tm_slot {
 	/* constant after attach */
 	char *address; /* of the daemon's socket */
@@ -41,9 +58,10 @@ struct tm_slot {
 	uint64_t grant;
 	uint32_t file_chunks, min_chunks, max_chunks;
 	uint8_t *base;
-	int epoll_fd; /* watches the three below; what tm_slot_fd() returns */
-	int event_fd; /* a chunk is drained, or there is other work for a dispatch */
-	int timer_fd; /* reconnection, and retry of what failed */
+	bool is_pageless; /* attached without a grant: file_chunks is 0, base NULL */
+	int epoll_fd;     /* watches the three below and the notices; what tm_slot_fd() returns */
+	int event_fd;     /* a chunk is drained, or there is other work for a dispatch */
+	int timer_fd;     /* reconnection, and retry of what failed */
 
 	pthread_mutex_t dispatch_lock;
 	sd_varlink *notices;
@@ -69,6 +87,7 @@ struct tm_slot {
 	struct list pools;
 	tm_resize_handler resize_handler;
 	void *resize_userdata;
+	struct watch watch;
 };
 
 /* What a reply to Attach says; chunks is borrowed from the message. */
@@ -93,6 +112,22 @@ void link_close(struct tm_slot *slot);
 /* One call with a deadline; call_lock held. *@ret_reply is borrowed until the next call. */
 MUST_USE int link_call(struct tm_slot *slot, const char *method, sd_json_variant *parameters,
 		       sd_json_variant **ret_reply);
+
+MUST_USE int link_connect(struct tm_slot *slot, sd_varlink **ret);
+/* The -errno of an error that the daemon replied. */
+int link_error_to_errno(const char *id);
+/* A required non-negative integer of at most @max. Return: 0 or -EBADMSG. */
+MUST_USE int link_get_number(sd_json_variant *v, const char *key, uint64_t max, uint64_t *ret);
+
+/* ---- watch.c: what the slot's memory should come to; dispatch_lock held */
+
+/* Waits for the first notice. @must_answer: else a daemon that is away is looked for later. */
+MUST_USE int watch_open(struct tm_slot *slot, bool must_answer);
+void watch_process(struct tm_slot *slot);
+void watch_close(struct tm_slot *slot);
+/* The handler that has something to hear, or NULL. No lock held. */
+tm_memory_handler watch_take(struct tm_slot *slot, struct tm_memory_notice *ret_notice,
+			     void **ret_userdata);
 
 /* ---- chunk.c: who holds which 2 MiB page */
 

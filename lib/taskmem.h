@@ -51,7 +51,12 @@ struct tm_attach_options {
 	const char *socket;
 	uint32_t min_chunks; /* fail with -ENOBUFS unless at least so many are granted; default 1 */
 	uint32_t max_chunks; /* never hold more; 0: as many as the slot's share allows */
+	uint32_t flags;      /* TM_ATTACH_… */
 };
+
+/* No huge pages and no pools, for a task that only wants to hear of its slot's memory: the slot
+ * needs no pool then. min_chunks and max_chunks must be 0; tm_pool_open() gives -ENOBUFS. */
+#define TM_ATTACH_NO_PAGES 1U
 
 struct tm_slot_info {
 	size_t size; /* set by the caller to sizeof(struct tm_slot_info) */
@@ -117,7 +122,8 @@ int tm_slot_fd(struct tm_slot *slot);
  * microseconds; a call to the daemon may take up to 5 s if it hangs. While the daemon is away
  * nothing is lost: buffers go on working, nothing grows, and what is owed is given back later.
  *
- * Any thread; if another one is dispatching, returns at once. May call the resize handler.
+ * Any thread; if another one is dispatching, returns at once. May call the resize handler and the
+ * memory handler.
  *
  * Return: number of notices handled, 0 if there were none. Never fails.
  */
@@ -134,6 +140,80 @@ typedef void (*tm_resize_handler)(struct tm_slot *slot, uint32_t old_chunks, uin
 
 /* Replaces the handler; NULL: none. A dispatch in another thread may still call the old one. */
 void tm_slot_set_resize_handler(struct tm_slot *slot, tm_resize_handler handler, void *userdata);
+
+/* ------------------------------------------------------------------ memory of the slot */
+
+enum tm_notice_why {
+	TM_NOTICE_START,    /* the first one after tm_slot_watch() or a restart of the daemon */
+	TM_NOTICE_SHARE,    /* the slot's share changed */
+	TM_NOTICE_MAX,      /* the cap goes below usage */
+	TM_NOTICE_PRESSURE, /* memory is short now */
+};
+
+/* Of all memory of the slot, all its tasks together, huge pages of pools not included. */
+struct tm_memory_notice {
+	size_t size; /* sizeof as the side that filled it in knows it */
+	enum tm_notice_why why;
+	uint64_t target_bytes; /* what the slot should come to use; may be more than before */
+	uint64_t before_bytes; /* the target told before; 0: none */
+	uint64_t usage_bytes;  /* what it used when this was sent */
+	uint64_t max_bytes;    /* the cap; UINT64_MAX: none */
+	/* CLOCK_MONOTONIC: from then on the kernel swaps out and drops what is above max_bytes,
+	 * unless all tasks that watch have answered before; 0: there is no such time */
+	uint64_t deadline_ns;
+};
+
+/*
+ * Called from tm_slot_dispatch(), hence from tm_engine_run(), in the thread that called that and
+ * with no lock held. Drop what is cheapest to make again (caches, prefetched data, state that is
+ * on disk as well), then call tm_slot_report_freed(). Taking long delays what else that thread
+ * does, nothing else. @notice is valid during the call. It may call anything but
+ * tm_slot_detach() and tm_engine_free().
+ */
+typedef void (*tm_memory_handler)(struct tm_slot *slot, const struct tm_memory_notice *notice,
+				  void *userdata);
+
+/**
+ * tm_slot_watch() - hear what the slot's memory should come to
+ * @handler: replaces the one before; NULL: stop watching. A dispatch in another thread may still
+ *           call the old one
+ *
+ * The handler is called once for the numbers of now and then for changes: of the target by more
+ * than 1 % and 4 MiB (or when it crosses usage), of a cap that goes below usage, and when memory is
+ * short. At most once a second, and always for the last change; a smaller target is told only
+ * while usage is above it. Several that wait are one. What the task does about it is its own
+ * affair: the kernel enforces the limits in any case, but takes what *it* thinks is cold.
+ *
+ * No pool is needed (TM_ATTACH_NO_PAGES). The first call waits at most 5 s for the daemon; if
+ * that is away, notices begin when it is back.
+ *
+ * Return: 0, or -EPROTONOSUPPORT (a daemon that knows no notices), -EIO (it does not enforce
+ *         limits, so there are none), -ENXIO (this process runs in no slot any more), -EACCES,
+ *         -ENOMEM.
+ */
+TM_MUST_USE int tm_slot_watch(struct tm_slot *slot, tm_memory_handler handler, void *userdata);
+
+/**
+ * tm_slot_report_freed() - answer the notice that the handler was told last
+ * @bytes: what was given back to the system (free(3) alone may keep it; see malloc_trim(3),
+ *         MADV_DONTNEED in madvise(2)); 0: nothing can be given
+ *
+ * "tmctl show" and the event log show it. When all tasks that watch have answered a shrink of
+ * the cap, its deadline is not waited for. Any thread; waits at most 5 s for the daemon.
+ *
+ * Return: 0, or -ENXIO (not watching), -ENOTCONN (the daemon is away), -ETIMEDOUT, -ENOMEM.
+ */
+int tm_slot_report_freed(struct tm_slot *slot, uint64_t bytes);
+
+/**
+ * tm_slot_get_memory() - the newest notice, whether the handler was told or not
+ * @notice: filled; @notice->size says how far
+ *
+ * For a task that reads it when it is about to take more, without a handler that does anything.
+ *
+ * Return: 0, or -ENODATA (there was none: it does not watch), -EINVAL (bad size).
+ */
+int tm_slot_get_memory(struct tm_slot *slot, struct tm_memory_notice *notice);
 
 /* ------------------------------------------------------------------ pool and buffers */
 
@@ -258,6 +338,8 @@ struct tm_handlers {
 	void (*close)(struct tm_channel *channel, int error, void *userdata);
 };
 
+#define TM_PEER_TIMEOUT_NEVER UINT32_MAX
+
 struct tm_engine_options {
 	size_t size; /* sizeof(struct tm_engine_options) */
 	enum tm_engine_kind kind;
@@ -266,6 +348,9 @@ struct tm_engine_options {
 	uint32_t posted_buffers;
 	uint32_t credit_buffers; /* a channel may have so many unreleased; 0: 10 */
 	uint32_t max_channels;   /* more are refused at accept, <= 65536; 0: 4096 */
+	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
+	 * 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
+	uint32_t peer_timeout_s;
 };
 
 /**
@@ -281,6 +366,11 @@ struct tm_engine_options {
  * first served. An idle connection holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF)
  * is set to the credit window of the channel, at least 64 KiB, so that parked channels do not
  * fill kernel memory, which is billed to the slot.
+ *
+ * A TCP peer that vanished without a word (power, network) does not keep its channel for ever: after
+ * half of peer_timeout_s without a byte the kernel asks it whether it is there (SO_KEEPALIVE), and
+ * without an answer until all of it is over (TCP_USER_TIMEOUT) the channel is closed, parked or
+ * not. A peer that is there and silent stays.
  *
  * Several engines, one per thread, may share a pool.
  *
@@ -366,8 +456,9 @@ void tm_channel_close(struct tm_channel *channel);
 void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);
 /* NULL until it was set. */
 void *tm_channel_get_userdata(const struct tm_channel *channel);
-/* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one. While
- * connecting: what was given to tm_engine_connect(). Belongs to the channel. */
+/* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one, "tcp:" for
+ * one that was gone before it could be asked (reset while it waited to be accepted). While
+ * connecting: what was given to tm_engine_connect(). Never empty. Belongs to the channel. */
 const char *tm_channel_peer(const struct tm_channel *channel);
 /* Return: 0, or -EINVAL (bad size). */
 int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats);

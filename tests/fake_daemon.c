@@ -30,7 +30,11 @@ struct fake_daemon {
 	bool *present;
 	sd_event *event;
 	sd_varlink_server *server;
-	sd_varlink *client; /* the long Attach call */
+	sd_varlink *client;  /* the long Attach call */
+	sd_varlink *watcher; /* the long WatchSlot call */
+	bool should_tell, has_report;
+	const char *why;
+	uint64_t notice, target, usage, max, deadline_ns, reported_bytes, reported_notice;
 };
 
 /* Our own calls are expected to succeed; if not, the test is worth nothing. */
@@ -247,6 +251,51 @@ static int on_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	return sd_varlink_reply(link, NULL);
 }
 
+static int tell_memory(struct fake_daemon *d, const char *why)
+{
+	return sd_varlink_notifybo(
+		d->watcher, SD_JSON_BUILD_PAIR_STRING("slot", "fake"),
+		SD_JSON_BUILD_PAIR_INTEGER("node", 1),
+		SD_JSON_BUILD_PAIR_UNSIGNED("notice", d->notice),
+		SD_JSON_BUILD_PAIR_STRING("why", why),
+		SD_JSON_BUILD_PAIR_UNSIGNED("targetBytes", d->target),
+		SD_JSON_BUILD_PAIR_UNSIGNED("beforeBytes", 7),
+		SD_JSON_BUILD_PAIR_UNSIGNED("usageBytes", d->usage),
+		SD_JSON_BUILD_PAIR_CONDITION(d->max != UINT64_MAX, "maxBytes",
+					     SD_JSON_BUILD_UNSIGNED(d->max)),
+		SD_JSON_BUILD_PAIR_CONDITION(d->deadline_ns > 0, "deadlineUsec",
+					     SD_JSON_BUILD_UNSIGNED(d->deadline_ns / 1000)));
+}
+
+static int on_watch(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		    void *userdata)
+{
+	struct fake_daemon *d = userdata;
+	int r;
+
+	(void)parameters;
+	pthread_mutex_lock(&d->lock);
+	d->n_errors += !(flags & SD_VARLINK_METHOD_MORE) || d->watcher;
+	d->watcher = sd_varlink_ref(link);
+	r = tell_memory(d, "start");
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+static int on_report(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata)
+{
+	struct fake_daemon *d = userdata;
+
+	(void)flags;
+	pthread_mutex_lock(&d->lock);
+	d->has_report = true;
+	d->reported_bytes = number(parameters, "freedBytes", UINT64_MAX);
+	d->reported_notice = number(parameters, "notice", UINT64_MAX);
+	pthread_mutex_unlock(&d->lock);
+	return sd_varlink_reply(link, NULL);
+}
+
 static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *userdata)
 {
 	struct fake_daemon *d = userdata;
@@ -254,6 +303,10 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	(void)server;
 	if (link == d->client)
 		d->client = sd_varlink_unref(d->client);
+	pthread_mutex_lock(&d->lock);
+	if (link == d->watcher)
+		d->watcher = sd_varlink_unref(d->watcher);
+	pthread_mutex_unlock(&d->lock);
 }
 
 static int on_command(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -268,6 +321,9 @@ static int on_command(sd_event_source *source, int fd, uint32_t revents, void *u
 	if (d->should_notify && d->client)
 		must(tell(d, NULL, /* with_fd= */ false) >= 0, "notify");
 	d->should_notify = false;
+	if (d->should_tell && d->watcher)
+		must(tell_memory(d, d->why) >= 0, "tell");
+	d->should_tell = false;
 	if (d->should_stop)
 		must(sd_event_exit(d->event, 0) >= 0, "exit");
 	pthread_mutex_unlock(&d->lock);
@@ -281,9 +337,10 @@ static void set_up(struct fake_daemon *d)
 	must(sd_varlink_server_new(&d->server, SD_VARLINK_SERVER_INHERIT_USERDATA) >= 0,
 	     "server_new");
 	sd_varlink_server_set_userdata(d->server, d);
-	must(sd_varlink_server_bind_method_many(d->server, "io.taskmem.Attach", on_attach,
-						"io.taskmem.Grow", on_grow, "io.taskmem.Return",
-						on_return, "io.taskmem.Detach", on_detach) >= 0,
+	must(sd_varlink_server_bind_method_many(
+		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.Grow", on_grow,
+		     "io.taskmem.Return", on_return, "io.taskmem.Detach", on_detach,
+		     "io.taskmem.WatchSlot", on_watch, "io.taskmem.ReportFreed", on_report) >= 0,
 	     "bind_method");
 	must(sd_varlink_server_bind_disconnect(d->server, on_disconnect) >= 0, "bind_disconnect");
 	must(sd_varlink_server_listen_address(d->server, d->socket, 0600) >= 0, "listen");
@@ -297,6 +354,7 @@ static void *serve(void *userdata)
 	must(sd_event_loop(d->event) >= 0, "loop");
 	sd_varlink_server_shutdown(d->server);
 	d->client = sd_varlink_unref(d->client);
+	d->watcher = sd_varlink_unref(d->watcher);
 	d->server = sd_varlink_server_unref(d->server);
 	d->event = sd_event_unref(d->event);
 	return NULL;
@@ -316,6 +374,7 @@ struct fake_daemon *fake_daemon_new(uint32_t file_chunks, uint32_t share)
 	d->share = share;
 	d->available = file_chunks;
 	d->memfd = -1;
+	d->max = UINT64_MAX;
 	pthread_mutex_init(&d->lock, NULL);
 	fake_daemon_start(d);
 	return d;
@@ -435,4 +494,41 @@ uint32_t fake_daemon_count_backed(struct fake_daemon *d)
 		must(fstat(d->memfd, &st) == 0, "fstat");
 	pthread_mutex_unlock(&d->lock);
 	return (uint32_t)((st.st_blocks * 512 + CHUNK - 1) / CHUNK);
+}
+
+void fake_daemon_tell(struct fake_daemon *d, const char *why, uint64_t target, uint64_t usage,
+		      uint64_t max, uint64_t deadline_ns)
+{
+	pthread_mutex_lock(&d->lock);
+	d->why = why;
+	d->notice++;
+	d->target = target;
+	d->usage = usage;
+	d->max = max;
+	d->deadline_ns = deadline_ns;
+	pthread_mutex_unlock(&d->lock);
+	if (d->is_running)
+		command(d, &d->should_tell);
+}
+
+bool fake_daemon_get_report(struct fake_daemon *d, uint64_t *ret_bytes, uint64_t *ret_notice)
+{
+	bool has_report;
+
+	pthread_mutex_lock(&d->lock);
+	has_report = d->has_report;
+	*ret_bytes = d->reported_bytes;
+	*ret_notice = d->reported_notice;
+	pthread_mutex_unlock(&d->lock);
+	return has_report;
+}
+
+uint32_t fake_daemon_count_watchers(struct fake_daemon *d)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&d->lock);
+	n = d->watcher != NULL;
+	pthread_mutex_unlock(&d->lock);
+	return n;
 }

@@ -3,7 +3,7 @@
 
 /*
  * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
- * It serves Attach, Grow, Return and Detach in a thread, and checks what the library tells it.
+ * It serves Attach, Grow, Return, Detach, WatchSlot and ReportFreed in a thread, and checks what the library tells it.
  */
 
 #include <stdbool.h>
@@ -24,6 +24,14 @@ void fake_daemon_set_share(struct fake_daemon *daemon, uint32_t share);
 void fake_daemon_set_available(struct fake_daemon *daemon, uint32_t available);
 /* The next file handed out is not sealed. */
 void fake_daemon_omit_seals(struct fake_daemon *daemon);
+
+/* Serves WatchSlot, as of now with this target, usage and max; tells who watches. A @deadline_ns of
+ * 0: none. */
+void fake_daemon_tell(struct fake_daemon *daemon, const char *why, uint64_t target, uint64_t usage,
+		      uint64_t max, uint64_t deadline_ns);
+/* What ReportFreed was last called with; false: never. */
+bool fake_daemon_get_report(struct fake_daemon *daemon, uint64_t *ret_bytes, uint64_t *ret_notice);
+uint32_t fake_daemon_count_watchers(struct fake_daemon *daemon);
 
 /* Goes away as on a restart: the file and the grant are kept. */
 void fake_daemon_stop(struct fake_daemon *daemon);

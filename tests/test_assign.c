@@ -50,6 +50,19 @@ static void expect_error(enum assign_verb verb, const char *name, char *const wo
 	ck_assert_str_eq(error, message);
 }
 
+START_TEST(a_command_is_sent_as_it_is)
+{
+	expect(ASSIGN_SET, "jvm", WORDS("on-resize=/usr/bin/jcmd 1 x=$TASKMEM_TARGET_BYTES 'a b'"),
+	       "{\"name\":\"jvm\",\"onResize\":\"/usr/bin/jcmd 1 x=$TASKMEM_TARGET_BYTES 'a b'\"}");
+	expect(ASSIGN_SET, "jvm", WORDS("on-resize=none"), "{\"name\":\"jvm\",\"onResize\":\"\"}");
+	expect(ASSIGN_ADD, "jvm", WORDS("on-resize=none"), "{\"name\":\"jvm\"}");
+	expect_error(
+		ASSIGN_SET, "jvm", WORDS("on-resize=jcmd 1"),
+		"on-resize=jcmd 1: \"jcmd 1\" is not right; on-resize is the absolute path of a "
+		"program with its arguments, or \"none\"");
+}
+END_TEST
+
 START_TEST(every_key_becomes_its_parameter)
 {
 	expect(ASSIGN_ADD, "ingest",
@@ -154,11 +167,11 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 	expect_error(
 		ASSIGN_SET, "a", WORDS("colour=red"),
 		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		"pool-max mode owner");
+		"pool-max mode on-resize owner");
 	expect_error(
 		ASSIGN_ADD, "a", WORDS("=red"),
 		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		"mode owner");
+		"mode on-resize owner");
 }
 END_TEST
 
@@ -229,6 +242,7 @@ int main(void)
 	Suite *suite = suite_create("assign");
 	TCase *words = tcase_create("words");
 
+	tcase_add_test(words, a_command_is_sent_as_it_is);
 	tcase_add_test(words, every_key_becomes_its_parameter);
 	tcase_add_test(words, any_node_and_no_cap_have_fields_of_their_own);
 	tcase_add_test(words, add_completes_the_pool_and_set_does_not);

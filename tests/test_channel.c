@@ -4,7 +4,9 @@
 
 #include <check.h>
 #include <errno.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +15,15 @@
 
 #include "base/mono.h"
 #include "engine_fixture.h"
+
+static unsigned port_of(int fd)
+{
+	struct sockaddr_in address = {};
+	socklen_t length = sizeof(address);
+
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	return ntohs(address.sin_port);
+}
 
 /* ---- ends */
 
@@ -222,6 +233,121 @@ END_TEST
 
 /* ---- addresses */
 
+/* The engine's own end of the connection whose other end is @fd. */
+static int other_end(int fd)
+{
+	struct sockaddr_in local = {}, peer;
+	socklen_t length = sizeof(local);
+
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&local, &length), 0);
+	for (int i = 3; i < 256; i++) {
+		length = sizeof(peer);
+		if (i != fd && getpeername(i, (struct sockaddr *)&peer, &length) == 0 &&
+		    peer.sin_family == AF_INET && peer.sin_port == local.sin_port)
+			return i;
+	}
+	ck_abort_msg("the engine has no such connection");
+}
+
+static int option_of(int fd, int level, int option)
+{
+	socklen_t length = sizeof(int);
+	int value = -1;
+
+	ck_assert_int_eq(getsockopt(fd, level, option, &value, &length), 0);
+	return value;
+}
+
+static void check_patience(int fd, int timeout_s)
+{
+	ck_assert_int_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), timeout_s > 0);
+	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), timeout_s * 1000);
+	if (timeout_s == 0)
+		return;
+	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), timeout_s / 2);
+	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL), timeout_s / 12);
+	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPCNT), 6);
+}
+
+static void make_engine_with_timeout(int kind, uint32_t timeout_s)
+{
+	struct tm_engine_options options = { .size = sizeof(options),
+					     .kind = kinds[kind],
+					     .peer_timeout_s = timeout_s };
+
+	tm_engine_free(engine);
+	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, streams, &engine), 0);
+	listen_tcp();
+}
+
+START_TEST(the_kernel_asks_whether_a_silent_peer_is_still_there)
+{
+	static const struct {
+		uint32_t option;
+		int seconds;
+	} rows[] = { { 0, 120 }, { 24, 24 }, { TM_PEER_TIMEOUT_NEVER, 0 } };
+	struct tm_engine_options bad = { .size = sizeof(bad), .peer_timeout_s = 40000 };
+	struct tm_engine *none;
+	char address[64];
+	int fd, listen_fd, own_fd;
+
+	set_up(_i, 4096, 8);
+	ck_assert_int_eq(tm_engine_new(pool, &bad, &handlers, streams, &none), -EINVAL);
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		make_engine_with_timeout(_i, rows[i].option);
+		fd = connect_tcp();
+		run_until_open(i + 1);
+		check_patience(other_end(fd), rows[i].seconds);
+		close(fd);
+		run_until_closed(i + 1);
+	}
+	/* connected by the engine */
+	make_engine_with_timeout(_i, 0);
+	listen_fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(listen(listen_fd, 1), 0);
+	snprintf(address, sizeof(address), "tcp:127.0.0.1:%u", port_of(listen_fd));
+	ck_assert_int_eq(tm_engine_connect(engine, address, NULL), 0);
+	run_until_open(ARRAY_LEN(rows) + 1);
+	own_fd = accept(listen_fd, NULL, NULL);
+	check_patience(other_end(own_fd), 120);
+	close(own_fd);
+	close(listen_fd);
+	run_until_closed(ARRAY_LEN(rows) + 1);
+	tear_down();
+}
+END_TEST
+
+static char peer_seen[64];
+
+static int note_peer(struct tm_channel *channel, void *userdata)
+{
+	(void)userdata;
+	snprintf(peer_seen, sizeof(peer_seen), "%s", tm_channel_peer(channel));
+	return 0;
+}
+
+START_TEST(the_peer_of_a_connection_reset_before_its_accept_has_a_name)
+{
+	const struct tm_handlers noting = { .open = note_peer, .data = on_data };
+
+	set_up(_i, 4096, 8);
+	tm_engine_free(engine);
+	ck_assert_int_eq(
+		tm_engine_new(pool,
+			      &(struct tm_engine_options){ .size = sizeof(struct tm_engine_options),
+							   .kind = kinds[_i] },
+			      &noting, streams, &engine),
+		0);
+	listen_tcp();
+	reset(connect_tcp());
+	peer_seen[0] = 0;
+	while (!peer_seen[0])
+		ck_assert_int_ge(tm_engine_run(engine, 1000), 0);
+	ck_assert_str_eq(peer_seen, "tcp:");
+	tear_down();
+}
+END_TEST
+
 START_TEST(malformed_addresses_are_refused)
 {
 	static const char *const bad[] = {
@@ -389,6 +515,8 @@ int main(void)
 		an_open_handler_can_refuse,
 		buffers_may_be_released_after_the_engine_is_gone,
 		an_engine_may_be_freed_after_its_thread_ended,
+		the_kernel_asks_whether_a_silent_peer_is_still_there,
+		the_peer_of_a_connection_reset_before_its_accept_has_a_name,
 		malformed_addresses_are_refused,
 		listening_on_a_used_address_fails,
 		a_stale_socket_file_is_replaced_and_removed_in_the_end,

@@ -24,6 +24,7 @@ static const char sample[] = "# how much memory tasks may have\n"
 			     "state_directory=/srv/state\n"
 			     "group=memory-users\n"
 			     "log_level=debug\n"
+			     "notice_grace=250ms\n"
 			     "control=dry-run\n"
 			     "fairness=12.5%\n"
 			     "\n"
@@ -44,6 +45,7 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 	ck_assert_str_eq(config.state_directory, "/var/lib/taskmem");
 	ck_assert_str_eq(config.group, "taskmem");
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_INFO);
+	ck_assert_uint_eq(config.notice_grace_ns, 1000000000);
 	ck_assert_int_eq(config.control, CONFIG_CONTROL_ON);
 	ck_assert_uint_eq(config.fairness_permille, 0);
 	ck_assert_uint_eq(config.heat_interval_ns, 60 * UINT64_C(1000000000));
@@ -71,10 +73,11 @@ START_TEST(every_key_reaches_its_place)
 	ck_assert_str_eq(config.state_directory, "/srv/state");
 	ck_assert_str_eq(config.group, "memory-users");
 	ck_assert_int_eq(config.log_level, LOG_LEVEL_DEBUG);
+	ck_assert_uint_eq(config.notice_grace_ns, 250000000);
 	ck_assert_int_eq(config.control, CONFIG_CONTROL_DRY_RUN);
 	ck_assert_uint_eq(config.fairness_permille, 125);
 	ck_assert_uint_eq(config.nodes[1].budget.bytes, 400 * M);
-	ck_assert_uint_eq(config.nodes[1].budget.line, 14);
+	ck_assert_uint_eq(config.nodes[1].budget.line, 15);
 	ck_assert_uint_eq(config.nodes[1].reserve.permille, 25);
 	ck_assert_uint_eq(config.nodes[1].hugepages, 64);
 	ck_assert_uint_eq(config.nodes[0].line, 0);
@@ -126,6 +129,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: fairness=101%: use 0% to 100%, with at most one decimal" },
 		{ "[daemon]\nlog_level=loud\n",
 		  "c:2: log_level=loud: use error, warning, notice, info or debug" },
+		{ "[daemon]\nnotice_grace=11s\n",
+		  "c:2: notice_grace=11s: use a time from 0 to 10s, such as 500ms" },
 		{ "[daemon]\nheat_interval=1s\n",
 		  "c:2: heat_interval=1s: use off, or a time from 10s to 24h" },
 		{ "[daemon]\nheat_interval=25h\n",
@@ -142,7 +147,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n", "c:2: unknown key \"?\?[2J\"; there are enforce, "
 					       "cgroup_root, socket, state_directory, group, "
-					       "log_level, control, fairness, heat_interval" },
+					       "log_level, control, fairness, "
+					       "notice_grace, heat_interval" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

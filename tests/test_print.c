@@ -236,6 +236,35 @@ START_TEST(a_slot_is_shown_in_sections)
 }
 END_TEST
 
+START_TEST(what_a_slot_was_told_is_a_section)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slot = parse(
+		"{\"name\":\"x\",\"watchers\":2,\"notice\":{\"notice\":5,\"why\":\"max\","
+		"\"realtimeUsec\":45005000000,\"targetBytes\":209715200,\"beforeBytes\":314572800,"
+		"\"usageBytes\":304087040,\"asked\":2,\"answers\":1,\"freedBytes\":67108864},"
+		"\"onResize\":{\"command\":\"/bin/a 'b c'\",\"running\":true,\"runs\":7,"
+		"\"failures\":1,\"endedUsec\":45005000000,\"failure\":\"it ended with status 3\"}}");
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	setenv("TZ", "UTC", 1);
+	view_slot(slot, out);
+	ck_assert_int_eq(fclose(out), 0);
+	ck_assert_ptr_nonnull(strstr(
+		text,
+		"\nnotices\n"
+		"  watchers              2         clients that hear what memory should come to\n"
+		"  last notice           12:30:05: max, 300M->200M, usage 290M\n"
+		"  answers               1 of 2 tasks, 64M freed as they say\n"
+		"  on-resize             /bin/a 'b c'\n"
+		"  runs                  7, 1 failed, one is under way; last 12:30:05: it ended with "
+		"status 3\n\n"));
+	free(text);
+}
+END_TEST
+
 START_TEST(a_working_set_is_shown_with_its_curve)
 {
 	CLEANUP(sd_json_variant_unrefp)
@@ -357,6 +386,7 @@ int main(void)
 	tcase_add_test(output, no_slots_are_a_header);
 	tcase_add_test(output, nodes_show_budgets_and_huge_pages);
 	tcase_add_test(output, a_slot_is_shown_in_sections);
+	tcase_add_test(output, what_a_slot_was_told_is_a_section);
 	tcase_add_test(output, a_working_set_is_shown_with_its_curve);
 	tcase_add_test(output, evidence_alone_is_not_shown_as_a_working_set);
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);

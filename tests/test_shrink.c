@@ -132,6 +132,37 @@ START_TEST(usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause)
 }
 END_TEST
 
+START_TEST(a_hold_leaves_the_tasks_time_before_the_first_reclaim)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	shrink_hold(&s, S);
+	a = step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_le(a.wake_ns, 500 * MS);
+	ck_assert_ptr_nonnull(strstr(s.note, "its tasks were told"));
+	a = step(input(999, 200 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_eq(a.wake_ns, S);
+	/* all of it was given up: no need to wait */
+	a = step(input(999, 90 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	shrink_hold(&s, S);
+	a = step(input(1000, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_RECLAIM);
+	ck_assert_str_eq(s.note, "");
+	/* and a new change has none of it */
+	shrink_hold(&s, 9 * S);
+	s.flight = SHRINK_FLIGHT_NONE;
+	shrink_set(&s, 80 * M, 300 * M, S);
+	ck_assert_int_eq(step(input(1000, 300 * M, BYTES_UNLIMITED)).verb, SHRINK_RECLAIM);
+}
+END_TEST
+
 START_TEST(pauses_double_to_four_seconds_while_nothing_can_be_reclaimed)
 {
 	static const uint64_t pauses_ms[] = { 250, 500, 1000, 2000, 4000, 4000 };
@@ -384,6 +415,7 @@ int main(void)
 	tcase_add_test(tc, lowering_above_usage_is_written_at_once_but_only_by_a_margin);
 	tcase_add_test(tc, reclaim_goes_in_chunks_one_at_a_time);
 	tcase_add_test(tc, usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause);
+	tcase_add_test(tc, a_hold_leaves_the_tasks_time_before_the_first_reclaim);
 	tcase_add_test(tc, pauses_double_to_four_seconds_while_nothing_can_be_reclaimed);
 	tcase_add_test(tc, the_note_tells_swap_from_locked_memory);
 	tcase_add_test(tc, a_slot_that_refills_gets_a_brake_below_usage);

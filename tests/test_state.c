@@ -46,6 +46,7 @@ static void check_policy(const struct slot_policy *a, const struct slot_policy *
 	ck_assert_uint_eq(a->max_bytes, b->max_bytes);
 	ck_assert_uint_eq(a->pool_min_bytes, b->pool_min_bytes);
 	ck_assert_uint_eq(a->pool_max_bytes, b->pool_max_bytes);
+	ck_assert_str_eq(a->on_resize, b->on_resize);
 	ck_assert_int_eq(a->mode, b->mode);
 }
 
@@ -313,6 +314,7 @@ START_TEST(a_policy_makes_the_round_trip_through_json)
 	};
 
 	rows[0].owner = 0;
+	strcpy(rows[0].on_resize, "/bin/a \"b c\" '\\'");
 	rows[2].owner = 4294967294;
 	rows[1].mode = SLOT_SAVE;
 	rows[2].mode = SLOT_DRY_RUN;
@@ -361,9 +363,16 @@ END_TEST
 static char *sample_with(const char *field, const char *value)
 {
 	static const char *const fields[][2] = {
-		{ "name", "\"a\"" },       { "owner", "7" },        { "node", "0" },
-		{ "weight", "5" },         { "tier", "1" },         { "minBytes", "1048576" },
-		{ "maxBytes", "2097152" }, { "poolMinBytes", "0" }, { "poolMaxBytes", "2097152" },
+		{ "name", "\"a\"" },
+		{ "owner", "7" },
+		{ "node", "0" },
+		{ "weight", "5" },
+		{ "tier", "1" },
+		{ "minBytes", "1048576" },
+		{ "maxBytes", "2097152" },
+		{ "poolMinBytes", "0" },
+		{ "poolMaxBytes", "2097152" },
+		{ "onResize", "\"/bin/true\"" },
 	};
 	static char text[512];
 	size_t len = 0;
@@ -416,6 +425,9 @@ START_TEST(a_policy_from_json_is_never_trusted)
 		{ "poolMinBytes", "4194304",
 		  "pool=4M is above pool-max=2M: raise pool-max or lower pool" },
 		{ "poolMaxBytes", "true", "field poolMaxBytes is no whole number" },
+		{ "onResize", "true", "field onResize is no string or too long" },
+		{ "onResize", "\"a b\"",
+		  "a command begins with an absolute path, such as /usr/bin/jcmd (there is no shell)" },
 	};
 	struct slot_policy p;
 

@@ -42,7 +42,7 @@ static int usage(void)
 {
 	fputs("Usage: vm_task task               lines: attach MIN MAX, open BYTES MIN MAX, take N,\n"
 	      "                                  free N (newest), drop N (oldest), check, nodes,\n"
-	      "                                  info, listen ADDRESS, channels, close, detach, quit\n"
+	      "                                  info, listen ADDRESS [SECONDS], channels, close, detach, quit\n"
 	      "       vm_task memfd              attach without the library and abuse the memfd\n"
 	      "       vm_task send PORT BYTES    bytes with a known checksum\n"
 	      "       vm_task idle PORT N        N connections that say nothing\n"
@@ -256,7 +256,11 @@ static void cmd_info(struct task *task)
 static void cmd_listen(struct task *task, char *words[])
 {
 	static const struct tm_handlers handlers = { on_open, on_data, on_close };
-	int r = tm_engine_new(task->pool, NULL, &handlers, task, &task->engine);
+	const struct tm_engine_options options = {
+		.size = sizeof(options),
+		.peer_timeout_s = words[2] ? (uint32_t)number(words[2]) : 0,
+	};
+	int r = tm_engine_new(task->pool, &options, &handlers, task, &task->engine);
 
 	if (r >= 0)
 		r = tm_engine_listen(task->engine, words[1] ? words[1] : "");

@@ -33,7 +33,8 @@ enum kind {
 	KIND_BYTES_OR_MAX,
 	KIND_CHUNKS,
 	KIND_USER,
-	KIND_MODE
+	KIND_MODE,
+	KIND_COMMAND
 };
 
 enum key {
@@ -45,10 +46,11 @@ enum key {
 	KEY_POOL,
 	KEY_POOL_MAX,
 	KEY_OWNER,
-	KEY_MODE
+	KEY_MODE,
+	KEY_ON_RESIZE
 };
 
-#define N_KEYS (KEY_MODE + 1)
+#define N_KEYS (KEY_ON_RESIZE + 1)
 
 static const struct key_form {
 	const char *name;
@@ -72,6 +74,8 @@ static const struct key_form {
 			   "a size that is a multiple of 2M, such as 64M" },
 	[KEY_OWNER] = { "owner", "owner", KIND_USER, 0, 0, "a user's name or number" },
 	[KEY_MODE] = { "mode", "mode", KIND_MODE, 0, 0, "share, off, save or dry-run" },
+	[KEY_ON_RESIZE] = { "on-resize", "onResize", KIND_COMMAND, 0, 0,
+			    "the absolute path of a program with its arguments, or \"none\"" },
 };
 
 struct values {
@@ -124,7 +128,7 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 			    text, meant);
 	return fail(error,
 		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max mode owner",
+		    "pool-max mode on-resize owner",
 		    word, text, verb == ASSIGN_ADD ? " node" : "");
 }
 
@@ -179,6 +183,11 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 		return parse_user(text, ret);
 	case KIND_MODE:
 		return parse_mode(text, ret);
+	case KIND_COMMAND:
+		*ret = 0; /* the word itself is sent; the daemon checks it */
+		return text[0] == '/' || strchr("'\"", text[0]) || strcmp(text, "none") == 0
+			       ? 0
+			       : -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -227,6 +236,18 @@ static void complete_pool(struct values *values)
 	}
 }
 
+/* "on-resize=none" is an empty command; a new slot has none anyway. */
+static int set_command(enum assign_verb verb, const char *word, sd_json_variant **params)
+{
+	const char *command = strchr(word, '=') + 1;
+
+	if (strcmp(command, "none") != 0)
+		return sd_json_variant_set_field_string(params, keys[KEY_ON_RESIZE].field, command);
+	if (verb == ASSIGN_ADD)
+		return 0;
+	return sd_json_variant_set_field_string(params, keys[KEY_ON_RESIZE].field, "");
+}
+
 static int build(enum assign_verb verb, const char *name, const struct values *values,
 		 sd_json_variant **ret_params)
 {
@@ -241,6 +262,8 @@ static int build(enum assign_verb verb, const char *name, const struct values *v
 		else if (k == KEY_MODE)
 			r = sd_json_variant_set_field_string(&params, "mode",
 							     modes[values->value[k]]);
+		else if (k == KEY_ON_RESIZE)
+			r = set_command(verb, values->word[k], &params);
 		else if (k != KEY_MAX || values->value[k] != BYTES_UNLIMITED)
 			r = sd_json_variant_set_field_unsigned(&params, keys[k].field,
 							       values->value[k]);

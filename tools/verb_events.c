@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * events: what happened, and what happens. WatchEvents never ends by itself and marks no end
- * of its history, which the daemon queues in one go. So without --follow a second connection
- * asks for something else, and the history has ended when that was answered and then nothing
- * came for a moment.
+ * events: what happened, and what happens. WatchEvents never ends by itself; the end of its history
+ * is marked by a reply of its own.
  */
 
 #include <errno.h>
@@ -12,19 +10,15 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "base/mono.h"
 #include "client.h"
 #include "field.h"
 #include "print.h"
 #include "tmctl.h"
 
-/* Far longer than one pass of the daemon's event loop, and not long for a person. */
-#define SILENCE_NS (300 * NS_PER_MSEC)
-
 struct watch {
 	const struct options *options;
-	uint64_t last_ns; /* when the latest event came */
-	int status;       /* of a failed call, else 0 */
+	bool must_follow;
+	int status; /* of a failed call, else 0 */
 	bool is_over;
 };
 
@@ -51,11 +45,14 @@ static int on_event(sd_varlink *link, sd_json_variant *reply, const char *error_
 	char text[CLIENT_TEXT_MAX];
 
 	(void)link;
-	watch->last_ns = mono_now_ns();
 	if (error_id) {
 		watch->status = client_explain(error_id, reply, text, sizeof(text));
 		fprintf(stderr, "tmctl: %s\n", text);
 		watch->is_over = true;
+		return 0;
+	}
+	if (field_bool(reply, "historyEnd", false)) {
+		watch->is_over = !watch->must_follow;
 		return 0;
 	}
 	if (watch->options->is_json)
@@ -68,14 +65,14 @@ static int on_event(sd_varlink *link, sd_json_variant *reply, const char *error_
 	return 0;
 }
 
-/* Handles what came; waits for more at most @timeout_usec. Return: 0 or -errno. */
-static int watch_turn(struct watch *watch, sd_varlink *link, uint64_t timeout_usec)
+/* Handles what came, or waits for more. Return: 0 or -errno. */
+static int watch_turn(struct watch *watch, sd_varlink *link)
 {
 	int r = sd_varlink_process(link);
 
 	if (r != 0 || watch->is_over)
 		return r < 0 ? r : 0;
-	r = sd_varlink_wait(link, timeout_usec);
+	r = sd_varlink_wait(link, UINT64_MAX);
 	return r == -EINTR ? 0 : MIN(r, 0);
 }
 
@@ -91,22 +88,6 @@ static int watch_start(sd_varlink *link, bool has_history)
 	return r >= 0 ? sd_varlink_flush(link) : r;
 }
 
-/* Prints what is kept until the daemon has nothing more of it. Return: 0 or -errno. */
-static int watch_history(struct watch *watch, sd_varlink *link)
-{
-	CLEANUP(sd_varlink_close_unrefp) sd_varlink *second = NULL;
-	sd_json_variant *reply;
-	int r = 0;
-
-	watch->status = client_ask(watch->options->socket, "GetInfo", NULL, &second, &reply);
-	if (watch->status != 0)
-		return 0;
-	watch->last_ns = mono_now_ns();
-	while (r >= 0 && !watch->is_over && mono_now_ns() - watch->last_ns < SILENCE_NS)
-		r = watch_turn(watch, link, SILENCE_NS / NS_PER_USEC);
-	return r;
-}
-
 static int events_main(struct options *options, int argc, char *argv[])
 {
 	enum { OPTION_FOLLOW = OPTION_OF_VERB, OPTION_SINCE_START };
@@ -116,13 +97,13 @@ static int events_main(struct options *options, int argc, char *argv[])
 					       COMMON_OPTIONS };
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
 	struct watch watch = { .options = options };
-	bool must_follow = false, is_since_start = false;
+	bool is_since_start = false;
 	char text[CLIENT_TEXT_MAX];
 	int code, status, r;
 
 	while ((code = getopt_long(argc, argv, "hf", table, NULL)) >= 0) {
 		if (code == OPTION_FOLLOW || code == 'f') {
-			must_follow = true;
+			watch.must_follow = true;
 		} else if (code == OPTION_SINCE_START) {
 			is_since_start = true;
 		} else {
@@ -139,11 +120,9 @@ static int events_main(struct options *options, int argc, char *argv[])
 	sd_varlink_set_userdata(link, &watch);
 	r = sd_varlink_bind_reply(link, on_event);
 	if (r >= 0)
-		r = watch_start(link, !must_follow || is_since_start);
-	if (r >= 0 && !must_follow)
-		r = watch_history(&watch, link);
-	while (r >= 0 && must_follow && !watch.is_over)
-		r = watch_turn(&watch, link, UINT64_MAX);
+		r = watch_start(link, !watch.must_follow || is_since_start);
+	while (r >= 0 && !watch.is_over)
+		r = watch_turn(&watch, link);
 	if (r < 0) {
 		status = client_explain_errno(r, options->socket, text, sizeof(text));
 		fprintf(stderr, "tmctl: %s\n", text);

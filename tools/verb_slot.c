@@ -23,15 +23,17 @@
 /* The daemon's own control period is a second: asking more often shows nothing new. */
 #define WAIT_POLL_NS (NS_PER_SEC / 2)
 
-#define KEYS_HELP                                                                                   \
-	"  weight=N      relative claim on memory that is contended, 1 to 10000; default 100\n"     \
-	"  min=SIZE      guarantee, never taken away; default 0\n"                                  \
-	"  max=SIZE      hard cap, or \"max\" for none but the node's budget; default max\n"        \
-	"  tier=N        priority class, 0 (served first) to 3; default 1\n"                        \
-	"  mode=MODE     share (default): memory follows need; off: limits only; save: as share,\n" \
-	"                and unneeded memory is given back; dry-run: only say what would be done\n" \
-	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"    \
-	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"
+#define KEYS_HELP                                                                                    \
+	"  weight=N      relative claim on memory that is contended, 1 to 10000; default 100\n"      \
+	"  min=SIZE      guarantee, never taken away; default 0\n"                                   \
+	"  max=SIZE      hard cap, or \"max\" for none but the node's budget; default max\n"         \
+	"  tier=N        priority class, 0 (served first) to 3; default 1\n"                         \
+	"  mode=MODE     share (default): memory follows need; off: limits only; save: as share,\n"  \
+	"                and unneeded memory is given back; dry-run: only say what would be done\n"  \
+	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"     \
+	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"    \
+	"  on-resize='PROGRAM ARG...'  run as the owner when the slot is resized, or \"none\"; by\n" \
+	"                the owner or root; $TASKMEM_TARGET_BYTES and others: see tmctl(1)\n"
 
 #define SIZES_HELP "SIZE is bytes, or a number with K, M, G or T (powers of 1024): 300M, 1.5G.\n"
 

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/parse.h"
@@ -256,6 +257,64 @@ static void pool_section(sd_json_variant *slot, FILE *out)
 	places_line(out, slot, "poolNodes", "hugetlb.2MB.numa_stat");
 }
 
+/* "12:30:05" */
+static const char *time_of(sd_json_variant *object, const char *field, char buf[static 16])
+{
+	time_t seconds = (time_t)(field_u64(object, field, 0) / 1000000);
+	struct tm local;
+
+	if (!localtime_r(&seconds, &local) || strftime(buf, 16, "%H:%M:%S", &local) == 0)
+		strcpy(buf, "?");
+	return buf;
+}
+
+static void notice_lines(sd_json_variant *notice, FILE *out)
+{
+	char before[FORMAT_BYTES_MAX], target[FORMAT_BYTES_MAX], usage[FORMAT_BYTES_MAX];
+	char freed[FORMAT_BYTES_MAX], when[16];
+
+	fprintf(out, "  %-21s %s: %s, %s->%s, usage %s\n", "last notice",
+		time_of(notice, "realtimeUsec", when), field_text(notice, "why", "?"),
+		bytes_of(notice, "beforeBytes", 0, before),
+		bytes_of(notice, "targetBytes", 0, target),
+		bytes_of(notice, "usageBytes", 0, usage));
+	fprintf(out, "  %-21s %" PRIu64 " of %" PRIu64 " tasks, %s freed as they say\n", "answers",
+		field_u64(notice, "answers", 0), field_u64(notice, "asked", 0),
+		bytes_of(notice, "freedBytes", 0, freed));
+}
+
+static void hook_lines(sd_json_variant *hook, FILE *out)
+{
+	const char *failure = field_text(hook, "failure", NULL);
+	char when[16];
+
+	fprintf(out, "  %-21s %s\n", "on-resize", field_text(hook, "command", "?"));
+	fprintf(out, "  %-21s %" PRIu64 ", %" PRIu64 " failed%s", "runs",
+		field_u64(hook, "runs", 0), field_u64(hook, "failures", 0),
+		field_bool(hook, "running", false) ? ", one is under way" : "");
+	if (failure)
+		fprintf(out, "; last %s: %s", time_of(hook, "endedUsec", when), failure);
+	fputc('\n', out);
+}
+
+/* Nothing where nobody listens and nothing is run. */
+static void notice_section(sd_json_variant *slot, FILE *out)
+{
+	sd_json_variant *notice = sd_json_variant_by_key(slot, "notice");
+	sd_json_variant *hook = sd_json_variant_by_key(slot, "onResize");
+	bool has_notice = notice && !sd_json_variant_is_null(notice);
+	bool has_hook = hook && !sd_json_variant_is_null(hook);
+
+	if (!has_notice && !has_hook && field_u64(slot, "watchers", 0) == 0)
+		return;
+	fputs("\nnotices\n", out);
+	number_line(out, slot, "watchers", "clients that hear what memory should come to");
+	if (has_notice)
+		notice_lines(notice, out);
+	if (has_hook)
+		hook_lines(hook, out);
+}
+
 void view_slot(sd_json_variant *slot, FILE *out)
 {
 	sd_json_variant *pending_array = field_array(slot, "pending"), *pending;
@@ -267,6 +326,7 @@ void view_slot(sd_json_variant *slot, FILE *out)
 	memory_section(slot, out);
 	view_heat(slot, out);
 	pool_section(slot, out);
+	notice_section(slot, out);
 	fputs("\npending\n", out);
 	if (!pending_array || sd_json_variant_elements(pending_array) == 0)
 		fputs("  nothing\n", out);

@@ -25,6 +25,7 @@ MUST_USE int call_identify(sd_varlink *link, struct manager *manager, struct pee
 /* "no slot NAME" as a reply. */
 int call_no_such_slot(sd_varlink *link, const char *name);
 int call_not_permitted(sd_varlink *link);
+int call_not_in_slot(sd_varlink *link, const struct peer *peer);
 
 /* ---- handlers; @userdata is the manager */
 int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -50,6 +51,15 @@ int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata);
 
+int api_watch_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		   void *userdata);
+int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata);
+
+/* A notice on a link that waits for more: of the slot's memory. */
+void api_send_notice(const struct memory_notice *notice, void *subscriber, void *userdata);
+/* The last reply on it: the slot is removed. */
+void api_send_watch_gone(const char *slot_name, void *subscriber, void *userdata);
 /* A notice on a link that waits for more: the grant's target changed. */
 void api_send_target(struct grant *grant, void *subscriber, void *userdata);
 /* The last reply on it: the grant is freed. */

@@ -72,6 +72,52 @@ static int encode_pending(size_t i, void *context, sd_json_variant **ret)
 		NULL_IF(pending->note[0] == '\0', "note", SD_JSON_BUILD_STRING(pending->note)));
 }
 
+const char *encode_why(enum notice_why why)
+{
+	switch (why) {
+	case NOTICE_SHARE:
+		break;
+	case NOTICE_START:
+		return "start";
+	case NOTICE_MAX:
+		return "max";
+	case NOTICE_PRESSURE:
+		return "pressure";
+	}
+	return "share";
+}
+
+static int encode_notice(const struct notice_view *view, sd_json_variant **ret)
+{
+	const struct memory_notice *last = &view->last;
+
+	if (view->told_usec == 0)
+		return sd_json_variant_new_null(ret);
+	return sd_json_buildo(ret, PAIR_UNSIGNED("notice", last->sequence),
+			      SD_JSON_BUILD_PAIR_STRING("why", encode_why(last->why)),
+			      PAIR_UNSIGNED("realtimeUsec", view->told_usec),
+			      PAIR_UNSIGNED("targetBytes", last->target_bytes),
+			      PAIR_UNSIGNED("beforeBytes", last->before_bytes),
+			      PAIR_UNSIGNED("usageBytes", last->usage_bytes),
+			      PAIR_UNSIGNED("asked", view->n_asked),
+			      PAIR_UNSIGNED("answers", view->n_answers),
+			      PAIR_UNSIGNED("freedBytes", view->freed_bytes));
+}
+
+static int encode_hook(const struct slot_view *view, sd_json_variant **ret)
+{
+	const struct hook_view *hook = &view->hook;
+
+	if (!view->policy.on_resize[0])
+		return sd_json_variant_new_null(ret);
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("command", view->policy.on_resize),
+		SD_JSON_BUILD_PAIR_BOOLEAN("running", hook->is_running),
+		PAIR_UNSIGNED("runs", hook->n_runs), PAIR_UNSIGNED("failures", hook->n_failures),
+		NULL_IF(hook->ended_usec == 0, "endedUsec", UNSIGNED(hook->ended_usec)),
+		NULL_IF(hook->result[0] == '\0', "failure", SD_JSON_BUILD_STRING(hook->result)));
+}
+
 static int encode_point(size_t i, void *context, sd_json_variant **ret)
 {
 	const struct heat_point *point = &((const struct heat_report *)context)->points[i];
@@ -184,6 +230,16 @@ int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 		r = encode_nodes_bytes(view->memory_node_bytes, &part);
 	if (r >= 0)
 		r = set_field(&slot, "memoryNodes", part);
+	if (r >= 0)
+		r = sd_json_variant_set_field_unsigned(&slot, "watchers", view->n_watchers);
+	if (r >= 0)
+		r = encode_notice(&view->notice, &part);
+	if (r >= 0)
+		r = set_field(&slot, "notice", part);
+	if (r >= 0)
+		r = encode_hook(view, &part);
+	if (r >= 0)
+		r = set_field(&slot, "onResize", part);
 	if (r >= 0)
 		r = sd_json_variant_set_field_string(&slot, "state",
 						     view->n_processes > 0 ? "running" : "empty");

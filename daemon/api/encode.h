@@ -10,6 +10,8 @@
 #include "manager.h"
 #include "view.h"
 
+/* "start", "share", "max" or "pressure". */
+const char *encode_why(enum notice_why why);
 MUST_USE int encode_slot(const struct slot_view *view, sd_json_variant **ret);
 MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);

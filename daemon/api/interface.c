@@ -55,6 +55,25 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 static SD_VARLINK_DEFINE_STRUCT_TYPE(NodeBytes, FIELD(node, INT, 0), FIELD(bytes, INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Notice, COMMENT("Counts from 1 for each slot since the daemon started"),
+	FIELD(notice, INT, 0), COMMENT("share, max or pressure"), FIELD(why, STRING, 0),
+	FIELD(realtimeUsec, INT, 0), COMMENT("What the slot should come to use"),
+	FIELD(targetBytes, INT, 0), COMMENT("What was told before; 0: nothing"),
+	FIELD(beforeBytes, INT, 0), COMMENT("memory.current then"), FIELD(usageBytes, INT, 0),
+	COMMENT("Tasks that were told"), FIELD(asked, INT, 0),
+	COMMENT("Those that answered so far"), FIELD(answers, INT, 0),
+	COMMENT("What they freed, as they say"), FIELD(freedBytes, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(OnResize, COMMENT("Absolute path and arguments"),
+				     FIELD(command, STRING, 0), FIELD(running, BOOL, 0),
+				     COMMENT("Since the daemon started"), FIELD(runs, INT, 0),
+				     FIELD(failures, INT, 0),
+				     COMMENT("When the last one ended; null: none has"),
+				     FIELD(endedUsec, INT, NULLABLE),
+				     COMMENT("How the last one failed; null: it did not"),
+				     FIELD(failure, STRING, NULLABLE));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	Slot, FIELD(name, STRING, 0), COMMENT("NUMA node, null when the slot may use every node"),
 	FIELD(node, INT, NULLABLE), COMMENT("uid that may run tasks in the slot"),
 	FIELD(owner, INT, 0), COMMENT("Relative claim on contended memory, 1 to 10000"),
@@ -84,7 +103,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("memory.numa_stat, anonymous and file pages"),
 	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
 	FIELD(state, STRING, 0), COMMENT("Changes that are still under way"),
-	FIELD_TYPE(pending, Pending, ARRAY),
+	FIELD_TYPE(pending, Pending, ARRAY), COMMENT("Clients that hear the slot's notices"),
+	FIELD(watchers, INT, 0), COMMENT("The last one and what came of it"),
+	FIELD_TYPE(notice, Notice, NULLABLE),
+	COMMENT("The command that is run when the slot is resized"),
+	FIELD_TYPE(onResize, OnResize, NULLABLE),
 	COMMENT("Which of its memory is in use; null until it was measured"),
 	FIELD_TYPE(heat, Heat, NULLABLE));
 
@@ -131,15 +154,19 @@ static SD_VARLINK_DEFINE_METHOD(
 	COMMENT("Default: the caller"), IN(owner, INT, NULLABLE), IN(weight, INT, NULLABLE),
 	IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
 	IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
-	COMMENT("share (default), off, save or dry-run"), IN(mode, STRING, NULLABLE),
-	OUT_TYPE(slot, Slot, 0));
+	COMMENT("Command to run when the slot is resized, absolute path and arguments"),
+	IN(onResize, STRING, NULLABLE), COMMENT("share (default), off, save or dry-run"),
+	IN(mode, STRING, NULLABLE), OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NULLABLE),
 				IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE),
 				IN(minBytes, INT, NULLABLE), IN(maxBytes, INT, NULLABLE),
 				COMMENT("true: remove the cap"), IN(uncapped, BOOL, NULLABLE),
 				IN(poolMinBytes, INT, NULLABLE), IN(poolMaxBytes, INT, NULLABLE),
-				IN(mode, STRING, NULLABLE), OUT_TYPE(slot, Slot, 0));
+				COMMENT("As for AddSlot; empty: none. Another owner has none "
+					"unless it is given here"),
+				IN(onResize, STRING, NULLABLE), IN(mode, STRING, NULLABLE),
+				OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"),
 				OUT(reason, STRING, 0), COMMENT("The numbers of the last decision"),
@@ -161,7 +188,13 @@ static SD_VARLINK_DEFINE_METHOD(
 
 static SD_VARLINK_DEFINE_METHOD_FULL(WatchEvents, SD_VARLINK_REQUIRES_MORE,
 				     COMMENT("true: the events kept so far come first"),
-				     IN(history, BOOL, NULLABLE), OUT_TYPE(event, Event, 0));
+				     IN(history, BOOL, NULLABLE),
+				     COMMENT("null in the one reply that has historyEnd"),
+				     OUT_TYPE(event, Event, NULLABLE),
+				     COMMENT("true, in a reply of its own and once: all that was "
+					     "kept has been sent, what follows happens now. Comes "
+					     "without a history too"),
+				     OUT(historyEnd, BOOL, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	Attach, SD_VARLINK_REQUIRES_MORE,
@@ -169,7 +202,9 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	COMMENT("Default: all that the slot's share allows"), IN(wantedChunks, INT, NULLABLE),
 	COMMENT("Take up this grant again after a daemon restart"), IN(resumeGrant, INT, NULLABLE),
 	COMMENT("Any number, not used by this process before, for one that tries again when the "
-		"answer is lost: what an Attach with the same number got is freed first"),
+		"answer is lost: what an Attach with the same number got is freed first. Without one, "
+		"what was got is freed when this connection is closed, unless the grant was named "
+		"in a call before (Grow, Return, or resumeGrant): the answer may never have come"),
 	IN(token, INT, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
 	OUT(grant, INT, 0), COMMENT("Size of the memfd in 2 MiB chunks"), OUT(fileChunks, INT, 0),
 	COMMENT("Indexes of the chunks that have pages; never touch another"),
@@ -183,6 +218,27 @@ static SD_VARLINK_DEFINE_METHOD(Grow, IN(grant, INT, 0), IN(chunks, INT, 0),
 
 static SD_VARLINK_DEFINE_METHOD(Return, IN(grant, INT, 0), IN(chunks, INT, ARRAY),
 				OUT(targetChunks, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	WatchSlot, SD_VARLINK_REQUIRES_MORE,
+	COMMENT("Default: the slot the caller runs in. Others than tasks of the slot are told, but "
+		"not waited for"),
+	IN(name, STRING, NULLABLE), OUT(slot, STRING, 0), OUT(node, INT, NULLABLE),
+	COMMENT("Number of this notice, or in the first reply of the one before; 0: none"),
+	OUT(notice, INT, 0),
+	COMMENT("start (the first reply: the numbers of now), share (it changed), max (memory.max "
+		"goes below usage), pressure (memory is short)"),
+	OUT(why, STRING, 0), COMMENT("What the slot should come to use"), OUT(targetBytes, INT, 0),
+	COMMENT("What was told before; 0: nothing"), OUT(beforeBytes, INT, 0),
+	COMMENT("memory.current"), OUT(usageBytes, INT, 0),
+	COMMENT("The cap; while it is lowered the new one"), OUT(maxBytes, INT, NULLABLE),
+	COMMENT("CLOCK_MONOTONIC: from then on the kernel takes what is above maxBytes; null: "
+		"there is no such time"),
+	OUT(deadlineUsec, INT, NULLABLE));
+
+static SD_VARLINK_DEFINE_METHOD(ReportFreed, IN(freedBytes, INT, 0),
+				COMMENT("The notice that is answered; default: the last one"),
+				IN(notice, INT, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(Detach, IN(grant, INT, 0));
 
@@ -205,6 +261,7 @@ SD_VARLINK_DEFINE_INTERFACE(
 	io_taskmem, API_NAME,
 	SD_VARLINK_INTERFACE_COMMENT("Slots of a machine's memory for stream-processing tasks"),
 	DOC("A change that is under way"), &vl_type_Pending, &vl_type_NodeBytes,
+	DOC("What the slot's tasks were told of its memory"), &vl_type_Notice, &vl_type_OnResize,
 	DOC("A point of the heat curve"), &vl_type_HeatPoint,
 	DOC("The working set of a slot, and what more memory would be worth to it"), &vl_type_Heat,
 	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
@@ -215,11 +272,11 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("What this host offers, and how to get what is missing; open to everyone"),
 	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),
 	&vl_method_ListSlots,
-	DOC("Make a slot; administrators. The same slot twice is no error, so a lost answer may be "
+	DOC("Make a slot; administrators (with onResize only root, or for oneself). The same slot twice is no error, so a lost answer may be "
 	    "asked again"),
 	&vl_method_AddSlot,
 	DOC("Change a running slot, fields left out stay. Administrators; the owner may change "
-	    "weight and maxBytes"),
+	    "weight, maxBytes and onResize, which but for removing it nobody else may, save root"),
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
 	DOC("Move the calling process into a slot; administrators and the slot's owner"),
 	&vl_method_JoinSlot, DOC("Why a slot is protected as it is; open to everyone"),
@@ -231,8 +288,16 @@ SD_VARLINK_DEFINE_INTERFACE(
 	    "that targetChunks changed"),
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
 	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
-	DOC("Give a grant back as a whole"), &vl_method_Detach, &vl_error_NoSuchSlot,
-	&vl_error_SlotExists, DOC("Processes run in the slot"), &vl_error_SlotBusy,
+	DOC("Give a grant back as a whole"), &vl_method_Detach,
+	DOC("Hear what the slot's memory should come to: at most one notice in a second, the last "
+	    "change always, a smaller target only while usage is above it. Ends with NoSuchSlot "
+	    "when the slot is removed. Tasks of the slot; by name also its owner and "
+	    "administrators"),
+	&vl_method_WatchSlot,
+	DOC("What the calling process, which watches the slot it runs in, freed upon a notice. When "
+	    "all tasks have answered, nobody waits for the deadline any more"),
+	&vl_method_ReportFreed, &vl_error_NoSuchSlot, &vl_error_SlotExists,
+	DOC("Processes run in the slot"), &vl_error_SlotBusy,
 	DOC("The guarantees would not fit; the message names the number that failed"),
 	&vl_error_Refused, &vl_error_BadValue,
 	DOC("The calling process does not run in a slot, or not in that one"), &vl_error_NotInSlot,

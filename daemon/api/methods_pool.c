@@ -108,16 +108,6 @@ static void on_attached(struct grant *grant, enum fault_kind kind, const struct 
 	sd_varlink_unref(link);
 }
 
-static int reply_not_in_slot(sd_varlink *link, const struct peer *peer)
-{
-	struct fault fault = { .node = NODE_ANY };
-
-	(void)fault_set(&fault, FAULT_NOT_IN_SLOT,
-			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
-			(int)peer->pid);
-	return call_fault(link, &fault);
-}
-
 static int resume_grant(sd_varlink *link, struct manager *manager, const struct peer *peer,
 			uint32_t id)
 {
@@ -157,7 +147,7 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	if (r <= 0)
 		return r;
 	if (!peer.is_in_slot)
-		return reply_not_in_slot(link, &peer);
+		return call_not_in_slot(link, &peer);
 	policy = manager_find_policy(manager, peer.slot_name);
 	if (!policy)
 		return call_no_such_slot(link, peer.slot_name);

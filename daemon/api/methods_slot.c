@@ -10,6 +10,7 @@
 #include "api/encode.h"
 #include "base/fd.h"
 #include "policy/admit.h"
+#include "policy/command.h"
 
 /* Slots: list, add, set, remove, join. A field that is not given has its NOT_GIVEN value. */
 
@@ -19,7 +20,7 @@
 #define NOT_GIVEN_BOOL (-1)
 
 struct slot_parameters {
-	const char *name;
+	const char *name, *on_resize; /* on_resize NULL: not given */
 	int32_t node;
 	int any_node, uncapped, kill; /* tristate */
 	uint32_t owner, weight, tier;
@@ -59,6 +60,8 @@ static const struct slot_parameters nothing_given = {
 		OPTION_NUMBER("tier", tier), OPTION_BYTES("minBytes", min_bytes),                  \
 		OPTION_BYTES("maxBytes", max_bytes), OPTION_BYTES("poolMinBytes", pool_min_bytes), \
 		OPTION_BYTES("poolMaxBytes", pool_max_bytes),                                      \
+		OPTION("onResize", on_resize, SD_JSON_VARIANT_STRING,                              \
+		       sd_json_dispatch_const_string),                                             \
 		OPTION("mode", mode, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string)
 
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
@@ -83,6 +86,34 @@ static void apply_given(const struct slot_parameters *p, struct slot_policy *pol
 		policy->pool_max_bytes = policy->pool_min_bytes;
 	if (p->mode && admit_parse_mode(p->mode, &policy->mode) < 0)
 		policy->mode = SLOT_MODES; /* refused by name when it is checked */
+}
+
+/* Takes the command over, or drops one of another owner. Return: 1, or as call_fault(). */
+static int set_on_resize(sd_varlink *link, const struct slot_parameters *p, const struct peer *peer,
+			 uid_t old_owner, struct slot_policy *policy)
+{
+	struct fault fault = { .node = NODE_ANY, .field = "onResize" };
+	char error[COMMAND_ERROR_MAX];
+	struct command command;
+
+	if (!p->on_resize) {
+		if (policy->owner != old_owner)
+			policy->on_resize[0] = '\0';
+		return 1;
+	}
+	if (!p->on_resize[0]) {
+		policy->on_resize[0] = '\0';
+		return 1;
+	}
+	/* it runs as the owner: who could set it for others would have their powers */
+	if (!rights_may(peer, RIGHT_COMMAND, policy))
+		return call_not_permitted(link);
+	if (command_parse(p->on_resize, &command, error) < 0) {
+		(void)fault_set(&fault, FAULT_BAD_VALUE, "%s", error);
+		return call_fault(link, &fault);
+	}
+	(void)snprintf(policy->on_resize, sizeof(policy->on_resize), "%s", p->on_resize);
+	return 1;
 }
 
 static int set_name(sd_varlink *link, const char *name, struct slot_policy *policy)
@@ -141,6 +172,8 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 	policy.owner = peer.uid;
 	apply_given(&p, &policy);
 	r = set_name(link, p.name, &policy);
+	if (r > 0)
+		r = set_on_resize(link, &p, &peer, policy.owner, &policy);
 	if (r <= 0)
 		return r;
 	choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0;
@@ -190,6 +223,9 @@ int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		return call_not_permitted(link);
 	policy = *old;
 	apply_given(&p, &policy);
+	r = set_on_resize(link, &p, &peer, old->owner, &policy);
+	if (r <= 0)
+		return r;
 	if (manager_set(manager, &policy, &fault) != FAULT_NONE)
 		return call_fault(link, &fault);
 	return reply_slot(link, manager, policy.name);

@@ -6,7 +6,8 @@
 /*
  * Administrators (root, members of the configured group) may do everything. A slot's owner may
  * run tasks in it and tune what costs nobody else a guarantee. Being in a slot is not enough to
- * attach: a process that was moved there by an administrator may be another user's.
+ * attach: a process that was moved there by an administrator may be another user's. What is run as
+ * a user is for that user and root to say: an administrator of slots is not one of users.
  */
 
 static bool is_own_slot(const struct peer *peer, const struct slot_policy *slot)
@@ -27,6 +28,8 @@ bool rights_may(const struct peer *peer, enum right right, const struct slot_pol
 		return peer->is_admin || is_owner;
 	case RIGHT_ATTACH:
 		return slot && (peer->is_admin || is_owner) && is_own_slot(peer, slot);
+	case RIGHT_COMMAND:
+		return peer->uid == 0 || is_owner;
 	}
 	return false;
 }

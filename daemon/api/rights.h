@@ -13,6 +13,7 @@ enum right {
 	RIGHT_TUNE,       /* change weight and max of a slot */
 	RIGHT_RUN,        /* bring a process into a slot */
 	RIGHT_ATTACH,     /* get pages of the slot that one's process is in */
+	RIGHT_COMMAND,    /* name a command that is run as the slot's owner */
 };
 
 /* @slot: the policy of the slot it is about; NULL for RIGHT_ADMINISTER. */

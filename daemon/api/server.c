@@ -24,6 +24,7 @@ struct api {
 	sd_varlink_server *server;
 	struct list watchers;
 	uint64_t started_ns;
+	sd_event *event; /* borrowed */
 };
 
 /* A link that follows the events. */
@@ -102,6 +103,16 @@ int call_not_permitted(sd_varlink *link)
 {
 	(void)sd_varlink_error(link, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
 	return 0;
+}
+
+int call_not_in_slot(sd_varlink *link, const struct peer *peer)
+{
+	struct fault fault = { .node = NODE_ANY };
+
+	(void)fault_set(&fault, FAULT_NOT_IN_SLOT,
+			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
+			(int)peer->pid);
+	return call_fault(link, &fault);
 }
 
 int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value)
@@ -206,7 +217,7 @@ static int api_watch_events(sd_varlink *link, sd_json_variant *parameters,
 	list_append(&api->watchers, &watcher->in_api);
 	if (p.history > 0)
 		events_foreach(manager_events(api->manager), send_event, link);
-	return 0;
+	return sd_varlink_notifybo(link, SD_JSON_BUILD_PAIR_BOOLEAN("historyEnd", true));
 }
 
 /* ---- hooks of the manager */
@@ -232,6 +243,8 @@ struct api *api_new(struct manager_hooks *ret_hooks)
 		.event = on_event,
 		.target_changed = api_send_target,
 		.grant_gone = api_send_gone,
+		.notice = api_send_notice,
+		.watch_gone = api_send_watch_gone,
 		.userdata = api,
 	};
 	return api;
@@ -252,7 +265,10 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	struct watcher *watcher;
 
 	(void)server;
-	manager_unsubscribe(api->manager, link);
+	/* when the loop ends it is we who hang up */
+	manager_unsubscribe(api->manager, link,
+			    /* is_cut= */ sd_event_get_state(api->event) == SD_EVENT_RUNNING);
+	manager_unwatch(api->manager, link);
 	LIST_FOREACH(&api->watchers, watcher, in_api) {
 		if (watcher->link != link)
 			continue;
@@ -279,6 +295,8 @@ MANAGER_METHOD(on_attach, api_attach)
 MANAGER_METHOD(on_grow, api_grow)
 MANAGER_METHOD(on_return, api_return)
 MANAGER_METHOD(on_detach, api_detach)
+MANAGER_METHOD(on_watch_slot, api_watch_slot)
+MANAGER_METHOD(on_report_freed, api_report_freed)
 
 static int api_make_server(struct api *api)
 {
@@ -302,7 +320,8 @@ static int api_make_server(struct api *api)
 			on_explain, API_METHOD("MeasureSlot"), on_measure_slot,
 			API_METHOD("WatchEvents"), api_watch_events, API_METHOD("Attach"),
 			on_attach, API_METHOD("Grow"), on_grow, API_METHOD("Return"), on_return,
-			API_METHOD("Detach"), on_detach);
+			API_METHOD("Detach"), on_detach, API_METHOD("WatchSlot"), on_watch_slot,
+			API_METHOD("ReportFreed"), on_report_freed);
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);
 	if (r >= 0)
@@ -315,6 +334,7 @@ int api_listen(struct api *api, struct manager *manager, sd_event *event, const 
 	int r;
 
 	api->manager = manager;
+	api->event = event;
 	r = api_make_server(api);
 	if (r >= 0)
 		r = sd_varlink_server_listen_address(api->server, path, 0666);

@@ -42,6 +42,11 @@ const struct tree_controllers *tree_get_controllers(const struct tree *tree)
 	return &tree->controllers;
 }
 
+bool tree_has_systemd(const struct tree *tree)
+{
+	return tree->scope != NULL;
+}
+
 int tree_attach_event(struct tree *tree, sd_event *event)
 {
 	return tree->scope ? scope_attach_event(tree->scope, event) : 0;

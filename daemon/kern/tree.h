@@ -52,6 +52,8 @@ void tree_close(struct tree *tree);
 MUST_USE int tree_check(struct tree *tree);
 /* As in /proc/<pid>/cgroup, "/taskmem.slice/taskmem-slots.scope". Borrowed. */
 const char *tree_path(const struct tree *tree);
+/* False for a plain cgroup_root. */
+bool tree_has_systemd(const struct tree *tree);
 /* tree_protect()'s answers are then taken on the loop. Return: 0 or -errno. */
 MUST_USE int tree_attach_event(struct tree *tree, sd_event *event);
 

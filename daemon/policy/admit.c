@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "policy/command.h"
 #include "policy/entitle.h"
 
 typedef unsigned __int128 u128;
@@ -131,6 +132,9 @@ int admit_parse_mode(const char *text, enum slot_mode *ret)
 
 int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 {
+	char why[COMMAND_ERROR_MAX];
+	struct command command;
+
 	if (!admit_name_is_valid(p->name))
 		return refuse(ret, ADMIT_BAD_VALUE, "name", NODE_ANY,
 			      "a slot's name has 1 to %d of the characters a-z 0-9 . _ - and "
@@ -145,6 +149,8 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 	if (p->tier >= TIERS)
 		return refuse(ret, ADMIT_BAD_VALUE, "tier", NODE_ANY,
 			      "tier=%u: tiers are 0, served first, to %d", p->tier, TIERS - 1);
+	if (p->on_resize[0] && command_parse(p->on_resize, &command, why) < 0)
+		return refuse(ret, ADMIT_BAD_VALUE, "onResize", NODE_ANY, "%s", why);
 	if (p->mode >= SLOT_MODES)
 		return refuse(ret, ADMIT_BAD_VALUE, "mode", NODE_ANY,
 			      "there is no such mode; it is share, off, save or dry-run");

@@ -120,7 +120,7 @@ static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 		return; /* two hungry slots beside each other: nothing was taken yet */
 	track->is_proving = true;
 	track->floor_seen_bytes = current;
-	track->floor_bytes = MIN(slot->share_bytes, permille(current, 1030));
+	track->floor_bytes = permille(current, 1030);
 	track->floor_until_ns = now_ns + PROVE_NS;
 }
 
@@ -183,7 +183,7 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 				      ? TAX_FIRST_PERMILLE
 				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
 	track->taxed_ns = now_ns;
-	return MAX(held - permille(held, track->tax_permille), MIN(least, slot->share_bytes));
+	return MAX(held - permille(held, track->tax_permille), least);
 }
 
 static uint64_t quiet_bytes(const struct control_group *group, struct control_slot *slot,
@@ -393,14 +393,34 @@ static uint64_t save_bytes(struct control_slot *slot, uint64_t now_ns)
 	       ~(CONTROL_PAGE - 1);
 }
 
-static void settle(struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+static void apply(struct control_slot *slot)
 {
-	slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
-	slot->is_changed = is_worth_writing(group, slot);
-	if (slot->is_changed)
-		slot->track.low_bytes = slot->low_bytes;
-	else
-		slot->low_bytes = slot->track.low_bytes;
+	slot->is_changed = slot->track.low_bytes != slot->low_bytes;
+	slot->track.low_bytes = slot->low_bytes;
+}
+
+/* Puts what is worth writing in force, and every decrease while more is promised than there is. */
+static void settle(const struct control_group *group, struct control_slot *const *slots, size_t n)
+{
+	uint64_t promised = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+
+		slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
+		slot->is_changed = false;
+		if (is_worth_writing(group, slot))
+			apply(slot);
+		promised += slot->track.low_bytes;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (promised > group->bytes && slots[i]->low_bytes < slots[i]->track.low_bytes)
+			apply(slots[i]);
+}
+
+static void conclude(struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+{
+	slot->low_bytes = slot->track.low_bytes;
 	if (slot->low_bytes < slot->share_bytes)
 		group->freed_bytes += slot->share_bytes - slot->low_bytes;
 	slot->demand_bytes = demand_bytes(group, slot);
@@ -455,7 +475,10 @@ int control_plan(struct control_group *group, struct control_slot *const *slots,
 		r = divide(group, slots, n);
 	else if (group->n_polluter > 1)
 		r = divide_scans(group, slots, n);
-	for (size_t i = 0; i < n && r >= 0; i++)
-		settle(group, slots[i], now_ns);
-	return r;
+	if (r < 0)
+		return r;
+	settle(group, slots, n);
+	for (size_t i = 0; i < n; i++)
+		conclude(group, slots[i], now_ns);
+	return 0;
 }

@@ -88,6 +88,7 @@ void shrink_set(struct shrink *s, uint64_t target_bytes, uint64_t usage_bytes, u
 	s->is_pending = true;
 	s->has_written = false;
 	s->must_release = s->brake_bytes != BYTES_UNLIMITED;
+	s->is_held = false;
 	s->is_refilling = false;
 	s->chunk_most_bytes = CHUNK_MAX_BYTES;
 	s->best_bytes = s->mark_bytes = usage_bytes;
@@ -96,6 +97,13 @@ void shrink_set(struct shrink *s, uint64_t target_bytes, uint64_t usage_bytes, u
 	s->least_max_bytes = 0;
 	s->note[0] = 0;
 	progress_start(&s->progress, usage_bytes, MIN(usage_bytes, goal_bytes(s)), now_ns);
+}
+
+void shrink_hold(struct shrink *s, uint64_t until_ns)
+{
+	s->is_held = true;
+	s->resume_ns = s->mark_ns = until_ns;
+	note(s, "its tasks were told and are given a moment to free it by themselves");
 }
 
 void shrink_cancel(struct shrink *s)
@@ -288,6 +296,10 @@ static struct shrink_action squeeze(struct shrink *s, const struct shrink_input 
 	if (in->now_ns < s->resume_ns)
 		return wait_until(MIN(s->resume_ns, in->now_ns + PAUSE_LOOK_NS));
 
+	if (s->is_held) {
+		s->is_held = false;
+		s->note[0] = 0;
+	}
 	brake = s->is_refilling ? next_brake(s, in) : 0;
 	if (brake > 0)
 		return begin(s, in, SHRINK_FLIGHT_BRAKE, brake);

@@ -62,6 +62,7 @@ struct shrink {
 	bool is_pending;
 	bool has_written;          /* the last action was SHRINK_WRITE_MAX */
 	bool must_release;         /* the brake has to go */
+	bool is_held;              /* the slot's tasks may go first, until resume_ns */
 	bool is_refilling;         /* the slot takes back what is reclaimed */
 	enum shrink_flight flight; /* survives a new set */
 	uint64_t brake_bytes;      /* memory.high as set by us, BYTES_UNLIMITED: none */
@@ -89,6 +90,10 @@ void shrink_init(struct shrink *s);
  * A brake in place is cleared by the next steps before anything else.
  */
 void shrink_set(struct shrink *s, uint64_t target_bytes, uint64_t usage_bytes, uint64_t now_ns);
+
+/* No reclaim for the change that is pending before @until_ns, so that the slot's tasks may give up
+ * by themselves what they choose. memory.max is written as soon as there is room. */
+void shrink_hold(struct shrink *s, uint64_t until_ns);
 
 /* Gives the change up; a brake is cleared by the next steps. memory.max stays as it is. */
 void shrink_cancel(struct shrink *s);

@@ -38,6 +38,7 @@ struct grant {
 	uint64_t token;     /* of the request that made it, 0: none */
 	uint32_t target;    /* what it should hold now */
 	void *subscriber;   /* the client's connection; NULL while it is away */
+	bool is_known;      /* the task has named it in a call, so it got the answer */
 	bool is_announced;  /* the client knows of it: notices may follow */
 	struct populate *populate;
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
