@@ -27,7 +27,7 @@
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
-#define REASON_MAX 200
+#define REASON_MAX 240
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
 
 struct reason {
@@ -256,7 +256,7 @@ static void unknown(struct reason *why, const char *what, const char *word,
 		    const char *const *known, size_t n_known)
 {
 	size_t best = 0, best_distance = SIZE_MAX;
-	char list[REASON_MAX / 2];
+	char list[REASON_MAX - 80];
 
 	for (size_t i = 0; i < n_known && strlen(word) <= WORD_MAX; i++) {
 		size_t d = word_distance(word, known[i]);
