@@ -22,10 +22,12 @@
 #define DEFAULT_RESERVE_PERMILLE 20
 #define DEFAULT_NOTICE_GRACE_NS (1000 * UINT64_C(1000000))
 #define NOTICE_GRACE_MAX_NS (10 * UINT64_C(1000000000))
+#define HEAT_INTERVAL_MIN_NS (10 * UINT64_C(1000000000))
+#define HEAT_INTERVAL_MAX_NS (24 * 3600 * UINT64_C(1000000000))
 #define PAGE_BYTES UINT64_C(4096)
 #define BUDGET_MAX_BYTES (UINT64_C(1) << 61)
 #define HUGEPAGES_MAX (BUDGET_MAX_BYTES / CHUNK_BYTES)
-#define REASON_MAX 300
+#define REASON_MAX 320
 #define HALF_LIFE_MIN_S 600
 #define HALF_LIFE_MAX_S (UINT64_C(8760) * 3600)
 #define WORD_MAX 64 /* longest wrong word that is worth a suggestion */
@@ -219,6 +221,18 @@ static int set_fairness(struct config *c, const char *value, struct reason *why)
 	return 0;
 }
 
+static int set_heat_interval(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t interval_ns = 0;
+
+	if (strcmp(value, "off") != 0 &&
+	    (parse_duration_ns(value, &interval_ns) < 0 || interval_ns < HEAT_INTERVAL_MIN_NS ||
+	     interval_ns > HEAT_INTERVAL_MAX_NS))
+		return wrong(why, "heat_interval=%.40s: use off, or a time from 10s to 24h", value);
+	c->heat_interval_ns = interval_ns;
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -276,6 +290,7 @@ static const struct daemon_key {
 	{ "overcommit", set_overcommit },
 	{ "history_half_life", set_history_half_life },
 	{ "emergency", set_emergency },
+	{ "heat_interval", set_heat_interval },
 };
 
 static const struct node_key {
@@ -496,6 +511,7 @@ void config_default(struct config *ret)
 		.notice_grace_ns = DEFAULT_NOTICE_GRACE_NS,
 		.booking = { .overcommit_percent = { 100, 120, 120, 120 } },
 		.history_half_life_s = HISTORY_HALF_LIFE_S,
+		.heat_interval_ns = 0, /* off */
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },

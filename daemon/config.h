@@ -13,7 +13,7 @@
 #include "model.h"
 #include "policy/booking.h"
 
-#define CONFIG_ERROR_MAX 400
+#define CONFIG_ERROR_MAX 440
 #define CONFIG_SOURCE_MAX 64
 #define CONFIG_PATH_MAX 4096
 #define CONFIG_SOCKET_MAX 108 /* sun_path */
@@ -58,6 +58,7 @@ struct config {
 	uint64_t history_half_life_s;
 	enum config_control control;
 	uint32_t fairness_permille;
+	uint64_t heat_interval_ns; /* working sets in the background; 0: not */
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];
 };

@@ -440,6 +440,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 		r = sd_event_source_set_enabled(manager->tick, SD_EVENT_ON);
 	if (r >= 0)
 		r = manager_start_control(manager);
+	if (r >= 0)
+		r = heat_new(manager, &manager->heat);
 	if (r < 0) {
 		manager_free(manager);
 		return r;
@@ -460,6 +462,7 @@ void manager_free(struct manager *manager)
 		slot_close(manager->slots[manager->n_slots - 1]);
 	hooks_free(manager->hook_runner);
 	free(manager->slots);
+	heat_close(manager->heat);
 	state_free(manager->state);
 	fd_closep(&manager->state_fd);
 	for (size_t i = 0; i <= manager->n_nodes; i++) {

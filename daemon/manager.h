@@ -147,6 +147,26 @@ void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *
 size_t manager_node_count(const struct manager *manager);
 void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *ret_view);
 
+/* ---- working sets */
+
+#define MEASURE_WINDOW_MS_MIN 1000
+#define MEASURE_WINDOW_MS_MAX 45000
+#define MEASURE_WINDOW_MS_DEFAULT 5000
+
+/* @kind FAULT_NONE: manager_view_slot() has the result. Called once, from the loop. */
+typedef void (*measured_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
+
+/**
+ * manager_measure() - watch which memory of a slot is touched
+ * @source:    HEAT_NONE: the best there is, and only refaults and stall where there is none
+ * @window_ms: MEASURE_WINDOW_MS_MIN .. _MAX
+ *
+ * One measurement a slot at a time: who asks meanwhile gets the result of that one. @done may be
+ * called before this returns when it cannot be.
+ */
+void manager_measure(struct manager *manager, const char *name, enum heat_source source,
+		     uint64_t window_ms, measured_fn done, void *userdata);
+
 /* ---- pools */
 
 /* @grant is NULL on a fault. @chunks: the newly present indexes. */

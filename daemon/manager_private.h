@@ -60,6 +60,7 @@ struct slot {
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
 	uint64_t dry_told_ns;
 	bool is_told_scan;
+	struct slot_heat *heat; /* NULL until it is first measured */
 	struct slot_watch watch;
 };
 
@@ -111,6 +112,7 @@ struct manager {
 	struct slot **slots;                     /* sorted by name */
 	size_t n_slots;
 	size_t next_verified; /* slot whose limits are read back in the next tick */
+	struct heat *heat;
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;
 	struct hooks *hook_runner; /* NULL: there is no systemd to run on-resize= */
@@ -212,3 +214,13 @@ bool slot_is_unprotected(const struct slot *slot);
 
 /* ---- manager_restore.c */
 MUST_USE int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX]);
+
+/* ---- manager_heat.c */
+/* Begins to measure working sets in the background, if the configuration wants it. */
+MUST_USE int heat_new(struct manager *manager, struct heat **ret_heat);
+/* After the slots. NULL is fine. */
+void heat_close(struct heat *heat);
+/* Ends what is under way for the slot and forgets what was measured. */
+void heat_forget(struct slot *slot);
+/* The last measurement into @view, if there is one. */
+void heat_view(const struct slot *slot, struct slot_view *view);

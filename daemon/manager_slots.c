@@ -104,6 +104,7 @@ static void slot_free(struct slot *slot)
 	admission_forget_slot(slot->manager, slot);
 	if (slot->save_op)
 		writer_cancel(slot->manager->writer, slot->save_op);
+	heat_forget(slot);
 	if (slot->has_limit) {
 		slot_watch_close(slot);
 		limit_deinit(&slot->limit);

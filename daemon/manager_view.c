@@ -95,6 +95,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 	slot_view_control(slot, view);
 	view_pending(slot, view);
 	notices_view(slot, view);
+	heat_view(slot, view);
 }
 
 enum fault_kind manager_view_slot(struct manager *manager, const char *name,
@@ -116,6 +117,7 @@ size_t manager_slot_count(const struct manager *manager)
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view)
 {
 	slot_view(manager->slots[i], ret_view);
+	ret_view->heat.n_points = 0; /* the curve is for who asks for one slot */
 }
 
 size_t manager_node_count(const struct manager *manager)

@@ -46,6 +46,40 @@ struct hook_view {
 	char result[192];            /* how the last one failed; "": it did not */
 };
 
+/* What was found out about which memory of a slot is in use. */
+enum heat_source {
+	HEAT_NONE, /* only the evidence: refaults and stall */
+	HEAT_LRU_GEN,
+	HEAT_DAMON,
+	HEAT_SOURCES,
+};
+enum heat_confidence { HEAT_LOW, HEAT_MEDIUM, HEAT_HIGH };
+
+#define HEAT_POINTS_MAX 17
+
+/* A point of the heat curve: what the next 2 MiB are worth to one that has .bytes. */
+struct heat_point {
+	uint64_t bytes;
+	uint64_t next_uhz; /* touches of their pages in 1e6 s, at least */
+};
+
+struct heat_report {
+	enum heat_source source;
+	enum heat_confidence confidence;
+	uint64_t measured_ns;            /* monotonic, when the window ended */
+	uint64_t window_ms;              /* how long was watched */
+	uint64_t working_set_bytes;      /* touched within the window; 0 with HEAT_NONE */
+	uint64_t anon_bytes, file_bytes; /* parts of it, with HEAT_LRU_GEN */
+	uint64_t seen_bytes;             /* all the slot's memory that the source sees */
+	uint64_t knee_bytes, score_uhz;  /* see policy/heat.h */
+	uint64_t refault_bytes;          /* came back in the window, having been reclaimed */
+	uint64_t stall_us;               /* in the window; PSI "some" */
+	uint64_t cost_us;                /* what the measurement took of the kernel */
+	size_t n_points;
+	struct heat_point points[HEAT_POINTS_MAX];
+	char note[240]; /* why no more is known, or why it may be wrong; or empty */
+};
+
 struct slot_view {
 	struct slot_policy policy;
 	uint64_t share_bytes;
@@ -68,6 +102,9 @@ struct slot_view {
 	uint32_t n_watchers;
 	struct notice_view notice;
 	struct hook_view hook;
+	bool has_heat;
+	uint64_t heat_age_ns; /* since it was measured */
+	struct heat_report heat;
 };
 
 /* A request that waits for memory. */

@@ -116,6 +116,24 @@ START_TEST(max_reads_and_writes_as_unlimited)
 }
 END_TEST
 
+START_TEST(processes_are_listed_up_to_a_number)
+{
+	pid_t pids[3] = {};
+	size_t n = 7;
+
+	ck_assert_int_eq(cgdir_list_processes(cg, pids, 3, &n), CGDIR_OK);
+	ck_assert_uint_eq(n, 0);
+	put("cgroup.procs", "12\n345\n6\n78\n");
+	ck_assert_int_eq(cgdir_list_processes(cg, pids, 3, &n), CGDIR_OK);
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(pids[0], 12);
+	ck_assert_int_eq(pids[1], 345);
+	ck_assert_int_eq(pids[2], 6);
+	put("cgroup.procs", "12\nx\n");
+	ck_assert_int_eq(cgdir_list_processes(cg, pids, 3, &n), -EBADMSG);
+}
+END_TEST
+
 START_TEST(text_that_is_no_number_is_refused_and_changes_nothing)
 {
 	static const char *const texts[] = {
@@ -405,6 +423,7 @@ int main(void)
 	tcase_add_test(tc, opening_tells_missing_directories_from_forbidden_paths);
 	tcase_add_test(tc, numbers_are_read_again_from_the_kept_descriptor);
 	tcase_add_test(tc, max_reads_and_writes_as_unlimited);
+	tcase_add_test(tc, processes_are_listed_up_to_a_number);
 	tcase_add_test(tc, text_that_is_no_number_is_refused_and_changes_nothing);
 	tcase_add_test(tc, a_missing_file_is_absent_and_a_missing_directory_is_gone);
 	tcase_add_test(tc, memory_stat_gives_the_keys_that_are_used);

@@ -50,9 +50,19 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 	ck_assert_uint_eq(config.notice_grace_ns, 1000000000);
 	ck_assert_int_eq(config.control, CONFIG_CONTROL_ON);
 	ck_assert_uint_eq(config.fairness_permille, 0);
+	ck_assert_uint_eq(config.heat_interval_ns, 0);
 	ck_assert_uint_eq(config.node_default.budget.permille, 800);
 	ck_assert_uint_eq(config.node_default.reserve.permille, 20);
 	ck_assert_uint_eq(config.node_default.hugepages, CONFIG_HUGEPAGES_KEEP);
+}
+END_TEST
+
+START_TEST(working_sets_are_measured_every_so_often_or_not)
+{
+	ck_assert_int_eq(config_parse("[daemon]\nheat_interval=5min\n", "c", &config, error), 0);
+	ck_assert_uint_eq(config.heat_interval_ns, 300 * UINT64_C(1000000000));
+	ck_assert_int_eq(config_parse("[daemon]\nheat_interval=off\n", "c", &config, error), 0);
+	ck_assert_uint_eq(config.heat_interval_ns, 0);
 }
 END_TEST
 
@@ -125,6 +135,12 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: log_level=loud: use error, warning, notice, info or debug" },
 		{ "[daemon]\nnotice_grace=11s\n",
 		  "c:2: notice_grace=11s: use a time from 0 to 10s, such as 500ms" },
+		{ "[daemon]\nheat_interval=1s\n",
+		  "c:2: heat_interval=1s: use off, or a time from 10s to 24h" },
+		{ "[daemon]\nheat_interval=25h\n",
+		  "c:2: heat_interval=25h: use off, or a time from 10s to 24h" },
+		{ "[daemon]\nheat_interval=often\n",
+		  "c:2: heat_interval=often: use off, or a time from 10s to 24h" },
 		{ "[daemon]\ngroup=a b\n", "c:2: group=a b: use the name of a group" },
 		{ "[node 0]\nbudget=2GB\n",
 		  "c:2: budget=2GB: use a size such as 400M or 1.5G, or a percentage" },
@@ -137,7 +153,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
 		  "cgroup_root, socket, state_directory, group, "
 		  "log_level, control, fairness, notice_grace, overcommit, "
-		  "history_half_life, emergency" },
+		  "history_half_life, emergency, heat_interval" },
 		{ "[daemon]\novercommit=\n",
 		  "c:2: overcommit= needs at least one number, such as 1.0" },
 		{ "[daemon]\novercommit=1 1 1 1 1\n",
@@ -318,6 +334,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, an_empty_file_gives_the_built_in_values);
+	tcase_add_test(tc, working_sets_are_measured_every_so_often_or_not);
 	tcase_add_test(tc, every_key_reaches_its_place);
 	tcase_add_test(tc, what_is_wrong_is_said_with_its_line_and_what_would_be_right);
 	tcase_add_test(tc, values_that_are_too_long_are_refused);

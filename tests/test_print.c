@@ -241,6 +241,9 @@ START_TEST(a_slot_is_shown_in_sections)
 		"  memory.numa_stat      node 0 238.4M\n"
 		"  memory.events         1         oom kills\n"
 		"\n"
+		"working set\n"
+		"  not measured yet; now: tmctl show ingest --heat\n"
+		"\n"
 		"pool\n"
 		"  share                 8M        what its tasks may hold now\n"
 		"  granted               4M        what they hold\n"
@@ -282,6 +285,58 @@ START_TEST(what_a_slot_was_told_is_a_section)
 		"  runs                  7, 1 failed, one is under way; last 12:30:05: it ended with "
 		"status 3\n\n"));
 	free(text);
+}
+END_TEST
+
+START_TEST(a_working_set_is_shown_with_its_curve)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slot = parse(
+		"{\"name\":\"a\",\"heat\":{\"source\":\"lru_gen\",\"confidence\":\"medium\","
+		"\"ageUsec\":12000000,\"windowUsec\":5000000,\"workingSetBytes\":134217728,"
+		"\"anonBytes\":134217728,\"fileBytes\":0,\"seenBytes\":268435456,"
+		"\"kneeBytes\":134217728,\"scoreMilliHz\":13666,\"refaultBytes\":4096,"
+		"\"stallUsec\":20000,\"costUsec\":8000,\"note\":\"why\",\"points\":["
+		"{\"bytes\":0,\"nextMilliHz\":102400},{\"bytes\":134217728,\"nextMilliHz\":8533},"
+		"{\"bytes\":266338304,\"nextMilliHz\":5},{\"bytes\":268435456,\"nextMilliHz\":0}]}}");
+
+	EXPECT_OUTPUT(
+		"\n"
+		"working set (lru_gen, 12s ago, watched 5s, confidence medium)\n"
+		"  working set           128M      touched in that time\n"
+		"  of it                 anonymous 128M, files 0\n"
+		"  of                    256M      all its memory that is looked at\n"
+		"  knee                  128M      more than this is worth less than the "
+		"average\n"
+		"  score                 13.7/s    touches of a page, summed over buckets of 2M\n"
+		"  refaulted             4K        came back from swap or disk meanwhile\n"
+		"  stalled               20ms      waited for memory meanwhile\n"
+		"  cost                  8ms       of the kernel's time\n"
+		"  note: why\n"
+		"  with its hottest   the next 2M save, in faults a second, at least\n"
+		"                 0      102/s ########################################\n"
+		"              128M      8.5/s ###\n"
+		"              254M    0.005/s #\n"
+		"              256M        0/s\n",
+		view_heat(slot, out));
+}
+END_TEST
+
+START_TEST(evidence_alone_is_not_shown_as_a_working_set)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slot =
+		parse("{\"name\":\"a\",\"heat\":{\"source\":\"none\",\"confidence\":\"low\","
+		      "\"ageUsec\":0,\"windowUsec\":2000000,\"refaultBytes\":0,\"stallUsec\":0,"
+		      "\"costUsec\":0,\"note\":\"why\"}}");
+
+	EXPECT_OUTPUT("\n"
+		      "working set (only refaults and stall, 0ms ago, watched 2s)\n"
+		      "  refaulted             0         came back from swap or disk meanwhile\n"
+		      "  stalled               0ms       waited for memory meanwhile\n"
+		      "  cost                  0ms       of the kernel's time\n"
+		      "  note: why\n",
+		      view_heat(slot, out));
 }
 END_TEST
 
@@ -356,6 +411,8 @@ int main(void)
 	tcase_add_test(output, an_emergency_is_shown_where_it_is);
 	tcase_add_test(output, a_slot_is_shown_in_sections);
 	tcase_add_test(output, what_a_slot_was_told_is_a_section);
+	tcase_add_test(output, a_working_set_is_shown_with_its_curve);
+	tcase_add_test(output, evidence_alone_is_not_shown_as_a_working_set);
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);
 	tcase_add_test(output, a_daemon_that_is_down_and_a_locked_socket_differ);
 	suite_add_tcase(suite, output);

@@ -483,15 +483,50 @@ const struct verb verb_list = {
 	.run = list_main,
 };
 
+/* Watches the slot for @window_ns (0: the daemon's default) before it is shown. */
+static int measure_slot(sd_varlink *link, const char *name, const char *source, uint64_t window_ns)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *params = NULL;
+	sd_json_variant *reply;
+	int r = sd_json_variant_set_field_string(&params, "name", name);
+
+	if (r >= 0 && source)
+		r = sd_json_variant_set_field_string(&params, "source", source);
+	if (r >= 0 && window_ns)
+		r = sd_json_variant_set_field_unsigned(&params, "windowUsec", window_ns / 1000);
+	return r < 0 ? client_local_error(r) : client_call(link, "MeasureSlot", params, &reply);
+}
+
 static int show_main(struct options *options, int argc, char *argv[])
 {
+	enum { OPTION_HEAT = OPTION_OF_VERB, OPTION_SOURCE };
+	static const struct option table[] = { { "heat", optional_argument, NULL, OPTION_HEAT },
+					       { "source", required_argument, NULL, OPTION_SOURCE },
+					       COMMON_OPTIONS };
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
 	sd_json_variant *reply, *slot;
-	int status = plain_arguments(options, &verb_show, argc, argv, 1, 1);
+	const char *source = NULL;
+	bool must_measure = false;
+	uint64_t window_ns = 0;
+	int code, status;
 
-	if (status >= 0)
-		return status;
+	while ((code = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
+		if (code == OPTION_SOURCE)
+			source = optarg;
+		if (code == OPTION_HEAT && optarg && parse_duration_ns(optarg, &window_ns) < 0)
+			return usage_error(&verb_show, "--heat=%s: use 1s to 45s", optarg);
+		must_measure |= code == OPTION_HEAT || code == OPTION_SOURCE;
+		if (code == OPTION_HEAT || code == OPTION_SOURCE)
+			continue;
+		status = common_option(options, &verb_show, code);
+		if (status >= 0)
+			return status;
+	}
+	if (argc - optind != 1)
+		return usage_error(&verb_show, "exactly one name is needed");
 	status = client_connect(options->socket, &link);
+	if (status == 0 && must_measure)
+		status = measure_slot(link, argv[optind], source, window_ns);
 	if (status == 0)
 		status = ask_slot(link, argv[optind], &reply, &slot);
 	if (status != 0)
@@ -504,13 +539,20 @@ static int show_main(struct options *options, int argc, char *argv[])
 }
 
 static const char show_help[] =
-	"Usage: tmctl show NAME [--json]\n"
+	"Usage: tmctl show NAME [--heat[=TIME]] [--source SOURCE] [--json]\n"
 	"Show all of one slot: its policy, its memory as the kernel's own files have it, its\n"
-	"pool with the nodes the pages are on, and changes under way.\n"
+	"working set as last measured, its pool with the nodes the pages are on, and changes\n"
+	"under way.\n"
+	"\n"
+	"  --heat[=TIME]    watch for TIME (1s to 45s, default 5s) which memory its processes\n"
+	"                   touch, then show; root, group taskmem and the slot's owner\n"
+	"  --source SOURCE  lru_gen: page tables and the multi-gen LRU, exact (default where the\n"
+	"                   host has it); damon: sampled addresses. Implies --heat\n"
 	"\n"
 	"Examples:\n"
 	"  tmctl show ingest\n"
-	"  tmctl show ingest --json | jq '.slots[0].kernelLowBytes'\n"
+	"  tmctl show ingest --heat=10s\n"
+	"  tmctl show ingest --json | jq '.slots[0].heat.workingSetBytes'\n"
 	"\n" EXIT_HELP;
 
 const struct verb verb_show = {

@@ -377,6 +377,7 @@ void view_slot(sd_json_variant *slot, FILE *out)
 		field_text(slot, "state", "?"), processes, processes == 1 ? "" : "es");
 	policy_section(slot, out);
 	memory_section(slot, out);
+	view_heat(slot, out);
 	pool_section(slot, out);
 	notice_section(slot, out);
 	fputs("\npending\n", out);

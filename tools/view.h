@@ -19,6 +19,8 @@ MUST_USE int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool 
 MUST_USE int view_queue(sd_json_variant *waiting, FILE *out, unsigned width, bool has_header);
 /* One Slot in sections. */
 void view_slot(sd_json_variant *slot, FILE *out);
+/* The part of it about the working set. */
+void view_heat(sd_json_variant *slot, FILE *out);
 /* One Pending: "share 245M->300M, 5s"; cut at VIEW_PENDING_MAX. Returns @buf. */
 const char *view_pending(sd_json_variant *pending, char buf[static VIEW_PENDING_MAX]);
 /* The same with where it stands and why: "share 245M->300M, now 260M, about 5s (NOTE)". */

@@ -40,6 +40,8 @@ int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 		   void *userdata);
 int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		void *userdata);
+int api_measure_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata);
 int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata);
 int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

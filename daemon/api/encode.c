@@ -118,6 +118,53 @@ static int encode_hook(const struct slot_view *view, sd_json_variant **ret)
 		NULL_IF(hook->result[0] == '\0', "failure", SD_JSON_BUILD_STRING(hook->result)));
 }
 
+static int encode_point(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct heat_point *point = &((const struct heat_report *)context)->points[i];
+
+	return sd_json_buildo(ret, PAIR_UNSIGNED("bytes", point->bytes),
+			      PAIR_UNSIGNED("nextMilliHz", point->next_uhz / 1000));
+}
+
+static int encode_heat(const struct slot_view *view, sd_json_variant **ret)
+{
+	static const char *const sources[] = {
+		[HEAT_NONE] = "none",
+		[HEAT_LRU_GEN] = "lru_gen",
+		[HEAT_DAMON] = "damon",
+	};
+	static const char *const levels[] = {
+		[HEAT_LOW] = "low",
+		[HEAT_MEDIUM] = "medium",
+		[HEAT_HIGH] = "high",
+	};
+	const struct heat_report *heat = &view->heat;
+	bool is_none = heat->source == HEAT_NONE, has_parts = heat->source == HEAT_LRU_GEN;
+	sd_json_variant *points = NULL;
+	int r = encode_array(heat->n_points, encode_point, (void *)heat, &points);
+
+	if (r < 0)
+		return r;
+	r = sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("source", sources[heat->source]),
+		SD_JSON_BUILD_PAIR_STRING("confidence", levels[heat->confidence]),
+		PAIR_UNSIGNED("ageUsec", view->heat_age_ns / 1000),
+		PAIR_UNSIGNED("windowUsec", heat->window_ms * 1000),
+		NULL_IF(is_none, "workingSetBytes", UNSIGNED(heat->working_set_bytes)),
+		NULL_IF(!has_parts, "anonBytes", UNSIGNED(heat->anon_bytes)),
+		NULL_IF(!has_parts, "fileBytes", UNSIGNED(heat->file_bytes)),
+		NULL_IF(is_none, "seenBytes", UNSIGNED(heat->seen_bytes)),
+		NULL_IF(is_none, "kneeBytes", UNSIGNED(heat->knee_bytes)),
+		NULL_IF(is_none, "scoreMilliHz", UNSIGNED(heat->score_uhz / 1000)),
+		PAIR_UNSIGNED("refaultBytes", heat->refault_bytes),
+		PAIR_UNSIGNED("stallUsec", heat->stall_us),
+		PAIR_UNSIGNED("costUsec", heat->cost_us),
+		NULL_IF(heat->n_points == 0, "points", SD_JSON_BUILD_VARIANT(points)),
+		NULL_IF(heat->note[0] == '\0', "note", SD_JSON_BUILD_STRING(heat->note)));
+	sd_json_variant_unref(points);
+	return r;
+}
+
 static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 {
 	const struct slot_policy *policy = &view->policy;
@@ -209,6 +256,11 @@ int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 		r = encode_array(view->n_pending, encode_pending, (void *)view, &part);
 	if (r >= 0)
 		r = set_field(&slot, "pending", part);
+	if (r >= 0 && view->has_heat) {
+		r = encode_heat(view, &part);
+		if (r >= 0)
+			r = set_field(&slot, "heat", part);
+	}
 	if (r < 0) {
 		sd_json_variant_unref(slot);
 		return r;

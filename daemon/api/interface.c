@@ -25,6 +25,33 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(etaUsec, INT, NULLABLE), COMMENT("Why it does not move, and what would help"),
 	FIELD(note, STRING, NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	HeatPoint, COMMENT("Of the hottest memory"), FIELD(bytes, INT, 0),
+	COMMENT("What the next 2 MiB are worth: touches of their pages in 1000 s, at least"),
+	FIELD(nextMilliHz, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Heat,
+	COMMENT("lru_gen: ages of pages in the multi-gen LRU; damon: sampled addresses; none: only "
+		"refaults and stall are known"),
+	FIELD(source, STRING, 0), COMMENT("high, medium or low"), FIELD(confidence, STRING, 0),
+	COMMENT("Since it was measured"), FIELD(ageUsec, INT, 0),
+	COMMENT("How long the slot was watched"), FIELD(windowUsec, INT, 0),
+	COMMENT("Memory that was touched in the window; null with none"),
+	FIELD(workingSetBytes, INT, NULLABLE), COMMENT("Parts of it; null but with lru_gen"),
+	FIELD(anonBytes, INT, NULLABLE), FIELD(fileBytes, INT, NULLABLE),
+	COMMENT("All memory of the slot that the source sees"), FIELD(seenBytes, INT, NULLABLE),
+	COMMENT("Where the heat curve bends most: what is hotter than the average is below it"),
+	FIELD(kneeBytes, INT, NULLABLE),
+	COMMENT("Sum over buckets of 2 MiB of how often each page is touched, in 1000 s"),
+	FIELD(scoreMilliHz, INT, NULLABLE),
+	COMMENT("Came back from swap or disk in the window (workingset_refault)"),
+	FIELD(refaultBytes, INT, 0), COMMENT("memory.pressure, some, in the window"),
+	FIELD(stallUsec, INT, 0), COMMENT("What the measurement took of the kernel's time"),
+	FIELD(costUsec, INT, 0), COMMENT("Only where one slot was asked for"),
+	FIELD_TYPE(points, HeatPoint, ARRAY | NULLABLE),
+	COMMENT("Why no more is known, or why it may be wrong"), FIELD(note, STRING, NULLABLE));
+
 static SD_VARLINK_DEFINE_STRUCT_TYPE(NodeBytes, FIELD(node, INT, 0), FIELD(bytes, INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
@@ -91,7 +118,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(watchers, INT, 0), COMMENT("The last one and what came of it"),
 	FIELD_TYPE(notice, Notice, NULLABLE),
 	COMMENT("The command that is run when the slot is resized"),
-	FIELD_TYPE(onResize, OnResize, NULLABLE));
+	FIELD_TYPE(onResize, OnResize, NULLABLE),
+	COMMENT("Which of its memory is in use; null until it was measured"),
+	FIELD_TYPE(heat, Heat, NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	Node, COMMENT("null: the group of slots that are bound to no node"),
@@ -203,6 +232,14 @@ static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 
 static SD_VARLINK_DEFINE_METHOD(JoinSlot, IN(name, STRING, 0), OUT(slot, STRING, 0));
 
+static SD_VARLINK_DEFINE_METHOD(
+	MeasureSlot, IN(name, STRING, 0),
+	COMMENT("lru_gen or damon; default: lru_gen where the host has it, else only refaults and "
+		"stall"),
+	IN(source, STRING, NULLABLE),
+	COMMENT("How long to watch, 1 s to 45 s; default 5 s. The reply comes then"),
+	IN(windowUsec, INT, NULLABLE), OUT_TYPE(slot, Slot, 0));
+
 static SD_VARLINK_DEFINE_METHOD_FULL(WatchEvents, SD_VARLINK_REQUIRES_MORE,
 				     COMMENT("true: the events kept so far come first"),
 				     IN(history, BOOL, NULLABLE),
@@ -279,6 +316,8 @@ SD_VARLINK_DEFINE_INTERFACE(
 	SD_VARLINK_INTERFACE_COMMENT("Slots of a machine's memory for stream-processing tasks"),
 	DOC("A change that is under way"), &vl_type_Pending, &vl_type_NodeBytes,
 	DOC("What the slot's tasks were told of its memory"), &vl_type_Notice, &vl_type_OnResize,
+	DOC("A point of the heat curve"), &vl_type_HeatPoint,
+	DOC("The working set of a slot, and what more memory would be worth to it"), &vl_type_Heat,
 	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
 	DOC("A NUMA node's budget and huge pages"), &vl_type_Node,
 	DOC("A request that waits for memory"), &vl_type_Waiting,
@@ -300,7 +339,10 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
 	DOC("Move the calling process into a slot; administrators and the slot's owner"),
 	&vl_method_JoinSlot, DOC("Why a slot is protected as it is; open to everyone"),
-	&vl_method_Explain, DOC("Events as they happen; open to everyone"), &vl_method_WatchEvents,
+	&vl_method_Explain,
+	DOC("Watch which memory of a slot is touched; administrators and the slot's owner"),
+	&vl_method_MeasureSlot, DOC("Events as they happen; open to everyone"),
+	&vl_method_WatchEvents,
 	DOC("Get huge pages of the slot the caller runs in, as a memfd. Later replies are notices "
 	    "that targetChunks changed"),
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,

@@ -294,6 +294,7 @@ MANAGER_METHOD(on_list_slots, api_list_slots)
 MANAGER_METHOD(on_list_queue, api_list_queue)
 MANAGER_METHOD(on_request_memory, api_request_memory)
 MANAGER_METHOD(on_explain, api_explain)
+MANAGER_METHOD(on_measure_slot, api_measure_slot)
 MANAGER_METHOD(on_attach, api_attach)
 MANAGER_METHOD(on_grow, api_grow)
 MANAGER_METHOD(on_return, api_return)
@@ -320,12 +321,12 @@ static int api_make_server(struct api *api)
 			api_diagnose, API_METHOD("ListSlots"), on_list_slots, API_METHOD("AddSlot"),
 			on_add_slot, API_METHOD("SetSlot"), on_set_slot, API_METHOD("RemoveSlot"),
 			on_remove_slot, API_METHOD("JoinSlot"), on_join_slot, API_METHOD("Explain"),
-			on_explain, API_METHOD("ListQueue"), on_list_queue,
-			API_METHOD("RequestMemory"), on_request_memory, API_METHOD("WatchEvents"),
-			api_watch_events, API_METHOD("WatchSlot"), on_watch_slot,
-			API_METHOD("ReportFreed"), on_report_freed, API_METHOD("Attach"), on_attach,
-			API_METHOD("Grow"), on_grow, API_METHOD("Return"), on_return,
-			API_METHOD("Detach"), on_detach);
+			on_explain, API_METHOD("MeasureSlot"), on_measure_slot,
+			API_METHOD("ListQueue"), on_list_queue, API_METHOD("RequestMemory"),
+			on_request_memory, API_METHOD("WatchEvents"), api_watch_events,
+			API_METHOD("WatchSlot"), on_watch_slot, API_METHOD("ReportFreed"),
+			on_report_freed, API_METHOD("Attach"), on_attach, API_METHOD("Grow"),
+			on_grow, API_METHOD("Return"), on_return, API_METHOD("Detach"), on_detach);
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);
 	if (r >= 0)

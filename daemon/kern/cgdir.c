@@ -485,6 +485,33 @@ int cgdir_count_processes(struct cgdir *cg, uint32_t *ret)
 	return CGDIR_OK;
 }
 
+int cgdir_list_processes(struct cgdir *cg, pid_t *pids, size_t max, size_t *ret_n)
+{
+	char buf[TEXT_MAX], *line = buf, *end;
+	int fd = cgdir_file_fd(cg, CG_CGROUP_PROCS);
+	size_t count = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return to_cond(cg, fd);
+	n = pread(fd, buf, sizeof(buf) - 1, 0);
+	if (n < 0)
+		return to_cond(cg, -errno);
+	buf[n] = '\0';
+	/* a pid that was cut off at the end has no newline */
+	while (count < max && (end = strchr(line, '\n'))) {
+		uint64_t pid;
+
+		*end = '\0';
+		if (parse_u64(line, INT32_MAX, &pid) < 0)
+			return -EBADMSG;
+		pids[count++] = (pid_t)pid;
+		line = end + 1;
+	}
+	*ret_n = count;
+	return CGDIR_OK;
+}
+
 int cgdir_get_policy(struct cgdir *cg, char **ret_text)
 {
 	CLEANUP(freep) char *text = malloc(POLICY_MAX + 1);

@@ -113,6 +113,8 @@ MUST_USE int cgdir_read_numa(struct cgdir *cg, enum cgdir_file file,
 MUST_USE int cgdir_is_populated(struct cgdir *cg, bool *ret);
 /* Number of processes in this very cgroup (cgroup.procs). */
 MUST_USE int cgdir_count_processes(struct cgdir *cg, uint32_t *ret);
+/* The first @max of them. */
+MUST_USE int cgdir_list_processes(struct cgdir *cg, pid_t *pids, size_t max, size_t *ret_n);
 
 /* Extended attribute user.taskmem.policy. get: 0-terminated heap text; CGDIR_ABSENT if none. */
 MUST_USE int cgdir_get_policy(struct cgdir *cg, char **ret_text);

@@ -208,6 +208,7 @@ void host_diagnose(struct host_check checks[static HOST_CHECKS_MAX], size_t *ret
 	check_kernel(&list);
 	host_check_cgroup(&list);
 	host_check_memory(&list);
+	host_check_heat(&list);
 	check_systemd(&list);
 	check_clone(&list);
 	check_io_uring(&list);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by host.c, host_cgroup.c and host_memory.c. */
+/* Shared by host.c and its parts host_*.c. */
 
 #include <stdbool.h>
 
@@ -23,3 +23,4 @@ bool host_has_kernel(unsigned major, unsigned minor);
 
 void host_check_cgroup(struct host_list *list);
 void host_check_memory(struct host_list *list);
+void host_check_heat(struct host_list *list);
