@@ -172,6 +172,9 @@ void limit_deinit(struct limit *limit)
 {
 	if (limit->op)
 		writer_cancel(limit->writer, limit->op);
+	/* Nobody is here to take the brake off when usage has sunk. */
+	if (limit->cg && limit->shrink.brake_bytes != BYTES_UNLIMITED)
+		(void)!cgdir_write_u64(limit->cg, CG_MEMORY_HIGH, BYTES_UNLIMITED);
 	limit->timer = sd_event_source_disable_unref(limit->timer);
 	limit->op = NULL;
 }

@@ -30,6 +30,7 @@
 #define TICK_ACCURACY_USEC 50000
 /* A slot's limits are read back every so many ticks: someone else may have written them. */
 #define VERIFY_TICKS 10
+#define GROUP_MAX_LEAST (UINT64_C(16) << 20)
 
 /* The protection a slot gets is a little below its share: with all of the group's memory
  * protected, reclaim would find nothing and fall back to ignoring protection altogether. The
@@ -101,10 +102,10 @@ static void write_protection(struct slot *slot, enum cgdir_file file, uint64_t b
 
 void slot_write_low(struct slot *slot)
 {
-	uint64_t low_bytes = slot_low_bytes(slot);
-
-	write_protection(slot, CG_MEMORY_LOW, low_bytes, &slot->low_written);
-	slot_tell(slot, MAX(low_bytes, slot->guaranteed_bytes), NOTICE_SHARE);
+	write_protection(slot, CG_MEMORY_LOW, slot_low_bytes(slot), &slot->low_written);
+	/* What it should come to use is not 0 because an emergency has taken its protection. */
+	slot_tell(slot, MAX(slot_planned_low_bytes(slot), slot->guaranteed_bytes),
+		  slot_is_unprotected(slot) ? NOTICE_PRESSURE : NOTICE_SHARE);
 }
 
 static void slot_write(struct slot *slot, bool is_change, uint64_t now_ns)
@@ -164,14 +165,24 @@ static uint64_t group_guaranteed(const struct manager *manager, int node)
 	return sum;
 }
 
+static bool group_has_slots(const struct manager *manager, int node)
+{
+	for (size_t i = 0; i < manager->n_slots; i++)
+		if (manager->slots[i]->policy.node == node)
+			return true;
+	return false;
+}
+
 static uint64_t group_max(const struct manager *manager, size_t i)
 {
 	uint64_t max = i < manager->n_nodes ? manager->node_plans[i].group_max_bytes
 					    : manager->any_plan.group_max_bytes;
 
-	/* With a limit of 0 not even a slot's directory could be made in it. */
-	return max > 0 || i < manager->n_nodes ? max + group_lent_bytes(&manager->groups[i])
-					       : BYTES_UNLIMITED;
+	/* With a limit of 0 not even a slot's directory could be made in it; slots that get nothing
+	 * (a higher tier has all) need the kernel's own memory all the same. */
+	if (max == 0 && !group_has_slots(manager, manager->groups[i].node))
+		return BYTES_UNLIMITED;
+	return MAX(max, GROUP_MAX_LEAST) + group_lent_bytes(&manager->groups[i]);
 }
 
 void manager_write_group_max(struct manager *manager, struct node_group *group)

@@ -54,8 +54,11 @@ void slot_plan_control(struct slot *slot)
 
 uint64_t slot_low_bytes(const struct slot *slot)
 {
-	if (slot_is_unprotected(slot)) /* in an emergency */
-		return 0;
+	return slot_is_unprotected(slot) ? 0 : slot_planned_low_bytes(slot);
+}
+
+uint64_t slot_planned_low_bytes(const struct slot *slot)
+{
 	return manager_is_controlling(slot->manager) ? slot->control.low_bytes : slot->share_bytes;
 }
 

@@ -147,7 +147,7 @@ static void read_group(struct step *s, uint64_t now_ns)
 	if (cgdir_read_u64(s->group->cg, CG_MEMORY_CURRENT, &s->in.usage_bytes) != CGDIR_OK ||
 	    cgdir_read_u64(s->group->cg, CG_MEMORY_MAX, &s->in.max_bytes) != CGDIR_OK ||
 	    topology_swap_free(&s->in.swap_free_bytes) < 0)
-		s->in.max_bytes = BYTES_UNLIMITED;
+		s->in.is_unreadable = true;
 	read_events(w, s->group->cg);
 	read_stalls(w, s->group->cg, now_ns);
 	read_node(s);
@@ -264,6 +264,8 @@ static void act(struct step *s, const struct emergency_action *action)
 		slot_write_low(slot);
 		return;
 	case EMERGENCY_RECLAIM:
+		slot_tell(slot, MAX(slot_planned_low_bytes(slot), slot->guaranteed_bytes),
+			  NOTICE_PRESSURE);
 		begin_reclaim(s, slot, action->bytes);
 		return;
 	case EMERGENCY_FREEZE:

@@ -33,6 +33,8 @@ bool hook_is_set(const struct slot *slot)
 void hook_reset(struct slot *slot)
 {
 	notice_init(&slot->notices->hook.notice, INTERVAL_NS);
+	/* also what comes back if systemd is still busy with the old command */
+	slot->notices->hook.before = slot->notices->hook.notice;
 }
 
 void hook_deinit(struct slot_notices *n)

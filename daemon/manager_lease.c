@@ -26,6 +26,7 @@
  */
 
 #define PAGE_BYTES UINT64_C(4096)
+#define LEASES_WAITING_MAX 8 /* of one slot: the queue is for all */
 
 uint64_t slot_min_bytes(const struct slot *slot)
 {
@@ -203,6 +204,9 @@ void manager_request_memory(struct manager *manager, const struct lease_request 
 		kind = fault_set(&fault, FAULT_BAD_VALUE,
 				 "ask for at least one byte, and for less "
 				 "than any machine has");
+	else if (admission_count_leases(manager, slot) >= LEASES_WAITING_MAX)
+		kind = fault_set(&fault, FAULT_REFUSED, "%d requests of slot %s wait already",
+				 LEASES_WAITING_MAX, request->slot_name);
 	if (kind == FAULT_NONE) {
 		waiter = calloc(1, sizeof(*waiter));
 		if (waiter)
@@ -220,6 +224,9 @@ void manager_request_memory(struct manager *manager, const struct lease_request 
 	waiter->manager = manager;
 	waiter->is_lease = true;
 	waiter->entry = admission_entry(manager, &taken, /* choose_node= */ false, 0);
+	/* A request that may wait for ever must not close a node to what administrators add. */
+	if (!request->is_admin)
+		waiter->entry.nodes = 0;
 	waiter->done = done;
 	waiter->userdata = userdata;
 	waiter->subscriber = request->subscriber;

@@ -221,7 +221,9 @@ void slot_set_max(struct slot *slot, uint64_t max_bytes, uint64_t now_ns)
 
 static void end_grace(struct slot_notices *n)
 {
-	if (n->slot->has_limit && !hook_is_set(n->slot) && n->n_answers >= n->n_tasks)
+	/* a notice before the one with this deadline may be what was answered */
+	if (n->slot->has_limit && !hook_is_set(n->slot) && n->n_answers >= n->n_tasks &&
+	    n->last.deadline_ns == n->hold_until_ns)
 		limit_end_hold(&n->slot->limit, mono_now_ns());
 }
 

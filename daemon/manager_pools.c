@@ -558,7 +558,6 @@ void manager_detach(struct manager *manager, struct grant *grant)
 /* One that the subscriber has, and forgets by this. */
 static struct grant *manager_take_subscription(struct manager *manager, const void *subscriber)
 {
-	admission_unsubscribe(manager, subscriber);
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct grant *grant;
 

@@ -138,7 +138,8 @@ bool manager_is_controlling(const struct manager *manager);
 MUST_USE int manager_start_control(struct manager *manager);
 /* Tells the law of a new policy or share. */
 void slot_plan_control(struct slot *slot);
-/* What its memory.low should be now. */
+/* What its memory.low should be now; and without an emergency. */
+uint64_t slot_planned_low_bytes(const struct slot *slot);
 uint64_t slot_low_bytes(const struct slot *slot);
 void slot_view_control(const struct slot *slot, struct slot_view *view);
 

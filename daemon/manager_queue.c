@@ -345,8 +345,21 @@ void admission_unsubscribe(struct manager *manager, const void *subscriber)
 		lease_free(lease);
 		has_ended = true;
 	}
-	if (has_ended)
+	/* at the end of the daemon all clients hang up: the kernel keeps what it has */
+	if (has_ended && sd_event_get_state(manager->event) == SD_EVENT_RUNNING)
 		manager_replan(manager, /* is_change= */ true);
+}
+
+size_t admission_count_leases(const struct manager *manager, const struct slot *slot)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < manager->admission.n_waiting; i++) {
+		const struct waiter *waiter = waiter_of(manager->admission.queue[i]);
+
+		n += waiter->is_lease && waiter->lease->slot == slot;
+	}
+	return n;
 }
 
 void admission_forget_slot(struct manager *manager, struct slot *slot)

@@ -57,6 +57,8 @@ struct admission {
 };
 
 /* ---- manager_queue.c */
+/* Requests of @slot's tasks that wait. */
+size_t admission_count_leases(const struct manager *manager, const struct slot *slot);
 MUST_USE int admission_open(struct manager *manager, char error[static MANAGER_ERROR_MAX]);
 void admission_close(struct manager *manager);
 /* Something changed that may let somebody in. Returns at once. */

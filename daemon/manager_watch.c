@@ -51,6 +51,9 @@ void slot_watch_close(struct slot *slot)
 {
 	if (slot->watch.mark.is_frozen)
 		(void)!cgdir_write_u64(slot->cg, CG_CGROUP_FREEZE, 0); /* it may be gone */
+	if (slot->watch.mark.is_unprotected)
+		(void)!cgdir_write_u64(slot->cg, CG_MEMORY_LOW,
+				       slot_planned_low_bytes(slot) & ~UINT64_C(4095));
 	slot->watch.mark = (struct emergency_mark){};
 }
 

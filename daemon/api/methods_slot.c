@@ -269,8 +269,8 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 static enum right set_right(const struct slot_parameters *p)
 {
 	bool is_tuning = p->need_bytes == NOT_GIVEN_BYTES && p->owner == NOT_GIVEN_NUMBER &&
-			 p->tier == NOT_GIVEN_NUMBER && p->min_bytes == NOT_GIVEN_BYTES &&
-			 p->pool_min_bytes == NOT_GIVEN_BYTES &&
+			 p->tier == NOT_GIVEN_NUMBER && !p->mode &&
+			 p->min_bytes == NOT_GIVEN_BYTES && p->pool_min_bytes == NOT_GIVEN_BYTES &&
 			 p->pool_max_bytes == NOT_GIVEN_BYTES;
 
 	return is_tuning ? RIGHT_TUNE : RIGHT_ADMINISTER;

@@ -60,6 +60,8 @@
 /* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
  * that changes begins with hot pages stolen by mistake. */
 #define FLOOR_DISPROOF_PERMILLE 930
+/* A share that changes by less than this part moves no protection at once. */
+#define RESHARE_DIVISOR 16
 /* Mode save, the pace of TMO: 0.05 % every six seconds while there is no stall at all. */
 #define SAVE_INTERVAL_NS (12 * CONTROL_TICK_NS)
 #define SAVE_DIVISOR 2000
@@ -431,11 +433,17 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes)
 {
 	struct control_track *track = &slot->track;
 	bool is_scan = track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT;
+	bool is_moved = track->tax_permille > 0 || track->class == CONTROL_EVIDENCE;
+	uint64_t old_bytes = slot->share_bytes;
+	uint64_t change =
+		share_bytes > old_bytes ? share_bytes - old_bytes : old_bytes - share_bytes;
 
-	if (share_bytes == slot->share_bytes)
+	if (share_bytes == old_bytes)
 		return;
 	slot->share_bytes = share_bytes;
-	if (slot->mode != SLOT_OFF && is_scan) {
+	if (slot->mode != SLOT_OFF && is_moved && change < old_bytes / RESHARE_DIVISOR) {
+		/* What was learnt holds: one slot of many came or went. */
+	} else if (slot->mode != SLOT_OFF && is_scan) {
 		track->low_bytes = MIN(track->low_bytes, share_bytes);
 	} else {
 		track->low_bytes = share_bytes;

@@ -116,7 +116,8 @@ struct control_group {
 MUST_USE int control_plan(struct control_group *group, struct control_slot *const *slots, size_t n,
 			  uint64_t now_ns);
 
-/* The entitlement is another one: protection follows at once, and a tax begins anew. */
+/* The entitlement is another one: protection follows at once, and a tax begins anew; but a change
+ * of less than a sixteenth leaves a slot that is taxed or in need to the next tick. */
 void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 
 /* First part of control_plan(), for tests: classifies one slot by its sample. @group_bytes: B. */

@@ -505,7 +505,7 @@ struct emergency_action emergency_step(struct emergency *e, const struct emergen
 
 	if (in->has_reclaim_ended && e->is_reclaiming)
 		reclaim_ended(e, in);
-	if (thaw_due(in, &a))
+	if (thaw_due(in, &a) || in->is_unreadable)
 		return a;
 	if (in->max_bytes == BYTES_UNLIMITED || in->max_bytes == 0) {
 		*e = (struct emergency){ .is_reclaiming = e->is_reclaiming };

@@ -55,6 +55,7 @@ struct emergency_slot {
 
 struct emergency_input {
 	uint64_t now_ns;
+	bool is_unreadable;     /* the group could not be read: thaw what is due, nothing else */
 	uint64_t usage_bytes;   /* of the group */
 	uint64_t max_bytes;     /* memory.max of the group, what was lent included */
 	uint64_t reserve_bytes; /* may be lent to it for a while; 0: nothing */

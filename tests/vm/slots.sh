@@ -67,4 +67,10 @@ wait_for 10 "the task is in" sh -c '[ "$(cat '$slots'/node1/sink/cgroup.procs | 
 refuse 1 tmctl rm sink
 expect "rm --kill" tmctl rm sink --kill
 [ ! -e $slots/node1/sink ] || fail "the cgroup is still there"
+say "a node that a slot without a node has all of still takes slots of its own, and tasks in them"
+fresh_daemon
+expect add tmctl add wide node=any tier=0
+expect add tmctl add own node=1 tier=1
+expect run tmctl run own -- true
+all_off
 exit 0

@@ -130,7 +130,8 @@ sed -n '/^working set/,/note/p' /run/shown
 [ "$(field tight confidence)" != high ] || fail "sure of what cannot be seen: $(cat /run/shown)"
 grep -q 'it does not fit' /run/shown || fail "it is not said that it does not fit: $(cat /run/shown)"
 got=$(field tight workingSetBytes)
-[ "$got" -gt $((64 << 20)) ] && [ "$got" -le $((97 << 20)) ] || fail "in 96M: $got"
+# no more than it has; how much less depends on when the kernel last aged it, hence the doubt
+[ "$got" -gt 0 ] && [ "$got" -le $((97 << 20)) ] || fail "in 96M: $got"
 expect rm tmctl rm tight --kill
 expect rm tmctl rm fits --kill
 
