@@ -257,6 +257,70 @@ START_TEST(evidence_of_a_taxed_slot_restores_its_share_at_once)
 }
 END_TEST
 
+/* @b is taxed down to 300M, @returned pages of 200M come back with the first evidence. */
+static void tax_and_prove(uint64_t returned)
+{
+	settle();
+	for (int i = 0; i < 4; i++) {
+		count_need(&a);
+		b.sample.current_bytes -= 50 * M;
+		b.sample.steal_pages += 50 * M / CONTROL_PAGE;
+		a.sample.current_bytes += 50 * M;
+		plan();
+	}
+	count_need(&b);
+	b.sample.refault_pages += returned;
+	count_need(&a);
+	plan();
+	ck_assert_int_eq(b.track.class, CONTROL_EVIDENCE);
+	for (int i = 0; i < 6; i++) { /* the two seconds of the proof, and one tax */
+		count_need(&a);
+		plan();
+	}
+}
+
+START_TEST(floor_is_kept_if_what_was_taxed_came_back)
+{
+	tax_and_prove(150 * M / CONTROL_PAGE);
+	for (int i = 0; i < 6; i++) {
+		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_ge(b.low_bytes, 300 * M);
+}
+END_TEST
+
+START_TEST(floor_falls_if_little_of_what_was_taxed_came_back)
+{
+	tax_and_prove(40 * M / CONTROL_PAGE);
+	for (int i = 0; i < 6; i++) {
+		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_lt(b.low_bytes, 200 * M);
+}
+END_TEST
+
+/* Seen on a kernel: a slot that grew in its next phase was held to have proven the floor of the
+ * one before, and gave nothing up in the one after. */
+START_TEST(floor_of_another_phase_is_forgotten)
+{
+	tax_and_prove(150 * M / CONTROL_PAGE);
+	b.sample.current_bytes = 600 * M;
+	a.sample.current_bytes = 400 * M;
+	for (int i = 0; i < 2; i++) {
+		count_need(&b);
+		plan();
+	}
+	ck_assert_uint_eq(b.track.floor_bytes, 0);
+	for (int i = 0; i < 8; i++) {
+		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_lt(b.low_bytes, 200 * M);
+}
+END_TEST
+
 START_TEST(shares_come_back_three_seconds_after_the_last_evidence)
 {
 	settle();
@@ -585,6 +649,9 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, evidence_gets_what_the_tax_frees);
 	tcase_add_test(tcase, nobody_is_taxed_while_memory_is_free);
 	tcase_add_test(tcase, evidence_of_a_taxed_slot_restores_its_share_at_once);
+	tcase_add_test(tcase, floor_is_kept_if_what_was_taxed_came_back);
+	tcase_add_test(tcase, floor_falls_if_little_of_what_was_taxed_came_back);
+	tcase_add_test(tcase, floor_of_another_phase_is_forgotten);
 	tcase_add_test(tcase, shares_come_back_three_seconds_after_the_last_evidence);
 	tcase_add_test(tcase, fairness_bounds_the_tax);
 	tcase_add_test(tcase, guarantee_is_never_taxed);

@@ -60,6 +60,8 @@
 /* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
  * that changes begins with hot pages stolen by mistake. */
 #define FLOOR_DISPROOF_PERMILLE 930
+/* With so much more than it had then it is in another phase: nothing is known of that one's need. */
+#define FLOOR_GROWN_PERMILLE 1100
 /* A share that changes by less than this part moves no protection at once. */
 #define RESHARE_DIVISOR 16
 /* Mode save, the pace of TMO: 0.05 % every six seconds while there is no stall at all. */
@@ -150,6 +152,12 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 
 	if (track->floor_bytes == 0)
 		return;
+	if (slot->sample.current_bytes > permille(track->floor_seen_bytes, FLOOR_GROWN_PERMILLE)) {
+		track->floor_bytes = 0;
+		track->floor_hold_ticks = 0;
+		track->is_proving = false;
+		return;
+	}
 	if (slot->sample.current_bytes <
 	    permille(track->floor_seen_bytes, FLOOR_DISPROOF_PERMILLE)) {
 		track->floor_bytes = 0;
@@ -193,9 +201,6 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 {
 	struct control_track *track = &slot->track;
 
-	if (track->is_proving)
-		track->taxed_refault += (double)track->refault_pages;
-	lower_floor(group, slot, now_ns);
 	if (is_scan_holding) {
 		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
 				 small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
@@ -239,9 +244,12 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		return slot->share_bytes;
 	if (control_is_retested(slot))
 		return retest_bytes(group, slot);
+	if (track->is_proving)
+		track->taxed_refault += (double)track->refault_pages;
+	lower_floor(group, slot, now_ns);
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
-		if (track->tax_permille > 0 || track->is_proving)
+		if (track->tax_permille > 0)
 			track->taxed_refault += (double)track->refault_pages;
 		raise_floor(slot, now_ns);
 		bytes = is_asking(slot) && group->n_evidence > 0 ? slot->max_bytes
