@@ -13,8 +13,8 @@
 #include "base/mono.h"
 
 /*
- * Found by `tests/run bench control --search LOAD`: random splits, then steps from the best one,
- * by mean normalised throughput of the useful tasks.
+ * The best of a handful tried by hand. `tests/run bench control --search LOAD` looks for better
+ * ones: random splits, then steps from the best, by mean normalised throughput.
  */
 static const struct {
 	const char *load;
