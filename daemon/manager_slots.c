@@ -293,8 +293,7 @@ enum fault_kind manager_make_slot(struct manager *manager, const struct slot_pol
 				  struct fault *fault)
 {
 	struct slot *slot = NULL;
-	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], grant[FORMAT_BYTES_MAX];
-	char need[FORMAT_BYTES_MAX];
+	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], granted[80] = "";
 	enum fault_kind kind = manager_record(manager, policy, NULL, fault);
 	int r;
 
@@ -311,13 +310,15 @@ enum fault_kind manager_make_slot(struct manager *manager, const struct slot_pol
 	slot_note_policy(slot);
 	manager_replan(manager, /* is_change= */ true);
 	slot->is_share_moving = false;
+	if (policy->need_bytes > 0)
+		(void)snprintf(granted, sizeof(granted), ", granted %s of a need of %s%s",
+			       format_bytes(policy->grant_bytes, min),
+			       format_bytes(policy->need_bytes, max),
+			       policy->is_need_predicted ? " (from its history)" : "");
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-added", MESSAGE_SLOT_ADDED, policy->name,
-		   "slot %s added: node %d, weight %u, tier %u, min %s, max %s, granted %s of a "
-		   "need of %s%s",
-		   policy->name, policy->node, policy->weight, policy->tier,
-		   format_bytes(policy->min_bytes, min), format_bytes(policy->max_bytes, max),
-		   format_bytes(policy->grant_bytes, grant), format_bytes(policy->need_bytes, need),
-		   policy->is_need_predicted ? " (from its history)" : "");
+		   "slot %s added: node %d, weight %u, tier %u, min %s, max %s%s", policy->name,
+		   policy->node, policy->weight, policy->tier, format_bytes(policy->min_bytes, min),
+		   format_bytes(policy->max_bytes, max), granted);
 	return FAULT_NONE;
 }
 
