@@ -25,7 +25,15 @@ MUST_USE int call_identify(sd_varlink *link, struct manager *manager, struct pee
 /* "no slot NAME" as a reply. */
 int call_no_such_slot(sd_varlink *link, const char *name);
 int call_not_permitted(sd_varlink *link);
-int call_not_in_slot(sd_varlink *link, const struct peer *peer);
+
+/* The slot @peer runs in, which it may attach to; and the slot called @name, on which it has
+ * @right. *ret_policy is borrowed until the next request. Return: 1; or the result of having
+ * replied with an error (<= 0). */
+MUST_USE int call_own_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
+			   const struct slot_policy **ret_policy);
+MUST_USE int call_named_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
+			     const char *name, enum right right,
+			     const struct slot_policy **ret_policy);
 
 /* ---- handlers; @userdata is the manager */
 int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

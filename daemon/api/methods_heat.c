@@ -79,11 +79,9 @@ int api_measure_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	r = call_identify(link, manager, &peer, NULL);
 	if (r <= 0)
 		return r;
-	policy = manager_find_policy(manager, p.name);
-	if (!policy)
-		return call_no_such_slot(link, p.name);
-	if (!rights_may(&peer, RIGHT_RUN, policy))
-		return call_not_permitted(link);
+	r = call_named_slot(link, manager, &peer, p.name, RIGHT_RUN, &policy);
+	if (r <= 0)
+		return r;
 	if (p.source && strcmp(p.source, "damon") == 0)
 		source = HEAT_DAMON;
 	else if (p.source && strcmp(p.source, "lru_gen") == 0)

@@ -51,37 +51,11 @@ void api_send_watch_gone(const char *slot_name, void *subscriber, void *userdata
 	(void)call_no_such_slot(subscriber, slot_name);
 }
 
-/* The slot the caller is in. Return: 1, or the result of having replied with an error. */
-static int own_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-		    const struct slot_policy **ret_policy)
-{
-	const struct slot_policy *policy;
-
-	if (!peer->is_in_slot)
-		return call_not_in_slot(link, peer);
-	policy = manager_find_policy(manager, peer->slot_name);
-	if (!policy)
-		return call_no_such_slot(link, peer->slot_name);
-	if (!rights_may(peer, RIGHT_ATTACH, policy))
-		return call_not_permitted(link);
-	*ret_policy = policy;
-	return 1;
-}
-
 static int watched_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
 			const char *name, const struct slot_policy **ret_policy)
 {
-	const struct slot_policy *policy;
-
-	if (!name)
-		return own_slot(link, manager, peer, ret_policy);
-	policy = manager_find_policy(manager, name);
-	if (!policy)
-		return call_no_such_slot(link, name);
-	if (!rights_may(peer, RIGHT_RUN, policy))
-		return call_not_permitted(link);
-	*ret_policy = policy;
-	return 1;
+	return name ? call_named_slot(link, manager, peer, name, RIGHT_RUN, ret_policy)
+		    : call_own_slot(link, manager, peer, ret_policy);
 }
 
 int api_watch_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
@@ -142,7 +116,7 @@ int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	r = call_identify(link, manager, &peer, NULL);
 	if (r <= 0)
 		return r;
-	r = own_slot(link, manager, &peer, &policy);
+	r = call_own_slot(link, manager, &peer, &policy);
 	if (r <= 0)
 		return r;
 	if (manager_report_freed(manager, policy->name, peer.pid, p.freed_bytes, p.sequence,

@@ -146,13 +146,9 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	r = call_identify(link, manager, &peer, &pidfd);
 	if (r <= 0)
 		return r;
-	if (!peer.is_in_slot)
-		return call_not_in_slot(link, &peer);
-	policy = manager_find_policy(manager, peer.slot_name);
-	if (!policy)
-		return call_no_such_slot(link, peer.slot_name);
-	if (!rights_may(&peer, RIGHT_ATTACH, policy))
-		return call_not_permitted(link);
+	r = call_own_slot(link, manager, &peer, &policy);
+	if (r <= 0)
+		return r;
 	if (p.resume != NOT_GIVEN)
 		return resume_grant(link, manager, &peer, p.resume);
 	request = (struct attach_request){

@@ -74,16 +74,6 @@ static void on_requested(enum fault_kind kind, const struct fault *fault, void *
 	free(call);
 }
 
-static int reply_not_in_slot(sd_varlink *link, const struct peer *peer)
-{
-	struct fault fault = { .node = NODE_ANY };
-
-	(void)fault_set(&fault, FAULT_NOT_IN_SLOT,
-			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
-			(int)peer->pid);
-	return call_fault(link, &fault);
-}
-
 static int start_request(sd_varlink *link, struct manager *manager,
 			 const struct lease_request *request)
 {
@@ -125,13 +115,9 @@ int api_request_memory(sd_varlink *link, sd_json_variant *parameters,
 	r = call_identify(link, manager, &peer, &pidfd);
 	if (r <= 0)
 		return r;
-	if (!peer.is_in_slot)
-		return reply_not_in_slot(link, &peer);
-	policy = manager_find_policy(manager, peer.slot_name);
-	if (!policy)
-		return call_no_such_slot(link, peer.slot_name);
-	if (!rights_may(&peer, RIGHT_ATTACH, policy))
-		return call_not_permitted(link);
+	r = call_own_slot(link, manager, &peer, &policy);
+	if (r <= 0)
+		return r;
 	request = (struct lease_request){
 		.slot_name = peer.slot_name,
 		.pid = peer.pid,

@@ -297,11 +297,9 @@ int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 	r = call_identify(link, manager, &peer, NULL);
 	if (r <= 0)
 		return r;
-	old = manager_find_policy(manager, p.name);
-	if (!old)
-		return call_no_such_slot(link, p.name);
-	if (!rights_may(&peer, set_right(&p), old))
-		return call_not_permitted(link);
+	r = call_named_slot(link, manager, &peer, p.name, set_right(&p), &old);
+	if (r <= 0)
+		return r;
 	policy = *old;
 	apply_given(&p, &policy);
 	r = set_on_resize(link, &p, &peer, old->owner, &policy);
@@ -391,11 +389,9 @@ int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_meth
 	r = call_identify(link, manager, &peer, &pidfd);
 	if (r <= 0)
 		return r;
-	policy = manager_find_policy(manager, p.name);
-	if (!policy)
-		return call_no_such_slot(link, p.name);
-	if (!rights_may(&peer, RIGHT_RUN, policy))
-		return call_not_permitted(link);
+	r = call_named_slot(link, manager, &peer, p.name, RIGHT_RUN, &policy);
+	if (r <= 0)
+		return r;
 	if (manager_join(manager, p.name, peer.pid, pidfd, &fault) != FAULT_NONE)
 		return call_fault(link, &fault);
 	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_STRING("slot", p.name));

@@ -105,7 +105,7 @@ int call_not_permitted(sd_varlink *link)
 	return 0;
 }
 
-int call_not_in_slot(sd_varlink *link, const struct peer *peer)
+static int not_in_slot(sd_varlink *link, const struct peer *peer)
 {
 	struct fault fault = { .node = NODE_ANY };
 
@@ -113,6 +113,27 @@ int call_not_in_slot(sd_varlink *link, const struct peer *peer)
 			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
 			(int)peer->pid);
 	return call_fault(link, &fault);
+}
+
+int call_named_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
+		    const char *name, enum right right, const struct slot_policy **ret_policy)
+{
+	const struct slot_policy *policy = manager_find_policy(manager, name);
+
+	if (!policy)
+		return call_no_such_slot(link, name);
+	if (!rights_may(peer, right, policy))
+		return call_not_permitted(link);
+	*ret_policy = policy;
+	return 1;
+}
+
+int call_own_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
+		  const struct slot_policy **ret_policy)
+{
+	if (!peer->is_in_slot)
+		return not_in_slot(link, peer);
+	return call_named_slot(link, manager, peer, peer->slot_name, RIGHT_ATTACH, ret_policy);
 }
 
 int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value)

@@ -120,7 +120,7 @@ MUST_USE int control_plan(struct control_group *group, struct control_slot *cons
  * of less than a sixteenth leaves a slot that is taxed or in need to the next tick. */
 void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 
-/* First part of control_plan(), for tests: classifies one slot by its sample. @group_bytes: B. */
+/* First part of control_plan(), for tests: classifies one slot by its sample. */
 void control_observe(struct control_slot *slot, uint64_t now_ns);
 
 /* It was a scan, and has a turnover to show that it is none any more. Until then it is protected
