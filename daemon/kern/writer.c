@@ -2,8 +2,12 @@
 
 /*
  * kernfs cannot write without blocking, so every write goes to an io_uring worker of the
- * kernel at once (IOSQE_ASYNC), which keeps submission at a tenth of a millisecond; io_uring
- * itself does writes to one inode in order.
+ * kernel at once (IOSQE_ASYNC), which keeps submission at a tenth of a millisecond.
+ *
+ * One write to a file is under way at a time; the next ones to it wait in line here. io_uring
+ * would keep the order of writes to one inode if it knew the file when it queues them, which with
+ * IOSQE_ASYNC and a file of the ring's own table it does not (seen on 6.18: the last but two of 500
+ * was the last to be done).
  *
  * A worker may start long after submission, even after the writer is gone. So it must not
  * depend on memory or descriptor numbers that somebody reuses in between: texts are in
@@ -24,6 +28,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -41,6 +46,8 @@ struct write_op {
 	writer_done_fn done;   /* NULL when cancelled */
 	void *userdata;
 	size_t slot;
+	dev_t device; /* of the file, and … */
+	ino_t inode;
 };
 
 static_assert(offsetof(struct write_op, job) == 0);
@@ -145,10 +152,46 @@ static struct write_op *ring_finish(struct writer *w, size_t slot, int result)
 	return op;
 }
 
+static bool is_same_file(const struct write_op *a, const struct write_op *b)
+{
+	return a->inode == b->inode && a->device == b->device;
+}
+
+static bool is_file_busy(const struct writer *w, const struct write_op *op)
+{
+	for (size_t i = 0; i < SLOTS; i++)
+		if (w->slots[i] && is_same_file(w->slots[i], op))
+			return true;
+	return false;
+}
+
+/* The first in line whose file nobody writes to now, or NULL. */
+static struct write_op *find_startable(struct writer *w)
+{
+	struct writer_job *job;
+
+	LIST_FOREACH(&w->waiting, job, item)
+		if (!is_file_busy(w, job_to_op(job)))
+			return job_to_op(job);
+	return NULL;
+}
+
+/* Must it wait for another one to the same file? */
+static bool is_behind(struct writer *w, const struct write_op *op)
+{
+	struct writer_job *job;
+
+	LIST_FOREACH(&w->waiting, job, item)
+		if (is_same_file(job_to_op(job), op))
+			return true;
+	return is_file_busy(w, op);
+}
+
 /* Next finished operation, or NULL. */
 static struct write_op *ring_reap(struct writer *w)
 {
 	struct io_uring_cqe *cqe;
+	struct write_op *op;
 
 	while (io_uring_peek_cqe(&w->ring, &cqe) == 0) {
 		uint64_t data = io_uring_cqe_get_data64(cqe);
@@ -158,19 +201,17 @@ static struct write_op *ring_reap(struct writer *w)
 		if (data != 0) /* 0: a cancellation, whose own result is of no interest */
 			return ring_finish(w, (size_t)data - 1, result);
 	}
-	if (!list_is_empty(&w->waiting) && find_slot(w) != NO_SLOT) {
-		struct write_op *op =
-			job_to_op(list_entry(w->waiting.next, struct writer_job, item));
+	while (find_slot(w) != NO_SLOT && (op = find_startable(w))) {
 		int r;
 
 		list_remove(&op->job.item);
 		r = ring_start(w, op, find_slot(w));
-		if (r == 0)
-			return ring_reap(w); /* one level a free slot */
-		op->job.result = r;
-		return op;
+		if (r < 0) {
+			op->job.result = r;
+			return op;
+		}
 	}
-	return NULL;
+	return NULL; /* what is done by now has written the eventfd again */
 }
 
 static void destroy(struct writer *w)
@@ -283,6 +324,7 @@ int writer_submit(struct writer *writer, int fd, const char *text, writer_done_f
 {
 	size_t len = strlen(text), slot;
 	struct write_op *op;
+	struct stat st;
 	int r = 0;
 
 	if (len >= WRITER_TEXT_MAX)
@@ -297,16 +339,18 @@ int writer_submit(struct writer *writer, int fd, const char *text, writer_done_f
 	op->job.len = len;
 	memcpy(op->job.text, text, len + 1);
 	op->job.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (op->job.fd < 0) {
+	if (op->job.fd < 0 || fstat(op->job.fd, &st) < 0) {
 		r = -errno;
-		free(op);
+		writer_job_free(&op->job);
 		return r;
 	}
+	op->device = st.st_dev;
+	op->inode = st.st_ino;
 
 	slot = find_slot(writer);
 	if (writer->thread)
 		writer_thread_submit(writer->thread, &op->job);
-	else if (slot == NO_SLOT || !list_is_empty(&writer->waiting))
+	else if (slot == NO_SLOT || is_behind(writer, op))
 		list_append(&writer->waiting, &op->job.item);
 	else
 		r = ring_start(writer, op, slot);
