@@ -38,6 +38,18 @@ static void pending_from_progress(struct pending_view *pending, const struct pro
 	(void)snprintf(pending->note, sizeof(pending->note), "%s", note);
 }
 
+/* The last sample may be half a second old, and usage has just been read: a slot that has arrived
+ * meanwhile is not shown as on its way. */
+static void view_pending_share(const struct slot *slot, struct slot_view *view)
+{
+	struct progress progress = slot->share_progress;
+
+	if (!slot->is_share_moving ||
+	    progress_sample(&progress, mono_now_ns(), view->usage_bytes) == PROGRESS_REACHED)
+		return;
+	pending_from_progress(view_add_pending(view, "share"), &progress, progress_note(&progress));
+}
+
 static void view_pending(const struct slot *slot, struct slot_view *view)
 {
 	if (slot->has_limit && slot->limit.shrink.is_pending) {
@@ -48,9 +60,7 @@ static void view_pending(const struct slot *slot, struct slot_view *view)
 		pending->to_bytes = slot->limit.shrink.target_bytes;
 		pending->now_bytes = view->usage_bytes;
 	}
-	if (slot->is_share_moving)
-		pending_from_progress(view_add_pending(view, "share"), &slot->share_progress,
-				      progress_note(&slot->share_progress));
+	view_pending_share(slot, view);
 	if (view->pool_owed_bytes > 0) {
 		struct pending_view *pending = view_add_pending(view, "pool");
 
