@@ -12,7 +12,8 @@ fail() {
 	exit 1
 }
 
-say() { echo "--- $*"; }
+# The seconds since the script began go with it: they show where the time of a test goes.
+say() { echo "--- $SECONDS s: $*"; }
 
 # expect TEXT COMMAND…: the command must succeed
 expect() {
