@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The controller on a real kernel: memory that its owner does not use goes to a slot that shows
 # need, a scan loses its protection and takes nothing from it, and the modes do what they say.
-# vm: memory=3072 nodes=2
+# takes: 40
 # timeout: 400
 . ./lib.sh
 

@@ -2,7 +2,7 @@
 # A leak beside two slots that keep to their shares, in a node with little swap: the leak is frozen,
 # then killed, and nobody else notices; a daemon killed while it has frozen a slot; what the kernel
 # kills is told of; and contention alone is no emergency.
-# vm: memory=3072 nodes=2
+# takes: 120
 # timeout: 420
 . ./lib.sh
 

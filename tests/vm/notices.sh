@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tasks hear what their slot's memory should come to and answer; the command of on-resize= is run
 # as the owner; the history of events has an end; what nobody ever heard of is freed.
-# vm: swap=1G
+# takes: 40
 # timeout: 240
 . ./lib.sh
 
@@ -14,6 +14,8 @@ group=$(getent group taskmem | cut -d: -f3)
 alice="setpriv --reuid=1000 --regid=1000 --clear-groups"
 mallory="setpriv --reuid=1001 --regid=1001 --clear-groups"
 member="setpriv --reuid=1002 --regid=1002 --groups=$group"
+all_off
+swap_off && swap_on
 printf '[daemon]\ncontrol=off\nnotice_grace=3s\n[node default]\nbudget=600M\nhugepages=8\n' | fresh_daemon
 
 # holder NAME SIZE MANNER: a task that fills memory and hears notices; its lines are in /run/NAME.out
@@ -211,5 +213,5 @@ expect restart systemctl restart taskmemd
 wait_for 15 "the daemon is back" daemon_is_up
 [ "$(slot p .poolGrantedBytes)" = $((2 * B)) ] || fail "a restart frees pages: $(slot p .poolGrantedBytes)"
 exec {memfd}>&-
-all_off
+all_off && swap_off
 exit 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Pools on a real kernel: pages lie on the slot's node and are charged to it, running out is an
 # error, what is asked back comes back, and no end of a task or of the daemon leaks a page.
+# takes: 45
 . ./lib.sh
 . ./task.bash
 fresh_daemon

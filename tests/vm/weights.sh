@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Weights, guarantees and tiers on a node that is wanted more than once over: shares are what the
 # kernel's memory.current says, and they follow tmctl set while the tasks run.
-# vm: memory=3072 nodes=2
+# takes: 75
 # timeout: 400
 . ./lib.sh
 least=$((8 << 20))
