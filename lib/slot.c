@@ -16,7 +16,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -25,9 +24,6 @@
 #include "pool.h"
 
 #define SOCKET_DEFAULT "/run/taskmem/io.taskmem"
-#define DETACH_WAIT_NS (5 * NS_PER_SEC)
-#define DETACH_PAUSE_NS (50 * NS_PER_MSEC)
-#define DETACH_MISSING_MAX 4 /* looks in a row that find no socket */
 
 static int watch(struct tm_slot *slot, int fd)
 {
@@ -131,42 +127,18 @@ TM_PUBLIC int tm_slot_attach(const struct tm_attach_options *options, struct tm_
 		slot_free(slot);
 		return r;
 	}
+	if (!slot->is_pageless)
+		(void)detach_earlier(slot); /* else the next one tries */
 	*ret_slot = slot;
 	return 0;
 }
 
-/* A daemon that is being started again is waited for: it has the pages in its books until it is
- * told or this process ends. Without its socket it was stopped and nothing is waited for; the
- * file is also missing for a moment when a new daemon replaces it. */
-static void detach_grant(struct tm_slot *slot, sd_json_variant *parameters)
+TM_PUBLIC int tm_slot_detach(struct tm_slot *slot)
 {
-	const struct timespec pause = { .tv_nsec = (long)DETACH_PAUSE_NS };
-	uint64_t deadline_ns = mono_now_ns() + DETACH_WAIT_NS;
-	int n_missing = 0, r;
-	sd_json_variant *reply;
-
-	pthread_mutex_lock(&slot->call_lock);
-	for (;;) {
-		r = link_call(slot, "io.taskmem.Detach", parameters, &reply);
-		if (r != -ENOTCONN || mono_now_ns() >= deadline_ns)
-			break;
-		if (slot->address[0] == '/' && access(slot->address, F_OK) < 0)
-			n_missing++;
-		else
-			n_missing = 0;
-		if (n_missing > DETACH_MISSING_MAX)
-			break;
-		(void)nanosleep(&pause, NULL); /* a signal only makes the pause shorter */
-	}
-	pthread_mutex_unlock(&slot->call_lock);
-}
-
-TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
-{
-	sd_json_variant *parameters = NULL;
+	int r = 0;
 
 	if (!slot)
-		return;
+		return 0;
 	if (!list_is_empty(&slot->pools)) {
 		fprintf(stderr, "libtaskmem: slot %s detached while pool \"%s\" is open\n",
 			slot->name, list_entry(slot->pools.next, struct tm_pool, node)->name);
@@ -174,11 +146,10 @@ TM_PUBLIC void tm_slot_detach(struct tm_slot *slot)
 	}
 	chunk_unmap(slot);
 	/* closing the connections alone would keep the pages until this process ends */
-	if (!slot->is_pageless &&
-	    sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant)) >= 0)
-		detach_grant(slot, parameters);
-	sd_json_variant_unref(parameters);
+	if (!slot->is_pageless)
+		r = detach_grant(slot);
 	slot_free(slot);
+	return r;
 }
 
 TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)

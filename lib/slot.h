@@ -128,6 +128,14 @@ int link_error_to_errno(const char *id);
 /* A required non-negative integer of at most @max. Return: 0 or -EBADMSG. */
 MUST_USE int link_get_number(sd_json_variant *v, const char *key, uint64_t max, uint64_t *ret);
 
+/* ---- detach.c: the end of a grant */
+
+/* Waits for a daemon that is being started again, 5 s at most. Return: 0, or -errno: it was not
+ * told, of this or of an earlier one, and hears of it at the next call of these two. */
+MUST_USE int detach_grant(struct tm_slot *slot);
+/* What it was not told before, by any slot of this process. Waits for no restart. */
+MUST_USE int detach_earlier(struct tm_slot *slot);
+
 /* ---- watch.c: what the slot's memory should come to; dispatch_lock held */
 
 /* Waits for the first notice. @must_answer: else a daemon that is away is looked for later. */

@@ -93,8 +93,12 @@ TM_MUST_USE int tm_slot_attach(const struct tm_attach_options *options, struct t
  *
  * All pools of the slot must be closed: aborts if one is open, because its buffers would point
  * into nothing. Waits at most 5 s for the daemon.
+ *
+ * Return: 0, or -ENOTCONN, -ETIMEDOUT, -ENOMEM: the daemon could not be told. @slot is gone all
+ *         the same, but its pages stay in the daemon's books until this process attaches or
+ *         detaches again, with any slot, or ends.
  */
-void tm_slot_detach(struct tm_slot *slot);
+int tm_slot_detach(struct tm_slot *slot);
 
 /**
  * tm_slot_get_info() - what the slot holds and owes

@@ -26,7 +26,7 @@ struct fake_daemon {
 	int memfd;
 	uint64_t grant;
 	bool is_granted;
-	uint32_t file_chunks, share, available, n_grows, n_errors;
+	uint32_t file_chunks, share, available, n_grows, n_errors, n_late_detaches;
 	bool *present;
 	sd_event *event;
 	sd_varlink_server *server;
@@ -162,6 +162,8 @@ static int attach(struct fake_daemon *d, sd_varlink *link, sd_json_variant *para
 		n = MIN(n, (uint64_t)d->share);
 		if (n < number(parameters, "minChunks", 1))
 			return sd_varlink_error(link, "io.taskmem.NoHugePages", NULL);
+		if (d->is_granted) /* one client at a time: it must have detached unheard */
+			forget(d);
 		make_file(d);
 		chunks = put_in(d, (uint32_t)n);
 		must(sd_varlink_set_allow_fd_passing_output(link, 1) >= 0, "allow fds");
@@ -285,6 +287,8 @@ static int on_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	pthread_mutex_lock(&d->lock);
 	if (d->is_granted && number(parameters, "grant", 0) == d->grant)
 		forget(d);
+	else if (number(parameters, "grant", 0) < d->grant)
+		d->n_late_detaches++;
 	else
 		d->n_errors++;
 	pthread_mutex_unlock(&d->lock);
@@ -540,6 +544,16 @@ uint32_t fake_daemon_count_present(struct fake_daemon *d)
 
 	pthread_mutex_lock(&d->lock);
 	n = count(d);
+	pthread_mutex_unlock(&d->lock);
+	return n;
+}
+
+uint32_t fake_daemon_count_late_detaches(struct fake_daemon *d)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&d->lock);
+	n = d->n_late_detaches;
 	pthread_mutex_unlock(&d->lock);
 	return n;
 }

@@ -46,6 +46,8 @@ uint64_t fake_daemon_count_requested(struct fake_daemon *daemon);
 
 uint32_t fake_daemon_count_present(struct fake_daemon *daemon);
 uint32_t fake_daemon_count_grows(struct fake_daemon *daemon);
+/* Of grants before the one there is now. */
+uint32_t fake_daemon_count_late_detaches(struct fake_daemon *daemon);
 /* Calls that the library must never make, such as returning a page it does not hold. */
 uint32_t fake_daemon_count_errors(struct fake_daemon *daemon);
 /* Pages of the file that exist; more than present means that the library touched others. */

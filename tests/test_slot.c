@@ -467,6 +467,21 @@ START_TEST(a_slot_goes_on_alone_when_the_daemon_forgot_its_grant)
 }
 END_TEST
 
+START_TEST(a_detach_that_nobody_heard_is_told_at_the_next_attach)
+{
+	set_up(2);
+	fake_daemon_stop(fake);
+	ck_assert_int_eq(tm_slot_detach(slot), -ENOTCONN);
+	fake_daemon_start(fake);
+	ck_assert_int_eq(attach(1, 0), 0);
+	ck_assert_uint_eq(fake_daemon_count_late_detaches(fake), 1);
+	ck_assert_int_eq(tm_slot_detach(slot), 0);
+	ck_assert_uint_eq(fake_daemon_count_late_detaches(fake), 1);
+	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
+	fake_daemon_free(fake);
+}
+END_TEST
+
 START_TEST(nothing_but_granted_pages_is_touched)
 {
 	struct tm_pool *pool;
@@ -518,6 +533,7 @@ int main(void)
 	tcase_add_test(tc, a_slot_survives_a_restart_of_the_daemon);
 	tcase_add_test(tc, what_became_owed_while_the_daemon_was_away_is_given_back_afterwards);
 	tcase_add_test(tc, a_slot_goes_on_alone_when_the_daemon_forgot_its_grant);
+	tcase_add_test(tc, a_detach_that_nobody_heard_is_told_at_the_next_attach);
 	tcase_add_test(tc, nothing_but_granted_pages_is_touched);
 	tcase_add_test_raise_signal(tc, detaching_with_an_open_pool_aborts, SIGABRT);
 	suite_add_tcase(suite, tc);

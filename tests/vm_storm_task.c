@@ -484,7 +484,8 @@ struct lib {
 	struct task_page *page;
 	uint64_t random;
 	struct tm_slot *slot;
-	bool is_attach_cut; /* the daemon may count a grant that nobody knows of */
+	/* the daemon may count a grant that nobody knows of, or was not told of the end of one */
+	bool is_attach_cut, is_detach_cut;
 	struct lib_pool pools[LIB_POOLS];
 };
 
@@ -531,9 +532,10 @@ static void lib_detach(struct lib *lib)
 {
 	for (size_t i = 0; i < LIB_POOLS; i++)
 		lib_close_pool(lib, &lib->pools[i]);
-	tm_slot_detach(lib->slot);
+	lib->is_detach_cut = tm_slot_detach(lib->slot) < 0;
 	lib->slot = NULL;
-	atomic_fetch_add(&lib->page->n_answered[CALL_DETACH], 1);
+	if (!lib->is_detach_cut)
+		atomic_fetch_add(&lib->page->n_answered[CALL_DETACH], 1);
 }
 
 static void lib_count(struct lib *lib, enum task_call call, int r)
@@ -596,6 +598,11 @@ static bool lib_rests(struct lib *lib)
 
 	if (atomic_load(&lib->page->pause) == 0)
 		return false;
+	if (lib->is_detach_cut) { /* a detach that succeeds tells of the earlier ones, too */
+		if (lib->slot)
+			lib_detach(lib);
+		return false;
+	}
 	if (!lib->slot)
 		return !lib->is_attach_cut && task_rests(lib->page, 0);
 	(void)tm_slot_dispatch(lib->slot);
