@@ -74,9 +74,15 @@ for size in 64 128 256; do
 	[ "$size" = 64 ] || expect rm tmctl rm "hot$size" --kill
 done
 
-# DAMON samples, so it may be off by more (8 % was seen).
+# DAMON samples, so it may be off by more: 8 % was seen, and 29 % once beside another machine, where it
+# had no time to split the region that is hot in part. The longer it looks the better it is.
 say "the same by DAMON"
-measured hot64 "64 of 128 MiB, damon" 64 25 --heat=8s --source damon
+damon_is_close() {
+	expect measure tmctl show "$1" --json --heat="$2" --source damon >/run/shown
+	say "$1, damon in $2: $(($(field "$1" workingSetBytes) >> 10))K for $(($3 << 10))K"
+	close_to "$(field "$1" workingSetBytes)" $(($3 << 20)) 25
+}
+damon_is_close hot64 8s 64 || damon_is_close hot64 20s 64 || fail "by DAMON: $(tmctl show hot64)"
 [ "$(field hot64 source)" = damon ] || fail "source $(field hot64 source)"
 [ "$(cat /sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds)" = 0 ] || fail "DAMON was left on"
 
@@ -156,7 +162,7 @@ expect measure tmctl show file --heat=2s >/run/shown
 grep 'the multi-gen LRU is off: only refaults and stall are known' /run/shown || fail "$(cat /run/shown)"
 [ "$(field file source)" = none ] || fail "source $(field file source)"
 refuse 6 tmctl show file --source lru_gen
-measured again "64 of 128 MiB, damon on the legacy LRU" 64 25 --heat=8s --source damon
+damon_is_close again 8s 64 || damon_is_close again 20s 64 || fail "on the legacy LRU: $(tmctl show again)"
 echo y >/sys/kernel/mm/lru_gen/enabled
 
 all_off
