@@ -540,12 +540,13 @@ static void lib_detach(struct lib *lib)
 
 static void lib_count(struct lib *lib, enum task_call call, int r)
 {
-	if (r == -ETIMEDOUT || r == -ESTALE || r == -EBADMSG || r == -EINVAL || r == -EDQUOT ||
-	    r == -ENXIO)
+	if (r == -ESTALE || r == -EBADMSG || r == -EINVAL || r == -EDQUOT || r == -ENXIO)
 		task_fail(lib->page, "call %d of the library: %s", (int)call, strerror(-r));
 	if (r == 0 || r == -ENOBUFS)
 		atomic_fetch_add(&lib->page->n_answered[call], 1);
-	else if (r == -ECONNRESET) /* others have not even begun, or may not have */
+	/* others have not even begun, or may not have; on a busy host daemons are killed one after the
+	 * other for longer than the library waits */
+	else if (r == -ECONNRESET || r == -ETIMEDOUT)
 		atomic_fetch_add(&lib->page->n_cut[call], 1);
 }
 
