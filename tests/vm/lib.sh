@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the system tests, which run as root in the virtual machine with taskmem installed.
 # A test is a script that ends with status 0; fail() says what was wrong.
+#
+# To start a process takes an emulated processor 50 ms (jq 150, systemctl 500), and the tests run
+# as many machines as there are processors: what is done in loops is done without.
 
 set -u
 slots=/sys/fs/cgroup/taskmem.slice/taskmem-slots.scope
@@ -31,13 +34,17 @@ refuse() {
 	[ "$got" -eq "$want" ] || fail "$*: status $got, not $want"
 }
 
+# pause SECONDS, without a process
+exec {pause_fd}<> <(:)
+pause() { read -rt "$1" -u "$pause_fd" || true; }
+
 # wait_for SECONDS WHAT COMMAND…: until the command succeeds, looking four times a second
 wait_for() {
 	local end=$((SECONDS + $1)) what=$2
 	shift 2
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || fail "waited in vain: $what"
-		sleep 0.25
+		pause 0.25
 	done
 }
 
@@ -46,23 +53,42 @@ mib() { echo $(($1 / 1048576)); }
 # close_to VALUE WANTED PERCENT
 close_to() { [ $((($1 - $2) * 100)) -le $(($2 * $3)) ] && [ $((($2 - $1) * 100)) -le $(($2 * $3)) ]; }
 
-# slot NAME JQ: a value out of the slot's JSON
-slot() { tmctl --json show "$1" | jq -r ".slots[0] | $2"; }
+# slot NAME JQ: a value out of the slot's JSON; a number or a word of it without jq
+slot() {
+	local json value key="\"${2#.}\":"
+	json=$(tmctl --json show "$1")
+	value=${json#*"$key"}
+	if [[ $2 =~ ^\.[a-zA-Z]+$ && $value != "$json" && $value != *"$key"* &&
+		$value =~ ^(\"([^\"\\]*)\"|[^][{}\",]+)[,}] ]]; then
+		[[ $value = \"* ]] && echo "${BASH_REMATCH[2]}" || echo "${BASH_REMATCH[1]}"
+	else
+		jq -r ".slots[0] | $2" <<<"$json"
+	fi
+}
 
 # slot_is NAME JQ VALUE: for wait_for, which must ask again each time
 slot_is() { [ "$(slot "$1" "$2")" = "$3" ]; }
 
 # cgroup SLOT FILE [FILE…]: what the kernel's files of the slot say
 cgroup() {
-	local dir f
-	dir=$(echo "$slots"/*/"$1")
+	local dirs=("$slots"/*/"$1") f text
 	shift
-	for f; do cat "$dir/$f"; done
+	for f; do
+		[ -e "${dirs[0]}/$f" ] || return 1
+		text=
+		IFS= read -rd '' text <"${dirs[0]}/$f"
+		printf %s "$text"
+	done
 }
 
-daemon_pid() { systemctl show -P MainPID taskmemd.service; }
+# 0: none
+daemon_pid() {
+	local pid=0
+	{ read -r pid </sys/fs/cgroup/system.slice/taskmemd.service/cgroup.procs; } 2>/dev/null
+	echo "${pid:-0}"
+}
 
-daemon_is_up() { [ "$(systemctl is-active taskmemd.service)" = active ] && tmctl list >/dev/null 2>&1; }
+daemon_is_up() { [ "$(daemon_pid)" != 0 ] && tmctl list >/dev/null 2>&1; }
 
 # all_off: no daemon, no slots, no tasks; one after the other, for the daemon comes back when the
 # scope goes away under it
