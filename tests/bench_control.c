@@ -29,8 +29,9 @@
 
 /* More runs are to do, but the time is over. */
 #define EXIT_MORE 75
-/* What a run takes besides its load. */
-#define OVERHEAD_S 2
+#define FULL_REPS 5
+/* One machine, unless --minutes says otherwise; as in bench_control.sh. */
+#define MACHINE_S 420
 
 struct options {
 	const char *dir;
@@ -39,7 +40,7 @@ struct options {
 	uint64_t reps, budget_s;
 	uint64_t n_tries; /* of a search; 0: no search */
 	uint32_t law;
-	bool is_report, is_legacy, is_tsv, is_svg, is_list;
+	bool is_report, is_legacy, is_full, is_tsv, is_svg, is_list;
 };
 
 struct bench {
@@ -54,58 +55,30 @@ struct bench {
 	bool is_over;
 };
 
-/* Is @word in @list ("a,b,c")? */
-static bool is_listed(const char *list, const char *word)
+/* How often @policy is to be run on @load. */
+static uint32_t wanted_reps(const struct bench *b, const struct bench_load *load,
+			    const struct bench_policy *policy)
 {
-	size_t len = strlen(word);
+	uint32_t reps = (uint32_t)b->o.reps, n;
 
-	for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-		if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
-			return true;
-	return false;
-}
-
-static const char *wanted_policies(const struct bench *b, const struct bench_load *load)
-{
+	if (b->o.loads && !bench_list_reps(b->o.loads, load->name))
+		return 0;
 	if (b->o.policies)
-		return b->o.policies;
-	if (load->quick || !b->o.loads)
-		return load->quick;
-	return "none,senpai6,ours";
+		return bench_list_reps(b->o.policies, policy->name) ? reps : 0;
+	if (!load->quick && b->o.loads && !b->o.is_full)
+		return bench_list_reps("none,senpai,senpai6,ours", policy->name) ? reps : 0;
+	n = bench_list_reps(load->quick, policy->name);
+	return n || b->o.is_full ? MAX(n, reps) : 0;
 }
 
 static bool is_wanted(const struct bench *b, const struct bench_load *load,
 		      const struct bench_policy *policy, uint32_t rep)
 {
-	if (b->o.loads && !is_listed(b->o.loads, load->name))
-		return false;
-	if (!is_listed(wanted_policies(b, load), policy->name))
+	if (rep > wanted_reps(b, load, policy))
 		return false;
 	if (strcmp(policy->name, "static") == 0 && !bench_policy_split(load->name))
 		return false;
 	return !bench_store_find(&b->store, load, policy, rep);
-}
-
-static uint64_t duration_s(const struct bench_load *load)
-{
-	return load->warm_s + load->score_s + OVERHEAD_S;
-}
-
-/* The task alone, always at its largest and always at work. */
-static struct bench_load solo_load(const struct bench_task *task)
-{
-	struct bench_load solo = {
-		.name = "solo",
-		.title = task->name,
-		.warm_s = task->pattern == BENCH_COMMAND ? 8 : 6,
-		.score_s = task->pattern == BENCH_COMMAND ? 16 : 6,
-		.n_tasks = 1,
-		.tasks = { *task },
-	};
-
-	solo.tasks[0].size = MAX(task->size, task->other_size);
-	solo.tasks[0].phase_s = solo.tasks[0].off_s = 0;
-	return solo;
 }
 
 static bool is_time_left(struct bench *b, uint64_t seconds)
@@ -120,7 +93,7 @@ static bool is_time_left(struct bench *b, uint64_t seconds)
 
 static int measure_solo(struct bench *b, const struct bench_task *task)
 {
-	struct bench_load solo = solo_load(task);
+	struct bench_load solo = bench_load_solo(task);
 	struct bench_series s;
 	double rate;
 	int r = bench_run(&b->env, &solo, bench_policy_find("none"), 0, &s);
@@ -148,6 +121,7 @@ static int measure_solo(struct bench *b, const struct bench_task *task)
 
 static int measure_solos(struct bench *b, const struct bench_load *load, double *ret)
 {
+	struct bench_load solo;
 	int r;
 
 	for (size_t i = 0; i < load->n_tasks; i++) {
@@ -156,8 +130,8 @@ static int measure_solos(struct bench *b, const struct bench_load *load, double 
 		ret[i] = bench_task_is_useful(task) ? bench_store_solo(&b->store, task) : 1;
 		if (ret[i] > 0)
 			continue;
-		if (!is_time_left(b,
-				  duration_s(&(struct bench_load){ .warm_s = 8, .score_s = 16 })))
+		solo = bench_load_solo(task);
+		if (!is_time_left(b, bench_load_seconds(&solo)))
 			return 0;
 		r = measure_solo(b, task);
 		if (r < 0)
@@ -201,7 +175,7 @@ static int run_one(struct bench *b, const struct bench_load *load,
 		b->n_failed++;
 		return 0;
 	}
-	if (r < 0 || b->is_over || !is_time_left(b, duration_s(load)))
+	if (r < 0 || b->is_over || !is_time_left(b, bench_load_seconds(load)))
 		return r;
 	(void)snprintf(result.load, sizeof(result.load), "%s", load->name);
 	(void)snprintf(result.policy, sizeof(result.policy), "%s", policy->name);
@@ -212,7 +186,7 @@ static int run_one(struct bench *b, const struct bench_load *load,
 	b->env.trace = NULL;
 	b->n_left--;
 	b->n_done++;
-	b->left_s -= MIN(b->left_s, duration_s(load));
+	b->left_s -= MIN(b->left_s, bench_load_seconds(load));
 	if (r < 0) {
 		b->n_failed++;
 		printf("%s under %s failed: %s\n", load->name, policy->name, strerror(-r));
@@ -238,7 +212,7 @@ static int for_each(struct bench *b, int (*run_it)(struct bench *, const struct 
 
 	while (bench_policy_at(n_policies))
 		n_policies++;
-	for (uint32_t rep = 1; rep <= b->o.reps; rep++)
+	for (uint32_t rep = 1; rep <= MAX(b->o.reps, (uint64_t)BENCH_QUICK_REPS_MAX); rep++)
 		for (size_t i = 0; (load = bench_load_at(i)); i++)
 			for (size_t k = 0; k < n_policies && r == 0 && !b->is_over; k++) {
 				const struct bench_policy *policy =
@@ -256,7 +230,7 @@ static int count_one(struct bench *b, const struct bench_load *load,
 	(void)policy;
 	(void)rep;
 	b->n_left++;
-	b->left_s += duration_s(load);
+	b->left_s += bench_load_seconds(load);
 	return 0;
 }
 
@@ -283,7 +257,7 @@ static int search_one(struct bench *b, const struct bench_load *load)
 	int r = measure_solos(b, load, solo);
 
 	bench_search_init(&search, load, (uint32_t)b->o.n_tries);
-	while (r == 0 && search.n_tried < b->o.n_tries && is_time_left(b, duration_s(&l))) {
+	while (r == 0 && search.n_tried < b->o.n_tries && is_time_left(b, bench_load_seconds(&l))) {
 		struct bench_result result = {};
 		struct bench_series s;
 
@@ -318,7 +292,7 @@ static int search_all(struct bench *b)
 	int r = 0;
 
 	for (size_t i = 0; (load = bench_load_at(i)) && r == 0 && !b->is_over; i++)
-		if ((!b->o.loads || is_listed(b->o.loads, load->name)) && load->n_tasks <= 8)
+		if ((!b->o.loads || bench_list_reps(b->o.loads, load->name)) && load->n_tasks <= 8)
 			r = search_one(b, load);
 	return r;
 }
@@ -357,6 +331,8 @@ static int list(void)
 	const struct bench_load *load;
 	const struct bench_policy *policy;
 
+	struct bench_cost cost = bench_quick_cost(MACHINE_S);
+
 	puts("loads:");
 	for (size_t i = 0; (load = bench_load_at(i)); i++)
 		printf("  %-6s %s%s, %u s\n", load->name, load->title,
@@ -364,14 +340,20 @@ static int list(void)
 	puts("policies:");
 	for (size_t i = 0; (policy = bench_policy_at(i)); i++)
 		printf("  %-13s %s\n", policy->name, policy->title);
+	puts("in a run without options:");
+	for (size_t i = 0; (load = bench_load_at(i)); i++)
+		if (load->quick)
+			printf("  %-6s %s\n", load->name, load->quick);
+	printf("  %u runs of a load, %u of a task alone, %u boots: about %u:%02u min\n",
+	       cost.n_runs, cost.n_solos, cost.n_boots, cost.seconds / 60, cost.seconds % 60);
 	return EXIT_SUCCESS;
 }
 
 static int usage(void)
 {
 	fputs("usage: bench_control --run DIR | --report DIR | --list\n"
-	      "       [--load A,B] [--policy A,B] [--reps N] [--law HASH] [--budget S] [--legacy]\n"
-	      "       [--search N] [--tsv | --svg]\n"
+	      "       [--load A,B] [--policy A,B] [--reps N] [--full] [--law HASH] [--budget S]\n"
+	      "       [--legacy] [--search N] [--tsv | --svg]\n"
 	      "called by tests/bench_control.sh\n",
 	      stderr);
 	return 2;
@@ -386,6 +368,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "load", required_argument, NULL, 'L' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "reps", required_argument, NULL, 'n' },
+		{ "full", no_argument, NULL, 'f' },
 		{ "law", required_argument, NULL, 'w' },
 		{ "budget", required_argument, NULL, 'b' },
 		{ "legacy", no_argument, NULL, 'g' },
@@ -424,6 +407,10 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'w':
 			if (sscanf(optarg, "%" SCNx32, &o->law) != 1)
 				return false;
+			break;
+		case 'f':
+			o->is_full = true;
+			o->reps = MAX(o->reps, (uint64_t)FULL_REPS);
 			break;
 		case 'g':
 			o->is_legacy = true;

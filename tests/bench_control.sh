@@ -4,7 +4,7 @@
 # tests/run bench control calls it when all is built.
 set -u
 . "$(dirname "$(realpath "$0")")/lab/common.sh"
-dir=$build/bench-control
+dir=$build/bench-control program=$build/gcc/tests/bench_control
 
 usage() {
 	cat <<-EOT
@@ -14,7 +14,9 @@ usage() {
 	is kept in $dir,
 	so an interrupted comparison goes on where it was; --forget begins anew.
 
-	Without options it does what decides the bars, once, in less than half an hour.
+	Without options it does what decides the bars, once:
+	$("$lab_dir/enter" "$program" --list | tail -n 1)
+	Bars that ask for every load are open until --full has been through.
 
 	  --load A,B     only these loads
 	  --policy A,B   these policies for all loads, not only where they decide a bar
@@ -36,7 +38,7 @@ usage() {
 # In a function, for bash reads a script as it runs it, and this one may be changed meanwhile.
 main() {
 	local args=() law before after status=75
-	minutes=7 boots=1000 lock='' report='' tsv='' svg='' search='' program=$build/gcc/tests/bench_control
+	minutes=7 boots=1000 lock='' report='' tsv='' svg='' search=''
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--load | --policy | --reps)
@@ -50,8 +52,7 @@ main() {
 			printf -v "${1#--}" %s "$2"
 			shift
 			;;
-		--full) args+=(--policy "$("$lab_dir/enter" "$program" --list |
-			sed '1,/^policies/d' | awk '{ printf "%s%s", sep, $1; sep = "," }')" --reps 5) ;;
+		--full) args+=(--full) ;;
 		--legacy) args+=(--legacy) dir=$build/bench-control-legacy ;;
 		--report) report=1 ;;
 		--tsv) tsv=--tsv ;;

@@ -31,7 +31,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L1",
 		.title = "two tasks that swap sizes every 12 s",
-		.quick = "none,senpai6,ours",
+		.quick = "none,senpai,senpai6,ours*10",
 		.warm_s = 12,
 		.score_s = 24,
 		.n_tasks = 2,
@@ -43,7 +43,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L2",
 		.title = "two stable tasks, a scan of anonymous memory",
-		.quick = "none,low,static,senpai6,ours",
+		.quick = "none,low,senpai,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -56,7 +56,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L3",
 		.title = "three hungry tasks, weights 1:1:2",
-		.quick = "none,senpai6,ours",
+		.quick = "ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -69,7 +69,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L4",
 		.title = "cold memory beside a hungry task",
-		.quick = "none,low,static,senpai6,ours",
+		.quick = "none,low,senpai,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 2,
@@ -81,7 +81,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L5",
 		.title = "two stable tasks, a scan of a file",
-		.quick = "none,senpai6,ours",
+		.quick = "none,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -94,7 +94,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L6",
 		.title = "two readers of hot files, a scan of a file",
-		.quick = "none,static,senpai6,ours",
+		.quick = "none,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -122,7 +122,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L7p",
 		.title = "two stable tasks, a scan of a mapped file",
-		.quick = "none,low,static,senpai6,ours",
+		.quick = "none,low,senpai,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -135,7 +135,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L8f",
 		.title = "a loop over a file that fits what two tasks leave free",
-		.quick = "none,senpai6,ours",
+		.quick = "ours",
 		.warm_s = 10,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -148,6 +148,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L8c",
 		.title = "a loop over a file that fits once cold memory has gone",
+		.quick = "ours",
 		.warm_s = 10,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -160,7 +161,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L8n",
 		.title = "a loop over a file that can not fit",
-		.quick = "none,senpai6,ours",
+		.quick = "none,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -173,7 +174,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "W4",
 		.title = "a task of weight 4 whose set fits its share, two hungry ones",
-		.quick = "none,senpai6,ours",
+		.quick = "ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -186,7 +187,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "share",
 		.title = "two hungry tasks, weights 1:1, then 4:1",
-		.quick = "none,ours",
+		.quick = "ours",
 		.warm_s = 8,
 		.score_s = 24,
 		.change_s = 12,
@@ -271,6 +272,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "idle50",
 		.title = "two hungry tasks among fifty that sleep",
+		.quick = "ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 52,
@@ -281,9 +283,21 @@ static const struct bench_load loads[] = {
 		},
 	},
 	{
+		.name = "min",
+		.title = "a guarantee for a task that works 3 s of 9, beside phases and a scan",
+		.quick = "ours",
+		.warm_s = 9,
+		.score_s = 27,
+		.n_tasks = 3,
+		.tasks = {
+			{ .name = "kept", .size = 300, .min = 300, .on_s = 3, .off_s = 6 },
+			{ .name = "flip", .size = 550, .other_size = 100, .phase_s = 9 },
+			{ .name = "scan", .pattern = BENCH_SCAN, .size = 1500 },
+		},
+	},
+	{
 		.name = "H1",
 		.title = "six tasks, weights 1:1:2:2:4:4, one of them a scan",
-		.quick = "none,senpai6,ours",
 		.is_held_out = true,
 		.warm_s = 8,
 		.score_s = 20,
@@ -300,7 +314,6 @@ static const struct bench_load loads[] = {
 	{
 		.name = "H2",
 		.title = "file and anonymous memory mixed, a cold task, a scan of a mapped file",
-		.quick = "none,senpai6,ours",
 		.is_held_out = true,
 		.warm_s = 8,
 		.score_s = 20,
@@ -390,6 +403,23 @@ const struct bench_load *bench_load_find(const char *name)
 	return NULL;
 }
 
+struct bench_load bench_load_solo(const struct bench_task *task)
+{
+	struct bench_load solo = {
+		.name = "solo",
+		.title = task->name,
+		.warm_s = task->pattern == BENCH_COMMAND ? 8 : 6,
+		.score_s = task->pattern == BENCH_COMMAND ? 16 : 6,
+		.n_tasks = 1,
+		.tasks = { *task },
+	};
+
+	solo.tasks[0].size = MAX(task->size, task->other_size);
+	solo.tasks[0].other_size = solo.tasks[0].phase_s = 0;
+	solo.tasks[0].on_s = solo.tasks[0].off_s = 0;
+	return solo;
+}
+
 bool bench_task_is_useful(const struct bench_task *task)
 {
 	switch (task->pattern) {
@@ -412,6 +442,19 @@ uint32_t bench_task_weight(const struct bench_load *load, size_t task, double at
 	if (load->change_s && at_s >= load->change_s && t->weight_after)
 		return t->weight_after;
 	return t->weight ? t->weight : 100;
+}
+
+uint64_t bench_task_min_bytes(const struct bench_task *task)
+{
+	return BENCH_BUDGET_BYTES / 1000 * task->min / BENCH_PAGE * BENCH_PAGE;
+}
+
+bool bench_load_is_kept(const struct bench_load *load)
+{
+	for (size_t i = 0; i < load->n_tasks; i++)
+		if (load->tasks[i].min)
+			return true;
+	return false;
 }
 
 uint32_t bench_task_size(const struct bench_task *task, double at_s)
@@ -458,7 +501,9 @@ static uint32_t hash_task(uint32_t hash, const struct bench_task *t)
 
 uint32_t bench_task_hash(const struct bench_task *task)
 {
-	return hash_task(FNV_START, task);
+	struct bench_load solo = bench_load_solo(task);
+
+	return hash_task(FNV_START, &solo.tasks[0]);
 }
 
 uint32_t bench_load_hash(const struct bench_load *load)
@@ -473,6 +518,10 @@ uint32_t bench_load_hash(const struct bench_load *load)
 		(void)snprintf(text, sizeof(text), "%u %u ", load->tasks[i].weight,
 			       load->tasks[i].weight_after);
 		hash = hash_task(fnv(hash, text), &load->tasks[i]);
+		if (!load->tasks[i].min) /* not in the hash, so that runs of before count */
+			continue;
+		(void)snprintf(text, sizeof(text), "min %u ", load->tasks[i].min);
+		hash = fnv(hash, text);
 	}
 	return hash;
 }

@@ -14,6 +14,9 @@
 
 #define BENCH_TASKS_MAX 64
 #define BENCH_PAGE UINT64_C(4096)
+/* B, and how much of it is promised: the rest is for what is charged to no task. */
+#define BENCH_BUDGET_BYTES (UINT64_C(160) << 20)
+#define BENCH_PROMISED_PERMILLE 980
 
 enum bench_pattern {
 	BENCH_HOT,     /* random accesses, uniform or skewed */
@@ -38,6 +41,7 @@ struct bench_task {
 	uint32_t weight;       /* 0: 100 */
 	uint32_t weight_after; /* from the load's change_s on; 0: no change */
 	uint32_t size;         /* permille of B */
+	uint32_t min;          /* guarantee, permille of B; 0: none */
 	uint32_t other_size;   /* in every second phase; 0: as size */
 	uint32_t cold_size;    /* anonymous memory that is touched once, at the beginning */
 	uint32_t file_size;    /* BENCH_HOT: a file besides, read at random */
@@ -52,7 +56,9 @@ struct bench_task {
 struct bench_load {
 	const char *name;
 	const char *title;
-	const char *quick; /* policies that decide the bars here, as "none,ours"; NULL: none */
+	const char
+		*quick; /* policies that decide the bars here, NULL: none; "none,ours*10": ours has
+			    * ten repetitions at least */
 	bool is_held_out;  /* the law was not tuned on it */
 	uint32_t warm_s;   /* not scored */
 	uint32_t score_s;  /* scored after that */
@@ -65,10 +71,17 @@ struct bench_load {
 const struct bench_load *bench_load_at(size_t i); /* NULL after the last */
 const struct bench_load *bench_load_find(const char *name);
 
+/* The task alone, always at its largest and always at work. */
+struct bench_load bench_load_solo(const struct bench_task *task);
+
 /* Does somebody wait for its work? */
 bool bench_task_is_useful(const struct bench_task *task);
 /* Its weight @at_s seconds after the start. */
 uint32_t bench_task_weight(const struct bench_load *load, size_t task, double at_s);
+/* Bytes guaranteed to it, whole pages. */
+uint64_t bench_task_min_bytes(const struct bench_task *task);
+/* Has one of its tasks a guarantee? */
+bool bench_load_is_kept(const struct bench_load *load);
 /* Its working set then, permille of B. */
 uint32_t bench_task_size(const struct bench_task *task, double at_s);
 /* Part of the time from @from_s to @to_s in which it works, 0..1. */
@@ -76,5 +89,22 @@ double bench_task_duty(const struct bench_task *task, double from_s, double to_s
 
 /* Identifies what is run: another definition gives another number. */
 uint32_t bench_load_hash(const struct bench_load *load);
-/* The same for one task alone; tasks that do the same work have the same. */
+/* The same for one task alone; tasks that do the same work then have the same. */
 uint32_t bench_task_hash(const struct bench_task *task);
+
+/* ---- bench_quick.c: what is run when nothing else is asked for */
+
+/* Most repetitions that a quick list may ask for. */
+#define BENCH_QUICK_REPS_MAX 20
+
+/* How often @policy is in @list ("a,b*3,c"); 0: it is not. */
+uint32_t bench_list_reps(const char *list, const char *policy);
+/* What a run takes of a machine. */
+uint32_t bench_load_seconds(const struct bench_load *load);
+/* What all quick lists take if nothing is there yet: the runs, each task alone, and the boots of
+ * machines that live for @machine_s. */
+struct bench_cost {
+	uint32_t n_runs, n_solos, n_boots;
+	uint32_t seconds;
+};
+struct bench_cost bench_quick_cost(uint32_t machine_s);

@@ -105,21 +105,21 @@ static const enum bench_control_part no_restore = BENCH_NO_RESTORE, no_refill = 
 				     no_tax = BENCH_NO_TAX;
 
 static const struct bench_policy policies[] = {
-	{ "none", "the kernel alone", false, none_tick, NULL },
-	{ "equal", "memory.high = B / n", false, equal_tick, NULL },
-	{ "low", "memory.low = share", false, low_tick, NULL },
-	{ "static", "the best static memory.max found", false, static_tick, NULL },
-	{ "senpai", "senpai, published constants", false, bench_senpai_tick,
+	{ "none", "the kernel alone", false, false, none_tick, NULL },
+	{ "equal", "memory.high = B / n", false, false, equal_tick, NULL },
+	{ "low", "memory.low = share", true, false, low_tick, NULL },
+	{ "static", "the best static memory.max found", false, false, static_tick, NULL },
+	{ "senpai", "senpai, published constants", false, false, bench_senpai_tick,
 	  &bench_senpai_published },
-	{ "senpai6", "senpai, probing at every tick", false, bench_senpai_tick,
+	{ "senpai6", "senpai, probing at every tick", false, false, bench_senpai_tick,
 	  &bench_senpai_fast },
-	{ "oomd", "oomd's senpai, immediate backoff", false, bench_oomd_tick, NULL },
-	{ "ours", "the law of taskmemd", true, bench_control_tick, NULL },
-	{ "ours-restore", "without restored pages", true, bench_control_tick, &no_restore },
-	{ "ours-refill", "without pgrefill", true, bench_control_tick, &no_refill },
-	{ "ours-scans", "without the rules for scans", true, bench_control_tick, &no_scans },
-	{ "ours-stall", "without pressure", true, bench_control_tick, &no_stall },
-	{ "ours-tax", "without the tax on quiet tasks", true, bench_control_tick, &no_tax },
+	{ "oomd", "oomd's senpai, immediate backoff", false, false, bench_oomd_tick, NULL },
+	{ "ours", "the law of taskmemd", true, true, bench_control_tick, NULL },
+	{ "ours-restore", "without restored pages", true, true, bench_control_tick, &no_restore },
+	{ "ours-refill", "without pgrefill", true, true, bench_control_tick, &no_refill },
+	{ "ours-scans", "without the rules for scans", true, true, bench_control_tick, &no_scans },
+	{ "ours-stall", "without pressure", true, true, bench_control_tick, &no_stall },
+	{ "ours-tax", "without the tax on quiet tasks", true, true, bench_control_tick, &no_tax },
 };
 
 const struct bench_policy *bench_policy_at(size_t i)

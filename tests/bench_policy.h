@@ -21,6 +21,7 @@ struct bench_member {
 	struct cgdir *cg;
 	struct memory_sample sample; /* of this tick */
 	uint32_t weight;
+	uint64_t min_bytes;   /* guarantee, of policies with shares */
 	uint64_t share_bytes; /* weighted max-min share of bench_world.share_bytes */
 	/* the driver's record */
 	uint64_t limit_bytes; /* last written: low, high or max, whichever the policy sets */
@@ -53,7 +54,8 @@ struct bench_world {
 struct bench_policy {
 	const char *name;
 	const char *title;
-	bool is_law; /* follows daemon/policy: results belong to one version of it */
+	bool has_shares; /* guarantees are memory.min, and part of the share */
+	bool is_law;     /* follows daemon/policy: results belong to one version of it */
 	/* 0 or -errno */
 	int (*tick)(const struct bench_policy *policy, struct bench_world *world);
 	const void *arg;

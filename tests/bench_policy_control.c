@@ -38,6 +38,7 @@ int bench_control_tick(const struct bench_policy *policy, struct bench_world *wo
 		m->slot.weight = m->weight;
 		m->slot.tier = TIER_DEFAULT;
 		m->slot.mode = SLOT_SHARE;
+		m->slot.min_bytes = m->min_bytes;
 		m->slot.share_bytes = m->share_bytes;
 		m->slot.max_bytes = BYTES_UNLIMITED;
 		m->slot.sample = shown(&m->sample, hidden);

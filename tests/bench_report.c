@@ -126,43 +126,39 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 				     const struct bench_policy *policy)
 {
 	struct bench_summary s = {};
+	const struct bench_result *runs[REPS_MAX];
 	double refaults[REPS_MAX], mean[REPS_MAX], least[REPS_MAX], error[REPS_MAX],
 		settle[REPS_MAX], writes[REPS_MAX], loop[REPS_MAX], mib[REPS_MAX], speed[REPS_MAX],
 		refaults_of[REPS_MAX];
 
-	for (size_t i = 0; i < store->n_runs && s.n < REPS_MAX; i++) {
-		const struct bench_result *r = &store->runs[i];
+	for (size_t i = 0; i < store->n_runs && s.n < REPS_MAX; i++)
+		if (is_of(store, &store->runs[i], load, policy))
+			runs[s.n++] = &store->runs[i];
+	for (size_t i = 0; i < s.n; i++) {
+		const struct bench_result *r = runs[i];
 
-		if (!is_of(store, r, load, policy))
-			continue;
-		refaults[s.n] = (double)r->refaults;
-		mean[s.n] = r->mean;
-		least[s.n] = r->least;
-		error[s.n] = r->share_error;
-		settle[s.n] = r->settle_s;
-		writes[s.n] = r->n_writes;
-		loop[s.n] = r->loop_permille;
+		refaults[i] = (double)r->refaults;
+		mean[i] = r->mean;
+		least[i] = r->least;
+		error[i] = r->share_error;
+		settle[i] = r->settle_s;
+		writes[i] = r->n_writes;
+		loop[i] = r->loop_permille;
 		s.longest_write_ms = MAX(s.longest_write_ms, r->longest_write_ms);
+		s.short_mib = fmax(s.short_mib, r->short_mib);
 		s.n_flips += r->n_flips;
 		s.n_missed += r->n_missed;
 		s.n_kills += r->n_kills;
-		s.n++;
 	}
 	for (size_t t = 0; t < load->n_tasks; t++) {
-		size_t n = 0;
-
-		for (size_t i = 0; i < store->n_runs && n < REPS_MAX; i++) {
-			const struct bench_result *r = &store->runs[i];
-
-			if (!is_of(store, r, load, policy))
-				continue;
-			mib[n] = r->mib_of[t];
-			speed[n] = r->speed_of[t];
-			refaults_of[n++] = (double)r->refaults_of[t];
+		for (size_t i = 0; i < s.n; i++) {
+			mib[i] = runs[i]->mib_of[t];
+			speed[i] = runs[i]->speed_of[t];
+			refaults_of[i] = (double)runs[i]->refaults_of[t];
 		}
-		s.mib_of[t] = bench_median(mib, n);
-		s.speed_of[t] = bench_median(speed, n);
-		s.refaults_of[t] = bench_median(refaults_of, n);
+		s.mib_of[t] = bench_median(mib, s.n);
+		s.speed_of[t] = bench_median(speed, s.n);
+		s.refaults_of[t] = bench_median(refaults_of, s.n);
 	}
 	s.refaults = bench_interval(refaults, s.n);
 	s.mean = bench_interval(mean, s.n);

@@ -49,6 +49,7 @@ struct bench_summary {
 	double mib_of[BENCH_TASKS_MAX], speed_of[BENCH_TASKS_MAX], refaults_of[BENCH_TASKS_MAX];
 	uint32_t n_flips, n_missed, n_kills;              /* sums */
 	double n_writes, longest_write_ms, loop_permille; /* median, largest, median */
+	double short_mib;                                 /* largest */
 };
 /* n = 0: none. */
 struct bench_summary bench_summarize(const struct bench_store *store, const struct bench_load *load,
@@ -72,10 +73,10 @@ enum bench_verdict { BENCH_OPEN, BENCH_PASS, BENCH_FAIL }; /* open: not all of i
 struct bench_bar {
 	const char *load; /* "all" for those over all loads */
 	char text[96];    /* "refaults <= 0.05 of low" */
-	char value[96];   /* what was measured */
+	char value[192];  /* what was measured, or what was not */
 	enum bench_verdict verdict;
 };
-#define BENCH_BARS_MAX 64
+#define BENCH_BARS_MAX 96
 
 /* Returns how many of @bars are filled. */
 size_t bench_bars_judge(const struct bench_store *store,

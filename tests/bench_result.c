@@ -139,6 +139,22 @@ static void measure_change(const struct bench_series *s, struct bench_result *re
 	ret->settle_s = (double)(last - change) * (double)s->tick_ns / 1e9;
 }
 
+/* Bytes that a task had less than its guarantee, at the worst tick after it had had that. */
+static uint64_t short_bytes(const struct bench_series *s, size_t task)
+{
+	uint64_t min = bench_task_min_bytes(&s->load->tasks[task]), worst = 0;
+	bool is_reached = false;
+
+	for (size_t t = 0; t < s->n_ticks && min > 0; t++) {
+		uint64_t bytes = point(s, t, task)->sample.current_bytes;
+
+		is_reached |= bytes >= min;
+		if (is_reached && bytes < min)
+			worst = MAX(worst, min - bytes);
+	}
+	return worst;
+}
+
 static double mean_bytes(const struct bench_series *s, size_t task, size_t from)
 {
 	double sum = 0;
@@ -156,7 +172,7 @@ void bench_result_make(const struct bench_series *s, const double *solo, struct 
 	ret->n_tasks = s->load->n_tasks;
 	ret->hash = bench_load_hash(s->load);
 	ret->refaults = ret->n_flips = ret->n_missed = 0;
-	ret->mean = ret->share_error = 0;
+	ret->mean = ret->share_error = ret->short_mib = 0;
 	ret->least = INFINITY;
 	ret->settle_s = -1;
 	for (size_t i = 0; i < ret->n_tasks; i++) {
@@ -164,6 +180,7 @@ void bench_result_make(const struct bench_series *s, const double *solo, struct 
 		double share = (double)point(s, end, i)->share_bytes;
 
 		ret->mib_of[i] = bytes / 1048576;
+		ret->short_mib = fmax(ret->short_mib, (double)short_bytes(s, i) / 1048576);
 		ret->share_error += fabs(bytes - share) / share / ret->n_tasks;
 		ret->refaults_of[i] = point(s, end, i)->sample.refault_pages -
 				      point(s, begin, i)->sample.refault_pages;
@@ -200,10 +217,10 @@ void bench_result_print(FILE *f, const struct bench_result *r)
 		" tasks=%" PRIu32 " refaults=%" PRIu64
 		" mean=%.4f least=%.4f share_error=%.4f settle=%.2f flips=%" PRIu32
 		" missed=%" PRIu32 " loop=%.3f writes=%" PRIu32 " longest=%.2f kills=%" PRIu32
-		" spin=%.2f",
+		" spin=%.2f short=%.2f",
 		r->load, r->policy, r->rep, r->hash, r->law, r->n_tasks, r->refaults, r->mean,
 		r->least, r->share_error, r->settle_s, r->n_flips, r->n_missed, r->loop_permille,
-		r->n_writes, r->longest_write_ms, r->n_kills, r->spin_us);
+		r->n_writes, r->longest_write_ms, r->n_kills, r->spin_us, r->short_mib);
 	print_list(f, "mib_of", r->mib_of, r->n_tasks);
 	print_list(f, "speed_of", r->speed_of, r->n_tasks);
 	fputs(" refaults_of=", f);
@@ -287,6 +304,7 @@ int bench_result_parse(const char *line, struct bench_result *ret)
 	    !find_number(line, "longest", 10, &r.longest_write_ms) ||
 	    !find_number(line, "kills", 10, &n[8]) || !find_number(line, "spin", 10, &r.spin_us))
 		return -EBADMSG;
+	(void)find_number(line, "short", 10, &r.short_mib); /* in lines of before: no guarantees */
 	r.rep = (uint32_t)n[0];
 	r.hash = (uint32_t)n[1];
 	r.law = (uint32_t)n[2];

@@ -50,6 +50,7 @@ struct bench_result {
 	uint32_t n_flips, n_missed;
 	double loop_permille, longest_write_ms, spin_us;
 	uint32_t n_writes, n_kills;
+	double short_mib; /* the most that a task was below its guarantee, once it had had it */
 };
 
 /**

@@ -37,8 +37,6 @@
 #define SCRATCH "/dev/shm/taskmem-bench"
 #define CPU_MAX "60000 100000"
 #define DEVICE_BYTES "2G"
-/* Of B, what is promised: the rest is for what is charged to no task. */
-#define PROMISED_PERMILLE 980
 
 struct run {
 	const struct bench_env *env;
@@ -73,7 +71,9 @@ static int set(const char *path, const char *text)
 
 int bench_env_open(bool is_legacy, struct bench_env *ret)
 {
-	struct bench_env env = { .root_fd = -1, .device_fd = -1, .budget_bytes = 160 << 20 };
+	struct bench_env env = { .root_fd = -1,
+				 .device_fd = -1,
+				 .budget_bytes = BENCH_BUDGET_BYTES };
 	int r;
 
 	if (set("/proc/sys/vm/swappiness", "100") < 0 ||
@@ -120,7 +120,7 @@ void bench_env_close(struct bench_env *env)
 
 /* ---- groups and tasks */
 
-static int make_groups(struct run *run)
+static int make_groups(struct run *run, const struct bench_policy *policy)
 {
 	struct bench_world *w = &run->world;
 	int r;
@@ -141,6 +141,10 @@ static int make_groups(struct run *run)
 		r = cgdir_open(cgdir_dir_fd(run->group), name, &w->members[i].cg);
 		if (r == 0)
 			r = file_write_small(cgdir_dir_fd(w->members[i].cg), "cpu.max", CPU_MAX);
+		if (!policy->has_shares || !w->load->tasks[i].min || r != 0)
+			continue;
+		w->members[i].min_bytes = bench_task_min_bytes(&w->load->tasks[i]);
+		r = cgdir_write_u64(w->members[i].cg, CG_MEMORY_MIN, w->members[i].min_bytes);
 	}
 	return r > 0 ? -EIO : r;
 }
@@ -223,6 +227,7 @@ static int set_shares(struct run *run, double at_s)
 		w->members[i].weight = weight;
 		claims[i] = (struct claim){ .name = w->load->tasks[i].name,
 					    .weight = weight,
+					    .min = w->members[i].min_bytes,
 					    .max = UINT64_MAX };
 	}
 	w->is_change = is_change;
@@ -359,7 +364,7 @@ static int run_load(struct run *run, const struct bench_policy *policy, struct b
 {
 	struct bench_world *w = &run->world;
 	double scored_s = w->load->score_s;
-	int r = make_groups(run);
+	int r = make_groups(run, policy);
 
 	if (r < 0)
 		return r;
@@ -410,7 +415,7 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 	run.world = (struct bench_world){
 		.load = load,
 		.budget_bytes = env->budget_bytes,
-		.share_bytes = env->budget_bytes / 1000 * PROMISED_PERMILLE,
+		.share_bytes = env->budget_bytes / 1000 * BENCH_PROMISED_PERMILLE,
 		.n = load->n_tasks,
 		.members = run.members,
 	};

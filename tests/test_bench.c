@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The parts of the benchmarks that only calculate. */
+/* The parts of the benchmark of control laws that only calculate; its bars are in
+ * test_bench_bars.c. */
 
 #include <check.h>
 #include <errno.h>
@@ -89,6 +90,17 @@ START_TEST(sizes_and_weights_follow_the_clock)
 	ck_assert_uint_eq(bench_task_weight(share, 0, 11.5), 100);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 12), 400);
 	ck_assert_uint_eq(bench_task_weight(share, 1, 12), 100);
+}
+END_TEST
+
+START_TEST(tasks_that_are_the_same_alone_are_measured_once)
+{
+	const struct bench_load *swap = bench_load_find("L1");
+	struct bench_task steady = { .size = 750 }, other = { .size = 740 };
+
+	ck_assert_uint_eq(bench_task_hash(&swap->tasks[0]), bench_task_hash(&swap->tasks[1]));
+	ck_assert_uint_eq(bench_task_hash(&swap->tasks[0]), bench_task_hash(&steady));
+	ck_assert_uint_ne(bench_task_hash(&swap->tasks[0]), bench_task_hash(&other));
 }
 END_TEST
 
@@ -198,6 +210,24 @@ START_TEST(a_flip_settles_when_the_task_runs_as_it_does_in_the_end)
 }
 END_TEST
 
+START_TEST(a_guarantee_counts_from_when_the_task_had_it)
+{
+	struct bench_load load = { .name = "x", .warm_s = 4, .score_s = 16, .n_tasks = 1 };
+	double solo[] = { 0.6 };
+	struct bench_series s;
+	struct bench_result r = {};
+
+	load.tasks[0].min = 625; /* of 160 MiB: 100, which it has from tick 30 on */
+	s = make_series(&load);
+	bench_result_make(&s, solo, &r);
+	NEAR(r.short_mib, 0);
+	s.points[35].sample.current_bytes = 97 << 20;
+	bench_result_make(&s, solo, &r);
+	ck_assert_double_eq_tol(r.short_mib, 3, 0.1);
+	free_series(&s);
+}
+END_TEST
+
 START_TEST(a_change_of_weights_settles_when_memory_is_where_it_belongs)
 {
 	struct bench_load load = { .name = "x", .warm_s = 4, .score_s = 16, .n_tasks = 2 };
@@ -247,6 +277,7 @@ static struct bench_result some_result(void)
 		.n_writes = 12,
 		.n_kills = 1,
 		.spin_us = 10.25,
+		.short_mib = 1.5,
 	};
 }
 
@@ -279,6 +310,7 @@ START_TEST(a_result_is_read_back_as_it_was_written)
 	NEAR(back.share_error, r.share_error);
 	NEAR(back.settle_s, -1);
 	NEAR(back.spin_us, 10.25);
+	NEAR(back.short_mib, 1.5);
 	for (size_t i = 0; i < 3; i++) {
 		NEAR(back.mib_of[i], r.mib_of[i]);
 		NEAR(back.speed_of[i], r.speed_of[i]);
@@ -345,88 +377,6 @@ START_TEST(a_run_on_a_busy_machine_does_not_count)
 	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 4));
 	ck_assert_uint_eq(bench_store_count_disturbed(&store), 1);
 	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 1);
-	bench_store_free(&store);
-}
-END_TEST
-
-/* ---- bars and the picture */
-
-/* A run of @policy with these figures. */
-static void add_run(struct bench_store *store, const char *load, const char *policy,
-		    uint64_t refaults, double mean)
-{
-	struct bench_result r = { .law = store->law, .n_tasks = bench_load_find(load)->n_tasks };
-
-	(void)snprintf(r.load, sizeof(r.load), "%s", load);
-	(void)snprintf(r.policy, sizeof(r.policy), "%s", policy);
-	r.hash = bench_load_hash(bench_load_find(load));
-	r.refaults = refaults;
-	r.mean = mean;
-	ck_assert_int_eq(bench_store_add(store, &r), 0);
-}
-
-static const struct bench_bar *find_bar(const struct bench_bar *bars, size_t n, const char *load,
-					const char *text)
-{
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(bars[i].load, load) == 0 && strstr(bars[i].text, text))
-			return &bars[i];
-	ck_abort_msg("no bar %s of %s", text, load);
-}
-
-START_TEST(a_bar_is_open_until_both_sides_were_run)
-{
-	struct bench_store store = {};
-	struct bench_bar bars[BENCH_BARS_MAX];
-	size_t n;
-
-	add_run(&store, "L2", "ours", 0, 0.9);
-	n = bench_bars_judge(&store, bars);
-	ck_assert_uint_lt(n, BENCH_BARS_MAX);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_OPEN);
-	ck_assert_int_eq(find_bar(bars, n, "all", "nobody is killed")->verdict, BENCH_PASS);
-	bench_store_free(&store);
-}
-END_TEST
-
-START_TEST(bars_compare_refaults_and_throughput)
-{
-	struct bench_store store = {};
-	struct bench_bar bars[BENCH_BARS_MAX];
-	size_t n;
-
-	add_run(&store, "L2", "ours", 2000, 0.8);
-	add_run(&store, "L2", "none", 80000, 0.1);
-	add_run(&store, "L2", "low", 50000, 0.7);
-	add_run(&store, "L2", "senpai", 80000, 0.1);
-	add_run(&store, "L2", "senpai6", 80000, 0.9);
-	n = bench_bars_judge(&store, bars);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "0.05 of low")->verdict, BENCH_PASS);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "0.02 of none")->verdict, BENCH_FAIL);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "1.25 of low")->verdict, BENCH_FAIL);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of none")->verdict, BENCH_PASS);
-	/* it is the better senpai that counts */
-	ck_assert_int_eq(find_bar(bars, n, "L2", "4.00 of senpai")->verdict, BENCH_FAIL);
-	ck_assert_int_eq(find_bar(bars, n, "L2", "0.97 of none, 0.95")->verdict, BENCH_FAIL);
-	ck_assert_int_eq(find_bar(bars, n, "all", "ratios to none")->verdict, BENCH_PASS);
-	bench_store_free(&store);
-}
-END_TEST
-
-START_TEST(the_picture_has_a_row_for_each_load_that_was_run)
-{
-	struct bench_store store = {};
-	char text[65536] = "";
-	FILE *f = fmemopen(text, sizeof(text), "w");
-
-	add_run(&store, "L2", "ours", 0, 0.9);
-	add_run(&store, "L4", "none", 5000, 0.8);
-	bench_report_svg(f, &store);
-	fclose(f);
-	ck_assert_ptr_nonnull(strstr(text, "L2: two stable"));
-	ck_assert_ptr_nonnull(strstr(text, "L4: cold"));
-	ck_assert_ptr_null(strstr(text, "L5: "));
-	ck_assert_ptr_nonnull(strstr(text, "</svg>\n"));
 	bench_store_free(&store);
 }
 END_TEST
@@ -533,26 +483,25 @@ int main(void)
 	Suite *suite = suite_create("bench");
 	TCase *stat = tcase_create("statistics"), *load = tcase_create("loads"),
 	      *result = tcase_create("results"), *law = tcase_create("laws"),
-	      *bars = tcase_create("bars");
+	      *search = tcase_create("search");
 
 	tcase_add_test(stat, a_median_is_the_middle_or_the_mean_of_two);
 	tcase_add_test(stat, an_interval_encloses_its_median_and_lies_within_the_values);
 	tcase_add_test(stat, an_interval_of_two_runs_is_from_one_to_the_other);
 	tcase_add_test(load, every_load_has_names_of_its_own_and_useful_tasks);
 	tcase_add_test(load, sizes_and_weights_follow_the_clock);
+	tcase_add_test(load, tasks_that_are_the_same_alone_are_measured_once);
 	tcase_add_test(load, duty_is_the_part_of_the_time_in_which_a_task_works);
 	tcase_add_test(load, static_splits_give_away_no_more_than_there_is);
 	tcase_add_test(result, a_result_has_the_scored_part_only);
 	tcase_add_test(result, a_flip_settles_when_the_task_runs_as_it_does_in_the_end);
+	tcase_add_test(result, a_guarantee_counts_from_when_the_task_had_it);
 	tcase_add_test(result, a_change_of_weights_settles_when_memory_is_where_it_belongs);
 	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
 	tcase_add_test(result, a_line_that_was_cut_off_is_no_result);
 	tcase_add_test(result, only_runs_of_today_s_load_and_law_count);
 	tcase_add_test(result, a_run_on_a_busy_machine_does_not_count);
-	tcase_add_test(bars, a_bar_is_open_until_both_sides_were_run);
-	tcase_add_test(bars, bars_compare_refaults_and_throughput);
-	tcase_add_test(bars, the_picture_has_a_row_for_each_load_that_was_run);
-	tcase_add_test(bars, a_search_tries_splits_of_the_whole_and_keeps_the_best);
+	tcase_add_test(search, a_search_tries_splits_of_the_whole_and_keeps_the_best);
 	tcase_add_test(law, senpai_tightens_by_one_percent_after_six_quiet_seconds);
 	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
 	tcase_add_test(law, senpai_backs_off_at_once_by_the_square_up_to_doubling);
@@ -563,6 +512,6 @@ int main(void)
 	suite_add_tcase(suite, load);
 	suite_add_tcase(suite, result);
 	suite_add_tcase(suite, law);
-	suite_add_tcase(suite, bars);
+	suite_add_tcase(suite, search);
 	return suite_run(suite);
 }
