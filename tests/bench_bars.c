@@ -26,8 +26,6 @@
 #define LOOP_PART 0.97
 /* Charges are counted in batches of 64 pages and processor, and two of these may come and go. */
 #define GUARANTEE_SLACK_MIB 0.5
-/* Splits of loads with more tasks are not looked for. */
-#define SPLIT_TASKS_MAX 8
 
 struct judge {
 	const struct bench_store *store;
@@ -472,7 +470,7 @@ static void judge_all(struct judge *j)
 	for (size_t i = 0; (load = bench_load_at(i)); i++) {
 		judge_load(j, load->name);
 		n_all++;
-		n_split += load->n_tasks <= SPLIT_TASKS_MAX;
+		n_split += load->n_tasks <= BENCH_SPLIT_TASKS_MAX;
 	}
 	judge_whole(j, &j->none, exp(j->none.sum / MAX(j->none.n, 1u)), 1.1, n_all,
 		    "mean of the ratios to none >= 1.10");
@@ -512,7 +510,7 @@ void bench_bars_print(FILE *f, const struct bench_store *store)
 	struct bench_bar bars[BENCH_BARS_MAX];
 	size_t n = bench_bars_judge(store, bars), n_of[3] = {};
 
-	fputs("\nbars:\n", f);
+	fprintf(f, "\nbars (%s LRU):\n", store->is_legacy ? "legacy" : "multi-gen");
 	for (size_t i = 0; i < n; i++) {
 		n_of[bars[i].verdict]++;
 		fprintf(f, "  %s %-6s %-48s %s\n", words[bars[i].verdict], bars[i].load,

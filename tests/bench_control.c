@@ -7,7 +7,7 @@
  *
  * Every finished run is a line of DIR/results, so that an interrupted comparison goes on where it
  * was; what each tick saw is in DIR/trace/. A run is done again when its load's definition has
- * changed, or the law, which --law tells apart.
+ * changed, or the policy (bench_store_version()).
  */
 
 #include <errno.h>
@@ -39,7 +39,6 @@ struct options {
 	const char *policies; /* a list with commas; NULL: those that decide the bars */
 	uint64_t reps, budget_s;
 	uint64_t n_tries; /* of a search; 0: no search */
-	uint32_t law;
 	bool is_report, is_legacy, is_full, is_tsv, is_svg, is_list;
 };
 
@@ -76,7 +75,7 @@ static bool is_wanted(const struct bench *b, const struct bench_load *load,
 {
 	if (rep > wanted_reps(b, load, policy))
 		return false;
-	if (strcmp(policy->name, "static") == 0 && !bench_policy_split(load->name))
+	if (strcmp(policy->name, "static") == 0 && !bench_store_split(&b->store, load))
 		return false;
 	return !bench_store_find(&b->store, load, policy, rep);
 }
@@ -112,11 +111,7 @@ static int measure_solo(struct bench *b, const struct bench_task *task)
 		rate, task->name);
 	(void)fflush(b->results);
 	bench_series_free(&s);
-	b->store.solos = realloc(b->store.solos, (b->store.n_solos + 1) * sizeof(*b->store.solos));
-	if (!b->store.solos)
-		return -ENOMEM;
-	b->store.solos[b->store.n_solos++] = (struct bench_solo){ bench_task_hash(task), rate };
-	return 0;
+	return bench_store_add_solo(&b->store, bench_task_hash(task), rate);
 }
 
 static int measure_solos(struct bench *b, const struct bench_load *load, double *ret)
@@ -164,7 +159,8 @@ static void print_progress(const struct bench *b, const struct bench_result *r)
 static int run_one(struct bench *b, const struct bench_load *load,
 		   const struct bench_policy *policy, uint32_t rep)
 {
-	struct bench_result result = { .rep = rep, .law = policy->is_law ? b->o.law : 0 };
+	struct bench_result result = { .rep = rep,
+				       .version = bench_store_version(&b->store, load, policy) };
 	double solo[BENCH_TASKS_MAX];
 	struct bench_series s;
 	char trace[256];
@@ -182,6 +178,7 @@ static int run_one(struct bench *b, const struct bench_load *load,
 	(void)snprintf(trace, sizeof(trace), "%s/trace/%s-%s-%u.tsv", b->o.dir, load->name,
 		       policy->name, rep);
 	b->env.trace = trace;
+	b->env.split = bench_store_split(&b->store, load);
 	r = bench_run(&b->env, load, policy, rep, &s);
 	b->env.trace = NULL;
 	b->n_left--;
@@ -234,66 +231,71 @@ static int count_one(struct bench *b, const struct bench_load *load,
 	return 0;
 }
 
-/* A shorter form of a load; phases need all of their time. */
-static struct bench_load short_load(const struct bench_load *load)
+/* Of those of today's load. */
+static void recall_tries(const struct bench *b, struct bench_search *search)
 {
-	struct bench_load l = *load;
-	bool is_phased = load->change_s != 0;
+	for (size_t i = 0; i < b->store.n_tries; i++) {
+		const struct bench_try *t = &b->store.tries[i];
 
-	for (size_t i = 0; i < load->n_tasks; i++)
-		is_phased |= load->tasks[i].phase_s || load->tasks[i].off_s;
-	if (!is_phased)
-		l.score_s = 8;
-	return l;
+		if (strcmp(t->load, search->load->name) == 0 &&
+		    t->hash == bench_load_hash(search->load))
+			bench_search_recall(search, t->split, t->score);
+	}
 }
 
-/* Prints each try, and the best as a line of the table in bench_policy.c. */
-static int search_one(struct bench *b, const struct bench_load *load)
+/* One split more on @load, with the accesses of the first repetition and its length. */
+static int try_one(struct bench *b, struct bench_search *search)
 {
-	const struct bench_policy *policy = bench_policy_find("static");
-	struct bench_load l = short_load(load);
+	const struct bench_load *load = search->load;
+	struct bench_try try = { .hash = bench_load_hash(load), .n_tasks = load->n_tasks };
 	double solo[BENCH_TASKS_MAX];
-	struct bench_search search;
+	struct bench_result result = {};
+	struct bench_series s;
 	int r = measure_solos(b, load, solo);
 
-	bench_search_init(&search, load, (uint32_t)b->o.n_tries);
-	while (r == 0 && search.n_tried < b->o.n_tries && is_time_left(b, bench_load_seconds(&l))) {
-		struct bench_result result = {};
-		struct bench_series s;
-
-		bench_search_next(&search);
-		bench_policy_try_split(search.tried);
-		r = bench_run(&b->env, &l, policy, 1, &s);
-		bench_policy_try_split(NULL);
-		if (r < 0)
-			break;
-		bench_result_make(&s, solo, &result);
-		bench_series_free(&s);
-		bench_search_note(&search, result.mean);
-		printf("%s: %.3f, refaults %.1fk:", load->name, result.mean,
-		       (double)result.refaults / 1000);
-		for (size_t i = 0; i < load->n_tasks; i++)
-			printf(" %u", search.tried[i]);
-		putchar('\n');
-		(void)fflush(stdout);
-	}
-	if (r < 0 || search.n_tried == 0)
+	if (r == -ETIME)
+		b->n_failed++;
+	if (r < 0 || b->is_over || !is_time_left(b, bench_load_seconds(load)))
+		return r == -ETIME ? 0 : r;
+	bench_search_next(search);
+	b->env.split = search->tried;
+	r = bench_run(&b->env, load, bench_policy_find("static"), 1, &s);
+	if (r < 0)
 		return r;
-	printf("best of %u: \t{ \"%s\", {", search.n_tried, load->name);
-	for (size_t i = 0; i < load->n_tasks; i++)
-		printf("%s %u", i ? "," : "", search.best[i]);
-	printf(" } }, /* %.3f */\n", search.best_score);
-	return 0;
+	bench_result_make(&s, solo, &result);
+	bench_series_free(&s);
+	(void)snprintf(try.load, sizeof(try.load), "%s", load->name);
+	memcpy(try.split, search->tried, load->n_tasks * sizeof(*try.split));
+	try.refaults = result.refaults;
+	try.score = result.mean;
+	bench_try_print(b->results, &try);
+	(void)fflush(b->results);
+	printf("[%u of %" PRIu64 "] ", search->n_tried + 1, b->o.n_tries);
+	bench_try_print(stdout, &try);
+	(void)fflush(stdout);
+	return bench_store_add_try(&b->store, &try);
 }
 
+/* A try for each load, then another, so that what was found when it ends early is of all loads.
+ * Ends when each has had its number. */
 static int search_all(struct bench *b)
 {
 	const struct bench_load *load;
 	int r = 0;
 
-	for (size_t i = 0; (load = bench_load_at(i)) && r == 0 && !b->is_over; i++)
-		if ((!b->o.loads || bench_list_reps(b->o.loads, load->name)) && load->n_tasks <= 8)
-			r = search_one(b, load);
+	for (uint32_t n = 0; n < b->o.n_tries; n++)
+		for (size_t i = 0; (load = bench_load_at(i)) && r == 0 && !b->is_over; i++) {
+			struct bench_search search;
+
+			if (load->n_tasks > BENCH_SPLIT_TASKS_MAX ||
+			    (b->o.loads && !bench_list_reps(b->o.loads, load->name)))
+				continue;
+			bench_search_init(&search, load, (uint32_t)b->o.n_tries,
+					  bench_policy_split(load->name));
+			recall_tries(b, &search);
+			if (search.n_tried <= n)
+				r = try_one(b, &search);
+		}
 	return r;
 }
 
@@ -352,7 +354,7 @@ static int list(void)
 static int usage(void)
 {
 	fputs("usage: bench_control --run DIR | --report DIR | --list\n"
-	      "       [--load A,B] [--policy A,B] [--reps N] [--full] [--law HASH] [--budget S]\n"
+	      "       [--load A,B] [--policy A,B] [--reps N] [--full] [--budget S]\n"
 	      "       [--legacy] [--search N] [--tsv | --svg]\n"
 	      "called by tests/bench_control.sh\n",
 	      stderr);
@@ -369,7 +371,6 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "policy", required_argument, NULL, 'p' },
 		{ "reps", required_argument, NULL, 'n' },
 		{ "full", no_argument, NULL, 'f' },
-		{ "law", required_argument, NULL, 'w' },
 		{ "budget", required_argument, NULL, 'b' },
 		{ "legacy", no_argument, NULL, 'g' },
 		{ "tsv", no_argument, NULL, 't' },
@@ -402,10 +403,6 @@ static bool parse(struct options *o, int argc, char **argv)
 			break;
 		case 'b':
 			if (parse_u64(optarg, UINT32_MAX, &o->budget_s) < 0)
-				return false;
-			break;
-		case 'w':
-			if (sscanf(optarg, "%" SCNx32, &o->law) != 1)
 				return false;
 			break;
 		case 'f':
@@ -442,7 +439,7 @@ int main(int argc, char **argv)
 		return usage();
 	if (b.o.is_list)
 		return list();
-	b.store.law = b.o.law;
+	b.store.is_legacy = b.o.is_legacy;
 	b.dir_fd = open(b.o.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = b.dir_fd < 0 ? -errno : bench_store_read(&b.store, b.dir_fd, "results");
 	if (r < 0) {
@@ -455,6 +452,8 @@ int main(int argc, char **argv)
 		bench_report_tsv(stdout, &b.store);
 	else if (b.o.is_svg)
 		bench_report_svg(stdout, &b.store);
+	else if (b.o.n_tries > 0)
+		bench_report_splits(stdout, &b.store);
 	else {
 		bench_report_table(stdout, &b.store);
 		bench_bars_print(stdout, &b.store);

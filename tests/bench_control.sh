@@ -4,14 +4,14 @@
 # tests/run bench control calls it when all is built.
 set -u
 . "$(dirname "$(realpath "$0")")/lab/common.sh"
-dir=$build/bench-control program=$build/gcc/tests/bench_control
+results=$build/bench-control program=$build/gcc/tests/bench_control
 
 usage() {
 	cat <<-EOT
 	usage: tests/run bench control [OPTION]…
 
 	Runs each load under each policy in a virtual machine and prints a table. What is finished
-	is kept in $dir,
+	is kept in $results,
 	so an interrupted comparison goes on where it was; --forget begins anew.
 
 	Without options it does what decides the bars, once:
@@ -21,24 +21,26 @@ usage() {
 	  --load A,B     only these loads
 	  --policy A,B   these policies for all loads, not only where they decide a bar
 	  --reps N       repetitions of each       (default 1)
-	  --full         all policies, 5 repetitions; hours
-	  --legacy       the LRU lists before the multi-gen ones; results are kept apart
+	  --full         all policies on all loads, 5 repetitions, with the multi-gen LRU lists
+	                 and then with the legacy ones; takes days
+	  --legacy       the legacy LRU lists only; results are kept apart
 	  --report       run nothing, print what is there
 	  --tsv          the table as tab-separated values
 	  --svg FILE     a picture, too
-	  --search N     try N static splits of each --load instead, and print the best
+	  --search N     try N static splits of each load instead, and print the best; goes on where
+	                 it was, and the policy "static" uses what was found
 	  --boots N      end after that many machines
 	  --minutes M    of one machine             (default 7)
 	  --lock FILE    hold this lock while a machine runs
 	  --forget       remove all results first
-	  --list         loads and policies
+	  --list         loads and policies, and which of them are run without options
 	EOT
 }
 
 # In a function, for bash reads a script as it runs it, and this one may be changed meanwhile.
 main() {
-	local args=() law before after status=75
-	minutes=7 boots=1000 lock='' report='' tsv='' svg='' search=''
+	local args=() lrus=() lru lru_args dir status failed=0
+	minutes=7 boots=1000 lock='' report='' tsv='' svg='' search=() full=''
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--load | --policy | --reps)
@@ -46,14 +48,18 @@ main() {
 			args+=("$1" "$2")
 			shift
 			;;
-		--search) search=1 args+=("$1" "${2:-}") && shift ;;
+		--search)
+			[[ ${2:-} =~ ^[1-9][0-9]*$ ]] || die "--search needs a number"
+			search=("$1" "$2")
+			shift
+			;;
 		--boots | --minutes | --lock | --svg)
 			[ $# -ge 2 ] || die "$1 needs a value"
 			printf -v "${1#--}" %s "$2"
 			shift
 			;;
-		--full) args+=(--full) ;;
-		--legacy) args+=(--legacy) dir=$build/bench-control-legacy ;;
+		--full) full=1 args+=(--full) ;;
+		--legacy) lrus=(legacy) ;;
 		--report) report=1 ;;
 		--tsv) tsv=--tsv ;;
 		--forget) rm -rf "$build/bench-control" "$build/bench-control-legacy" ;;
@@ -64,35 +70,34 @@ main() {
 		shift
 	done
 	[[ $minutes =~ ^[0-9]+$ && $boots =~ ^[0-9]+$ ]] || die "--minutes and --boots are numbers"
+	[ ${#lrus[@]} -gt 0 ] || lrus=(mglru ${full:+legacy})
 
 	use_root
-	mkdir -p "$dir"
-	law=$(cat "$src"/daemon/policy/control*.[ch] | sha256sum | cut -c1-8)
-	args+=(--law "$law")
+	for lru in "${lrus[@]}"; do
+		dir=$results lru_args=("${search[@]}")
+		[ "$lru" = mglru ] || { dir=$results-legacy lru_args+=(--legacy); }
+		mkdir -p "$dir" || exit 2
+		status=0
+		[ -n "$report" ] || measure
+		print "$lru" || failed=1
+		[ "$status" = 0 ] || [ "$status" = 75 ] || failed=1
+	done
+	exit $failed
+}
+
+# measure: machines until all is done, or as many as are asked for; sets status
+measure() {
+	local before after
 	# a copy, so that the tree may be built anew meanwhile
-	[ -n "$report" ] || { cp "$program" "$dir/program.new" && mv "$dir/program.new" "$dir/program"; } || exit 2
+	cp "$program" "$dir/program.new" && mv "$dir/program.new" "$dir/program" || exit 2
 	# what is sorted in a load: 16 MiB of lines
 	[ -s "$dir/text" ] || awk 'BEGIN {
 		srand(1)
 		for (i = 0; i < 400000; i++)
 			printf "%08x %08x %08x %012d\n", rand() * 2^32, rand() * 2^32, rand() * 2^32, i
 	}' >"$dir/text"
-
-	# boot: one machine; 75 when more is to do
-	boot() {
-		local fd=
-		[ -z "$lock" ] || { exec {fd}>>"$lock" && run_child flock "$fd"; } || return 2
-		run_child "$lab_dir/vm" --memory 2560 --nodes 1 --swap 1G --no-stage \
-			--timeout $((minutes * 60 + 120)) --lab "$dir" \
-			/lab/program --run /lab --budget $((minutes * 60)) "${args[@]}"
-		set -- $?
-		[ -z "$fd" ] || exec {fd}>&-
-		return "$1"
-	}
-
-	[ -z "$search" ] || { boot; exit; }
-
-	while [ -z "$report" ] && [ "$status" = 75 ] && [ "$boots" -gt 0 ]; do
+	status=75
+	while [ "$status" = 75 ] && [ "$boots" -gt 0 ]; do
 		boots=$((boots - 1))
 		before=$(wc -l 2>/dev/null <"$dir/results" || echo 0)
 		boot >&2
@@ -100,9 +105,27 @@ main() {
 		after=$(wc -l 2>/dev/null <"$dir/results" || echo 0)
 		[ "$status" != 75 ] || [ "$after" -gt "$before" ] || die "a machine of $minutes min did no run"
 	done
-	"$lab_dir/enter" "$program" --report "$dir" $tsv --law "$law" || exit
-	[ -z "$svg" ] || "$lab_dir/enter" "$program" --report "$dir" --svg --law "$law" >"$svg" || exit
-	[ -n "$report" ] || [ "$status" = 0 ] || [ "$status" = 75 ] || exit 1
 }
+
+# boot: one machine; 75 when more is to do
+boot() {
+	local fd=
+	[ -z "$lock" ] || { exec {fd}>>"$lock" && run_child flock "$fd"; } || return 2
+	run_child "$lab_dir/vm" --memory 2560 --nodes 1 --swap 1G --no-stage \
+		--timeout $((minutes * 60 + 120)) --lab "$dir" \
+		/lab/program --run /lab --budget $((minutes * 60)) "${args[@]}" "${lru_args[@]}"
+	set -- $?
+	[ -z "$fd" ] || exec {fd}>&-
+	return "$1"
+}
+
+# print LRU: the table; after a search the splits it has found
+print() {
+	"$lab_dir/enter" "$program" --report "$dir" $tsv "${lru_args[@]}" || return
+	[ -z "$svg" ] && return
+	local file=$svg
+	[ "$1" = mglru ] || file=${svg%.svg}-legacy.svg
+	"$lab_dir/enter" "$program" --report "$dir" --svg "${lru_args[@]}" >"$file"
+}
+
 main "$@"
-exit

@@ -42,9 +42,10 @@ struct bench_world {
 	uint64_t share_bytes;  /* 0.98 B: what is promised to tasks */
 	size_t n;
 	struct bench_member *members;
-	uint32_t tick;   /* 0 at the start, then every CONTROL_TICK_NS */
-	uint64_t now_ns; /* monotonic */
-	bool is_change;  /* shares are others than at the last tick; true at tick 0 */
+	const uint16_t *split; /* permille of B for each task, of the policy "static" */
+	uint32_t tick;         /* 0 at the start, then every CONTROL_TICK_NS */
+	uint64_t now_ns;       /* monotonic */
+	bool is_change;        /* shares are others than at the last tick; true at tick 0 */
 	/* writes so far */
 	uint32_t n_writes;
 	uint64_t longest_write_ns;
@@ -54,8 +55,8 @@ struct bench_world {
 struct bench_policy {
 	const char *name;
 	const char *title;
-	bool has_shares; /* guarantees are memory.min, and part of the share */
-	bool is_law;     /* follows daemon/policy: results belong to one version of it */
+	uint32_t version; /* of what it does: runs of another one do not count */
+	bool has_shares;  /* guarantees are memory.min, and part of the share */
 	/* 0 or -errno */
 	int (*tick)(const struct bench_policy *policy, struct bench_world *world);
 	const void *arg;
@@ -64,10 +65,9 @@ struct bench_policy {
 const struct bench_policy *bench_policy_at(size_t i); /* NULL after the last */
 const struct bench_policy *bench_policy_find(const char *name);
 
-/* The best static split found for a load, in permille of B for each task; NULL: none yet. */
+/* A good static split for a load, in permille of B for each task; NULL: none known. What a search
+ * has found since is in its results: bench_store_split(). */
 const uint16_t *bench_policy_split(const char *load);
-/* From now on that one is @split, borrowed, for every load; NULL: as before. */
-void bench_policy_try_split(const uint16_t *split);
 
 /* Writes a limit and takes the time. Nothing is written when it is the one written last. */
 MUST_USE int bench_policy_write(struct bench_world *world, struct bench_member *member,
@@ -92,10 +92,16 @@ double bench_senpai_step(struct bench_senpai *s, const struct bench_senpai_law *
 uint64_t bench_senpai_limit(double bytes, uint64_t budget_bytes);
 /* policy->arg: struct bench_senpai_law. */
 int bench_senpai_tick(const struct bench_policy *policy, struct bench_world *world);
-/* The production form in oomd: no limit, memory.reclaim of 1 % while there is no pressure. */
+
+/* ---- bench_policy_oomd.c: senpai's production form in oomd */
+
 int bench_oomd_tick(const struct bench_policy *policy, struct bench_world *world);
 /* Bytes it reclaims from a task with @current_bytes. */
 uint64_t bench_oomd_bytes(uint64_t current_bytes, uint64_t least_bytes);
+/* Of the text of memory.pressure or io.pressure: the larger of two averages, per cent. */
+double bench_oomd_pressure(const char *text);
+/* Of the text of /proc/meminfo: is a fifth of the swap free? */
+bool bench_oomd_is_swap_left(const char *text);
 
 /* ---- bench_policy_control.c */
 

@@ -1,31 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Two published laws, written from their descriptions.
- *
- * senpai moves memory.high of one cgroup: it backs off by the square of how far the stall time of
- * an interval is above 10 ms, up to doubling, and tightens by 1 % after six quiet seconds. Its
- * least limit of 100 MiB is scaled to this bench as ours is, B / 50, and the largest, of 100 GiB, is
- * B: it would not come down from there in the time of a run.
- *
- * oomd's form for production keeps no limit: while pressure is below 0.1 %, it reclaims 1 % every
- * six seconds. Neither knows of the other cgroups.
+ * A published law, written from its description. senpai moves memory.high of one cgroup: it backs
+ * off by the square of how far the stall time of an interval is above 10 ms, up to doubling, and
+ * tightens by 1 % after six quiet seconds. Its least limit of 100 MiB is scaled to this bench as
+ * ours is, B / 50, and the largest, of 100 GiB, is B: it would not come down from there in the time
+ * of a run. It does not know of the other cgroups.
  *
  * A write of memory.high below usage reclaims in the writer, which is what the longest write of
- * these policies shows.
+ * this policy shows.
  */
 
-#include <errno.h>
-
-#include "base/fd.h"
-#include "base/mono.h"
 #include "bench_policy.h"
 
 #define LEAST_DIVISOR 50
-#define OOMD_INTERVAL_TICKS 12
-#define OOMD_DIVISOR 100
-/* 0.1 % of the interval */
-#define OOMD_STALL_US (OOMD_INTERVAL_TICKS * CONTROL_TICK_NS / 1000 / 1000)
 
 const struct bench_senpai_law bench_senpai_published = {
 	.tick_divisor = 2,
@@ -107,36 +95,4 @@ int bench_senpai_tick(const struct bench_policy *policy, struct bench_world *wor
 			r = senpai_write(world, m, (double)s->limit_bytes * (1 + factor));
 	}
 	return r;
-}
-
-uint64_t bench_oomd_bytes(uint64_t current_bytes, uint64_t least_bytes)
-{
-	if (current_bytes <= least_bytes)
-		return 0;
-	return (current_bytes - least_bytes) / OOMD_DIVISOR;
-}
-
-int bench_oomd_tick(const struct bench_policy *policy, struct bench_world *world)
-{
-	(void)policy;
-	if (world->tick % OOMD_INTERVAL_TICKS != 0)
-		return 0;
-	for (size_t i = 0; i < world->n; i++) {
-		struct bench_member *m = &world->members[i];
-		uint64_t stall_us = m->sample.stall_us - m->senpai.last_total_us, start, bytes;
-		int r;
-
-		m->senpai.last_total_us = m->sample.stall_us;
-		bytes = bench_oomd_bytes(m->sample.current_bytes,
-					 world->budget_bytes / LEAST_DIVISOR);
-		if (world->tick == 0 || stall_us >= OOMD_STALL_US || bytes == 0)
-			continue;
-		start = mono_now_ns();
-		r = cgdir_write_u64(m->cg, CG_MEMORY_RECLAIM, bytes);
-		world->n_writes++;
-		world->longest_write_ns = MAX(world->longest_write_ns, mono_now_ns() - start);
-		if (r < 0 && r != -EAGAIN) /* less than asked was found */
-			return r;
-	}
-	return 0;
 }

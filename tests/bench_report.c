@@ -17,7 +17,7 @@
 
 /* ---- the store */
 
-static int add_solo(struct bench_store *store, uint32_t hash, double rate)
+int bench_store_add_solo(struct bench_store *store, uint32_t hash, double rate)
 {
 	struct bench_solo *solos =
 		realloc(store->solos, (store->n_solos + 1) * sizeof(*store->solos));
@@ -26,6 +26,18 @@ static int add_solo(struct bench_store *store, uint32_t hash, double rate)
 		return -ENOMEM;
 	store->solos = solos;
 	store->solos[store->n_solos++] = (struct bench_solo){ hash, rate };
+	return 0;
+}
+
+int bench_store_add_try(struct bench_store *store, const struct bench_try *t)
+{
+	struct bench_try *tries =
+		realloc(store->tries, (store->n_tries + 1) * sizeof(*store->tries));
+
+	if (!tries)
+		return -ENOMEM;
+	store->tries = tries;
+	store->tries[store->n_tries++] = *t;
 	return 0;
 }
 
@@ -73,13 +85,16 @@ int bench_store_read(struct bench_store *store, int dir_fd, const char *name)
 	rest = text;
 	while (r == 0 && (line = strsep(&rest, "\n"))) {
 		struct bench_result result;
+		struct bench_try try;
 		double rate;
 		uint32_t hash;
 
 		if (sscanf(line, "solo task=%" SCNx32 " rate=%lf", &hash, &rate) == 2 && rate > 0)
-			r = add_solo(store, hash, rate);
+			r = bench_store_add_solo(store, hash, rate);
 		else if (bench_result_parse(line, &result) == 0)
 			r = bench_store_add(store, &result);
+		else if (bench_try_parse(line, &try) == 0)
+			r = bench_store_add_try(store, &try);
 	}
 	return r;
 }
@@ -88,14 +103,52 @@ void bench_store_free(struct bench_store *store)
 {
 	free(store->runs);
 	free(store->solos);
+	free(store->tries);
 	*store = (struct bench_store){};
+}
+
+static const struct bench_try *best_try(const struct bench_store *store,
+					const struct bench_load *load)
+{
+	const struct bench_try *best = NULL;
+
+	for (size_t i = 0; i < store->n_tries; i++) {
+		const struct bench_try *t = &store->tries[i];
+
+		if (strcmp(t->load, load->name) == 0 && t->hash == bench_load_hash(load) &&
+		    t->n_tasks == load->n_tasks && (!best || t->score > best->score))
+			best = t;
+	}
+	return best;
+}
+
+const uint16_t *bench_store_split(const struct bench_store *store, const struct bench_load *load)
+{
+	const struct bench_try *best = best_try(store, load);
+
+	return best ? best->split : bench_policy_split(load->name);
+}
+
+uint32_t bench_store_version(const struct bench_store *store, const struct bench_load *load,
+			     const struct bench_policy *policy)
+{
+	const uint16_t *split;
+	uint32_t version = 0;
+
+	if (strcmp(policy->name, "static") != 0)
+		return policy->version;
+	split = bench_store_split(store, load);
+	for (size_t i = 0; split && i < load->n_tasks; i++)
+		version = (version ^ split[i]) * 16777619u + 1;
+	return version;
 }
 
 static bool is_of(const struct bench_store *store, const struct bench_result *r,
 		  const struct bench_load *load, const struct bench_policy *policy)
 {
 	return strcmp(r->load, load->name) == 0 && strcmp(r->policy, policy->name) == 0 &&
-	       r->hash == bench_load_hash(load) && (!policy->is_law || r->law == store->law) &&
+	       r->hash == bench_load_hash(load) &&
+	       r->version == bench_store_version(store, load, policy) &&
 	       !bench_store_is_disturbed(store, r);
 }
 
@@ -204,16 +257,38 @@ static void print_row(FILE *f, const struct bench_load *load, const struct bench
 		s->longest_write_ms, s->loop_permille / 10, s->n_kills);
 }
 
+void bench_report_splits(FILE *f, const struct bench_store *store)
+{
+	const struct bench_load *load;
+
+	for (size_t i = 0; (load = bench_load_at(i)); i++) {
+		const struct bench_try *best = best_try(store, load);
+
+		if (!best)
+			continue;
+		fprintf(f, "\t{ \"%s\", {", load->name);
+		for (size_t t = 0; t < load->n_tasks; t++)
+			fprintf(f, "%s %u", t ? "," : "", best->split[t]);
+		fprintf(f, " } }, /* %.3f */\n", best->score);
+	}
+}
+
+static const char *lru_name(const struct bench_store *store)
+{
+	return store->is_legacy ? "legacy" : "multi-gen";
+}
+
 void bench_report_table(FILE *f, const struct bench_store *store)
 {
 	const struct bench_load *load;
 	const struct bench_policy *policy;
 
 	fprintf(f,
-		"Refaults: of the useful tasks in the scored part, thousands, median and 95 %% "
+		"The kernel's %s LRU lists.\nRefaults: of the useful tasks in the scored part, thousands, median and 95 %% "
 		"interval.\nMiB: of each task at the end. Mean, min: throughput of the useful tasks, "
 		"1 is as if alone.\nShare: mean distance from the entitlements. Settle: after a change, "
-		"and how many were missed.\n\n");
+		"and how many were missed.\n\n",
+		lru_name(store));
 	for (size_t i = 0; (load = bench_load_at(i)); i++) {
 		bool is_first = true;
 
@@ -241,7 +316,7 @@ void bench_report_tsv(FILE *f, const struct bench_store *store)
 	const struct bench_load *load;
 	const struct bench_policy *policy;
 
-	fputs("load\tpolicy\tn\trefaults\trefaults_low\trefaults_high\tmean\tmean_low\tmean_high"
+	fputs("lru\tload\tpolicy\tn\trefaults\trefaults_low\trefaults_high\tmean\tmean_low\tmean_high"
 	      "\tmin\tshare_error\tsettle_s\tflips\tmissed\twrites\tlongest_write_ms\tloop_permille"
 	      "\tkills\tmib\n",
 	      f);
@@ -252,13 +327,13 @@ void bench_report_tsv(FILE *f, const struct bench_store *store)
 			if (s.n == 0)
 				continue;
 			fprintf(f,
-				"%s\t%s\t%zu\t%.0f\t%.0f\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.2f\t%u"
+				"%s\t%s\t%s\t%zu\t%.0f\t%.0f\t%.0f\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.2f\t%u"
 				"\t%u\t%.0f\t%.2f\t%.2f\t%u\t",
-				load->name, policy->name, s.n, s.refaults.median, s.refaults.low,
-				s.refaults.high, s.mean.median, s.mean.low, s.mean.high,
-				s.least.median, s.share_error.median, s.settle_s.median, s.n_flips,
-				s.n_missed, s.n_writes, s.longest_write_ms, s.loop_permille,
-				s.n_kills);
+				lru_name(store), load->name, policy->name, s.n, s.refaults.median,
+				s.refaults.low, s.refaults.high, s.mean.median, s.mean.low,
+				s.mean.high, s.least.median, s.share_error.median,
+				s.settle_s.median, s.n_flips, s.n_missed, s.n_writes,
+				s.longest_write_ms, s.loop_permille, s.n_kills);
 			for (size_t t = 0; t < load->n_tasks; t++)
 				fprintf(f, "%s%.1f", t ? "/" : "", s.mib_of[t]);
 			fputc('\n', f);

@@ -19,7 +19,9 @@ struct bench_store {
 		double rate; /* bench_series_rate() */
 	} *solos;
 	size_t n_solos;
-	uint32_t law;         /* runs of other versions of the law do not count */
+	struct bench_try *tries;
+	size_t n_tries;
+	bool is_legacy;       /* all of it with the LRU lists before the multi-gen ones */
 	double least_spin_us; /* of all runs: the machine when nobody disturbs it */
 };
 
@@ -27,14 +29,22 @@ struct bench_store {
  * ended while it wrote) are skipped. 0, -ENOMEM or -errno. */
 MUST_USE int bench_store_read(struct bench_store *store, int dir_fd, const char *name);
 MUST_USE int bench_store_add(struct bench_store *store, const struct bench_result *r);
+MUST_USE int bench_store_add_solo(struct bench_store *store, uint32_t hash, double rate);
+MUST_USE int bench_store_add_try(struct bench_store *store, const struct bench_try *t);
 void bench_store_free(struct bench_store *store);
+
+/* The best static split tried for today's definition of the load, or bench_policy_split(). */
+const uint16_t *bench_store_split(const struct bench_store *store, const struct bench_load *load);
+/* What a run of @policy on @load belongs to today: runs of another version do not count. */
+uint32_t bench_store_version(const struct bench_store *store, const struct bench_load *load,
+			     const struct bench_policy *policy);
 
 /* A machine that took 2.5 times as long for the same work was busy with something else, and
  * refaults per second are not what they would have been: such runs do not count. */
 bool bench_store_is_disturbed(const struct bench_store *store, const struct bench_result *r);
 uint32_t bench_store_count_disturbed(const struct bench_store *store);
 
-/* A finished run of today's definition of the load and today's law. NULL: none. */
+/* A finished run of today's definitions of the load and the policy. NULL: none. */
 const struct bench_result *bench_store_find(const struct bench_store *store,
 					    const struct bench_load *load,
 					    const struct bench_policy *policy, uint32_t rep);
@@ -61,6 +71,8 @@ const char *bench_summary_mib(const struct bench_load *load, const struct bench_
 			      char buf[static BENCH_MIB_MAX]);
 
 void bench_report_table(FILE *f, const struct bench_store *store);
+/* The best splits that were tried, as lines of the table in bench_policy.c. */
+void bench_report_splits(FILE *f, const struct bench_store *store);
 void bench_report_tsv(FILE *f, const struct bench_store *store);
 
 /* ---- bench_report_svg.c: throughput and refaults of all loads, as a picture */

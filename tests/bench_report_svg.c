@@ -118,8 +118,8 @@ void bench_report_svg(FILE *f, const struct bench_store *store)
 	fprintf(f,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%zu\" "
 		"font-family=\"sans-serif\" font-size=\"10\">\n<rect width=\"100%%\" height=\"100%%\" "
-		"fill=\"white\"/>\n",
-		WIDTH, TOP + n * ROW + 10);
+		"fill=\"white\"/>\n<text x=\"10\" y=\"40\">%s LRU</text>\n",
+		WIDTH, TOP + n * ROW + 10, store->is_legacy ? "legacy" : "multi-gen");
 	print_axes(f, TOP + (double)n * ROW);
 	for (size_t i = 0; (load = bench_load_at(i)); i++)
 		row += print_row(f, store, load, TOP + (double)row * ROW, is_used);

@@ -213,12 +213,12 @@ static void print_list(FILE *f, const char *key, const double *values, size_t n)
 void bench_result_print(FILE *f, const struct bench_result *r)
 {
 	fprintf(f,
-		"run load=%s policy=%s rep=%" PRIu32 " hash=%08" PRIx32 " law=%08" PRIx32
+		"run load=%s policy=%s rep=%" PRIu32 " hash=%08" PRIx32 " version=%08" PRIx32
 		" tasks=%" PRIu32 " refaults=%" PRIu64
 		" mean=%.4f least=%.4f share_error=%.4f settle=%.2f flips=%" PRIu32
 		" missed=%" PRIu32 " loop=%.3f writes=%" PRIu32 " longest=%.2f kills=%" PRIu32
 		" spin=%.2f short=%.2f",
-		r->load, r->policy, r->rep, r->hash, r->law, r->n_tasks, r->refaults, r->mean,
+		r->load, r->policy, r->rep, r->hash, r->version, r->n_tasks, r->refaults, r->mean,
 		r->least, r->share_error, r->settle_s, r->n_flips, r->n_missed, r->loop_permille,
 		r->n_writes, r->longest_write_ms, r->n_kills, r->spin_us, r->short_mib);
 	print_list(f, "mib_of", r->mib_of, r->n_tasks);
@@ -263,7 +263,7 @@ static bool find_list(const char *line, const char *key, size_t n, double *ret)
 		char *end;
 
 		ret[i] = strtod(text, &end);
-		if (end == text)
+		if (end == text || (i + 1 < n && *end != ','))
 			return false;
 		text = end + 1;
 	}
@@ -285,6 +285,12 @@ static bool find_word(const char *line, const char *key, char *ret, size_t size)
 	return true;
 }
 
+/* "law=" in lines of before, when the policies of others had none. */
+static bool find_version(const char *line, double *ret)
+{
+	return find_number(line, "version", 16, ret) || find_number(line, "law", 16, ret);
+}
+
 int bench_result_parse(const char *line, struct bench_result *ret)
 {
 	struct bench_result r = {};
@@ -293,8 +299,8 @@ int bench_result_parse(const char *line, struct bench_result *ret)
 	if (strncmp(line, "run ", 4) != 0 || !find_word(line, "load", r.load, sizeof(r.load)) ||
 	    !find_word(line, "policy", r.policy, sizeof(r.policy)) ||
 	    !find_number(line, "rep", 10, &n[0]) || !find_number(line, "hash", 16, &n[1]) ||
-	    !find_number(line, "law", 16, &n[2]) || !find_number(line, "tasks", 10, &n[3]) ||
-	    n[3] < 1 || n[3] > BENCH_TASKS_MAX || !find_number(line, "refaults", 10, &n[4]) ||
+	    !find_version(line, &n[2]) || !find_number(line, "tasks", 10, &n[3]) || n[3] < 1 ||
+	    n[3] > BENCH_TASKS_MAX || !find_number(line, "refaults", 10, &n[4]) ||
 	    !find_number(line, "mean", 10, &r.mean) || !find_number(line, "least", 10, &r.least) ||
 	    !find_number(line, "share_error", 10, &r.share_error) ||
 	    !find_number(line, "settle", 10, &r.settle_s) ||
@@ -307,7 +313,7 @@ int bench_result_parse(const char *line, struct bench_result *ret)
 	(void)find_number(line, "short", 10, &r.short_mib); /* in lines of before: no guarantees */
 	r.rep = (uint32_t)n[0];
 	r.hash = (uint32_t)n[1];
-	r.law = (uint32_t)n[2];
+	r.version = (uint32_t)n[2];
 	r.n_tasks = (uint32_t)n[3];
 	r.refaults = (uint64_t)n[4];
 	r.n_flips = (uint32_t)n[5];
@@ -321,5 +327,36 @@ int bench_result_parse(const char *line, struct bench_result *ret)
 	for (size_t i = 0; i < r.n_tasks; i++)
 		r.refaults_of[i] = (uint64_t)refaults_of[i];
 	*ret = r;
+	return 0;
+}
+
+void bench_try_print(FILE *f, const struct bench_try *t)
+{
+	fprintf(f,
+		"try load=%s hash=%08" PRIx32 " tasks=%" PRIu32 " score=%.4f refaults=%" PRIu64
+		" split=",
+		t->load, t->hash, t->n_tasks, t->score, t->refaults);
+	for (size_t i = 0; i < t->n_tasks; i++)
+		fprintf(f, "%s%u", i ? "," : "", t->split[i]);
+	fputc('\n', f);
+}
+
+int bench_try_parse(const char *line, struct bench_try *ret)
+{
+	double split[BENCH_SPLIT_TASKS_MAX], hash, n, refaults;
+	struct bench_try t = {};
+
+	if (strncmp(line, "try ", 4) != 0 || !find_word(line, "load", t.load, sizeof(t.load)) ||
+	    !find_number(line, "hash", 16, &hash) || !find_number(line, "tasks", 10, &n) || n < 1 ||
+	    n > BENCH_SPLIT_TASKS_MAX || !find_number(line, "score", 10, &t.score) ||
+	    !find_number(line, "refaults", 10, &refaults) ||
+	    !find_list(line, "split", (size_t)n, split))
+		return -EBADMSG;
+	t.hash = (uint32_t)hash;
+	t.n_tasks = (uint32_t)n;
+	t.refaults = (uint64_t)refaults;
+	for (size_t i = 0; i < t.n_tasks; i++)
+		t.split[i] = (uint16_t)split[i];
+	*ret = t;
 	return 0;
 }

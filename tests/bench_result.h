@@ -12,6 +12,9 @@
 #include "bench_load.h"
 #include "model.h"
 
+/* Splits of loads with more tasks are not looked for. */
+#define BENCH_SPLIT_TASKS_MAX 8
+
 /* One task at one tick. */
 struct bench_point {
 	uint64_t work_us; /* so far */
@@ -36,7 +39,7 @@ struct bench_series {
 struct bench_result {
 	char load[16], policy[16];
 	uint32_t rep, hash;
-	uint32_t law; /* version of daemon/policy; 0 where that does not matter */
+	uint32_t version; /* bench_store_version() of the policy then */
 	uint32_t n_tasks;
 	/* of each task; refaults in the scored part, memory in its last third */
 	double speed_of[BENCH_TASKS_MAX]; /* normalised by solo; < 0: not useful */
@@ -68,6 +71,17 @@ size_t bench_series_begin(const struct bench_series *s);
 /* One line of text, and back: 0 or -EBADMSG. */
 void bench_result_print(FILE *f, const struct bench_result *r);
 MUST_USE int bench_result_parse(const char *line, struct bench_result *ret);
+
+/* A static split that was tried: in a line of its own, "try load=…". */
+struct bench_try {
+	char load[16];
+	uint32_t hash, n_tasks;
+	uint16_t split[BENCH_SPLIT_TASKS_MAX]; /* permille of B */
+	uint64_t refaults;
+	double score; /* mean throughput */
+};
+void bench_try_print(FILE *f, const struct bench_try *t);
+MUST_USE int bench_try_parse(const char *line, struct bench_try *ret);
 
 /* ---- bench_stat.c: numbers of several runs */
 

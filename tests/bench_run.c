@@ -416,6 +416,7 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 		.load = load,
 		.budget_bytes = env->budget_bytes,
 		.share_bytes = env->budget_bytes / 1000 * BENCH_PROMISED_PERMILLE,
+		.split = env->split,
 		.n = load->n_tasks,
 		.members = run.members,
 	};

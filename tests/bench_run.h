@@ -14,6 +14,7 @@ struct bench_env {
 	int device_fd;         /* block device for files */
 	uint64_t budget_bytes; /* B */
 	const char *trace;     /* file for what every tick saw, or NULL */
+	const uint16_t *split; /* of the policy "static", permille of B for each task */
 };
 
 /* Turns the machine into what the figures hold for: memory, swap, the device. Return: 0 or

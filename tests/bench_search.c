@@ -39,12 +39,13 @@ static double suggested(const struct bench_task *task)
 	return MAX(task->size, task->other_size) + task->file_size;
 }
 
-void bench_search_init(struct bench_search *s, const struct bench_load *load, uint32_t n_tries)
+void bench_search_init(struct bench_search *s, const struct bench_load *load, uint32_t n_tries,
+		       const uint16_t *known)
 {
 	*s = (struct bench_search){
 		.load = load,
 		.n_random = n_tries / 3,
-		.random = bench_load_hash(load) | 1,
+		.known = known,
 		.best_score = -INFINITY,
 	};
 }
@@ -54,6 +55,13 @@ void bench_search_next(struct bench_search *s)
 	uint32_t n = s->load->n_tasks;
 	double claims[BENCH_TASKS_MAX];
 
+	s->random = (bench_load_hash(s->load) + UINT64_C(0x9e3779b97f4a7c15) * s->n_tried) | 1;
+	for (int i = 0; i < 4; i++)
+		(void)draw(s);
+	if (s->known && s->n_tried == 0) {
+		memcpy(s->tried, s->known, n * sizeof(*s->tried));
+		return;
+	}
 	if (s->n_tried > s->n_random && n > 1) {
 		size_t from = draw(s) % n, to = (from + 1 + draw(s) % (n - 1)) % n;
 		uint16_t step = (uint16_t)(20 + draw(s) % 100);
@@ -65,8 +73,9 @@ void bench_search_next(struct bench_search *s)
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		claims[i] = s->n_tried == 0 ? suggested(&s->load->tasks[i])
-					    : -log(((double)(draw(s) % 1000000) + 1) / 1000001);
+		claims[i] = s->n_tried == (s->known ? 1 : 0)
+				    ? suggested(&s->load->tasks[i])
+				    : -log(((double)(draw(s) % 1000000) + 1) / 1000001);
 	divide(s, claims);
 }
 
@@ -77,4 +86,10 @@ void bench_search_note(struct bench_search *s, double score)
 		return;
 	s->best_score = score;
 	memcpy(s->best, s->tried, sizeof(s->best));
+}
+
+void bench_search_recall(struct bench_search *s, const uint16_t *split, double score)
+{
+	memcpy(s->tried, split, s->load->n_tasks * sizeof(*split));
+	bench_search_note(s, score);
 }

@@ -124,6 +124,7 @@ START_TEST(static_splits_give_away_no_more_than_there_is)
 		const uint16_t *split = bench_policy_split(load->name);
 		unsigned sum = 0;
 
+		ck_assert_int_eq(split != NULL, load->n_tasks <= BENCH_SPLIT_TASKS_MAX);
 		for (size_t t = 0; split && t < load->n_tasks; t++) {
 			ck_assert_uint_ge(split[t], 20);
 			sum += split[t];
@@ -260,7 +261,7 @@ static struct bench_result some_result(void)
 		.policy = "ours",
 		.rep = 3,
 		.hash = 0xfedcba98,
-		.law = 0x12345678,
+		.version = 0x12345678,
 		.n_tasks = 3,
 		.speed_of = { 0.5, 0.25, -1 },
 		.mib_of = { 72, 40.5, 16 },
@@ -300,7 +301,7 @@ START_TEST(a_result_is_read_back_as_it_was_written)
 	ck_assert_str_eq(back.policy, r.policy);
 	ck_assert_uint_eq(back.rep, r.rep);
 	ck_assert_uint_eq(back.hash, r.hash);
-	ck_assert_uint_eq(back.law, r.law);
+	ck_assert_uint_eq(back.version, r.version);
 	ck_assert_uint_eq(back.refaults, r.refaults);
 	ck_assert_uint_eq(back.n_flips, 2);
 	ck_assert_uint_eq(back.n_missed, 1);
@@ -335,26 +336,110 @@ START_TEST(a_line_that_was_cut_off_is_no_result)
 }
 END_TEST
 
-START_TEST(only_runs_of_today_s_load_and_law_count)
+START_TEST(a_line_of_before_has_a_law_and_no_guarantees)
+{
+	struct bench_result r = some_result(), back;
+	char line[1024], *at;
+
+	print_line(&r, line, sizeof(line));
+	at = strstr(line, " version=");
+	memmove(at + 5, at + 9, strlen(at + 9) + 1);
+	memcpy(at, " law=", 5);
+	at = strstr(line, " short=1.50");
+	memmove(at, at + 11, strlen(at + 11) + 1);
+	ck_assert_int_eq(bench_result_parse(line, &back), 0);
+	ck_assert_uint_eq(back.version, r.version);
+	NEAR(back.short_mib, 0);
+}
+END_TEST
+
+START_TEST(only_runs_of_today_s_load_and_policy_count)
 {
 	const struct bench_load *load = bench_load_find("L2");
 	const struct bench_policy *ours = bench_policy_find("ours"),
 				  *none = bench_policy_find("none");
-	struct bench_store store = { .law = 0x12345678 };
+	struct bench_store store = {};
 	struct bench_result r = some_result();
 
 	r.hash = bench_load_hash(load);
+	r.version = ours->version;
+	ck_assert_uint_ne(ours->version, bench_policy_find("senpai")->version);
+	ck_assert_uint_ne(ours->version, bench_policy_find("oomd")->version);
+	ck_assert_uint_ne(bench_policy_find("senpai")->version, bench_policy_find("oomd")->version);
+	ck_assert_uint_eq(none->version, 0); /* there is nothing that could change */
 	ck_assert_int_eq(bench_store_add(&store, &r), 0);
 	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 3));
 	ck_assert_ptr_null(bench_store_find(&store, load, ours, 1));
 	ck_assert_ptr_null(bench_store_find(&store, load, none, 3));
 	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 1);
-	store.law++;
+	store.runs[0].version++;
 	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
 	ck_assert_uint_eq(bench_summarize(&store, load, ours).n, 0);
-	store.law--;
+	store.runs[0].version--;
 	store.runs[0].hash++;
 	ck_assert_ptr_null(bench_store_find(&store, load, ours, 3));
+	bench_store_free(&store);
+}
+END_TEST
+
+static struct bench_try some_try(void)
+{
+	return (struct bench_try){
+		.load = "L2",
+		.hash = bench_load_hash(bench_load_find("L2")),
+		.n_tasks = 3,
+		.split = { 500, 300, 180 },
+		.refaults = 12345,
+		.score = 0.75,
+	};
+}
+
+START_TEST(a_try_is_read_back_as_it_was_written)
+{
+	struct bench_try t = some_try(), back;
+	char line[256];
+	FILE *f = fmemopen(line, sizeof(line), "w");
+
+	bench_try_print(f, &t);
+	fclose(f);
+	ck_assert_int_eq(bench_try_parse(line, &back), 0);
+	ck_assert_str_eq(back.load, "L2");
+	ck_assert_uint_eq(back.hash, t.hash);
+	ck_assert_uint_eq(back.refaults, 12345);
+	NEAR(back.score, 0.75);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(back.split[i], t.split[i]);
+	*strrchr(line, ',') = '\0';
+	ck_assert_int_eq(bench_try_parse(line, &back), -EBADMSG);
+}
+END_TEST
+
+START_TEST(a_static_run_counts_while_no_better_split_is_known)
+{
+	const struct bench_load *load = bench_load_find("L2");
+	const struct bench_policy *fixed = bench_policy_find("static");
+	struct bench_store store = {};
+	struct bench_result r = some_result();
+	struct bench_try t = some_try();
+
+	ck_assert_ptr_eq(bench_store_split(&store, load), bench_policy_split("L2"));
+	ck_assert_int_eq(bench_store_add_try(&store, &t), 0);
+	ck_assert_uint_eq(bench_store_split(&store, load)[0], 500);
+	(void)snprintf(r.policy, sizeof(r.policy), "static");
+	r.hash = bench_load_hash(load);
+	r.version = bench_store_version(&store, load, fixed);
+	ck_assert_int_eq(bench_store_add(&store, &r), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, fixed, 3));
+	t.split[0]--, t.score = 0.7; /* worse */
+	ck_assert_int_eq(bench_store_add_try(&store, &t), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, fixed, 3));
+	t.hash++, t.score = 0.9; /* of a load that was another then */
+	ck_assert_int_eq(bench_store_add_try(&store, &t), 0);
+	ck_assert_ptr_nonnull(bench_store_find(&store, load, fixed, 3));
+	t.hash--; /* better */
+	ck_assert_int_eq(bench_store_add_try(&store, &t), 0);
+	ck_assert_uint_eq(bench_store_split(&store, load)[0], 499);
+	ck_assert_ptr_null(bench_store_find(&store, load, fixed, 3));
 	bench_store_free(&store);
 }
 END_TEST
@@ -363,10 +448,11 @@ START_TEST(a_run_on_a_busy_machine_does_not_count)
 {
 	const struct bench_load *load = bench_load_find("L2");
 	const struct bench_policy *ours = bench_policy_find("ours");
-	struct bench_store store = { .law = 0x12345678 };
+	struct bench_store store = {};
 	struct bench_result r = some_result();
 
 	r.hash = bench_load_hash(load);
+	r.version = ours->version;
 	r.spin_us = 31;
 	ck_assert_int_eq(bench_store_add(&store, &r), 0);
 	ck_assert_ptr_nonnull(bench_store_find(&store, load, ours, 3));
@@ -389,7 +475,7 @@ START_TEST(a_search_tries_splits_of_the_whole_and_keeps_the_best)
 	struct bench_search s;
 	double best = -1;
 
-	bench_search_init(&s, load, 60);
+	bench_search_init(&s, load, 60, NULL);
 	for (int i = 0; i < 60; i++) {
 		unsigned sum = 0;
 		double score;
@@ -409,6 +495,36 @@ START_TEST(a_search_tries_splits_of_the_whole_and_keeps_the_best)
 		NEAR(s.best_score, best);
 	}
 	ck_assert_double_gt(best, 1.98);
+}
+END_TEST
+
+START_TEST(a_search_goes_on_where_it_was)
+{
+	static const uint16_t known[] = { 600, 300, 80 };
+	const struct bench_load *load = bench_load_find("L2");
+	struct bench_search whole, rest;
+
+	bench_search_init(&whole, load, 30, known);
+	for (int i = 0; i < 30; i++) {
+		double score = 1.0 / (i + 3) + (i == 17);
+
+		/* one that was begun anew, with what was found until then */
+		bench_search_init(&rest, load, 30, known);
+		rest.n_tried = whole.n_tried;
+		rest.best_score = whole.best_score;
+		memcpy(rest.best, whole.best, sizeof(rest.best));
+		bench_search_next(&whole);
+		bench_search_next(&rest);
+		for (size_t t = 0; t < load->n_tasks; t++)
+			ck_assert_uint_eq(rest.tried[t], whole.tried[t]);
+		if (i == 0)
+			ck_assert_uint_eq(whole.tried[0], 600);
+		bench_search_recall(&rest, whole.tried, score);
+		bench_search_note(&whole, score);
+		ck_assert_uint_eq(rest.n_tried, whole.n_tried);
+		NEAR(rest.best_score, whole.best_score);
+	}
+	NEAR(whole.best_score, 1.0 / 20 + 1);
 }
 END_TEST
 
@@ -478,6 +594,19 @@ START_TEST(oomd_reclaims_one_percent_of_what_is_above_its_least)
 }
 END_TEST
 
+START_TEST(oomd_waits_for_calm_and_for_swap)
+{
+	NEAR(bench_oomd_pressure("some avg10=0.05 avg60=1.25 avg300=0.00 total=12\nfull avg10=7"),
+	     1.25);
+	NEAR(bench_oomd_pressure("some avg10=2.50 avg60=0.00 avg300=0.00 total=12\n"), 2.5);
+	ck_assert_double_gt(bench_oomd_pressure(""), 1);
+	ck_assert(bench_oomd_is_swap_left("MemFree: 1 kB\nSwapTotal: 1000 kB\nSwapFree: 201 kB\n"));
+	ck_assert(
+		!bench_oomd_is_swap_left("MemFree: 1 kB\nSwapTotal: 1000 kB\nSwapFree: 200 kB\n"));
+	ck_assert(!bench_oomd_is_swap_left("SwapTotal: 0 kB\nSwapFree: 0 kB\n"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("bench");
@@ -499,9 +628,14 @@ int main(void)
 	tcase_add_test(result, a_change_of_weights_settles_when_memory_is_where_it_belongs);
 	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
 	tcase_add_test(result, a_line_that_was_cut_off_is_no_result);
-	tcase_add_test(result, only_runs_of_today_s_load_and_law_count);
+	tcase_add_test(result, a_line_of_before_has_a_law_and_no_guarantees);
+	tcase_add_test(result, only_runs_of_today_s_load_and_policy_count);
+	tcase_add_test(result, a_try_is_read_back_as_it_was_written);
+	tcase_add_test(result, a_static_run_counts_while_no_better_split_is_known);
 	tcase_add_test(result, a_run_on_a_busy_machine_does_not_count);
 	tcase_add_test(search, a_search_tries_splits_of_the_whole_and_keeps_the_best);
+	tcase_add_test(search, a_search_goes_on_where_it_was);
+	tcase_add_test(law, oomd_waits_for_calm_and_for_swap);
 	tcase_add_test(law, senpai_tightens_by_one_percent_after_six_quiet_seconds);
 	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
 	tcase_add_test(law, senpai_backs_off_at_once_by_the_square_up_to_doubling);

@@ -15,11 +15,15 @@
 static void add_run(struct bench_store *store, const char *load, const char *policy,
 		    uint64_t refaults, double mean)
 {
-	struct bench_result r = { .law = store->law, .n_tasks = bench_load_find(load)->n_tasks };
+	const struct bench_load *l = bench_load_find(load);
+	struct bench_result r = {
+		.version = bench_store_version(store, l, bench_policy_find(policy)),
+		.n_tasks = l->n_tasks,
+	};
 
 	(void)snprintf(r.load, sizeof(r.load), "%s", load);
 	(void)snprintf(r.policy, sizeof(r.policy), "%s", policy);
-	r.hash = bench_load_hash(bench_load_find(load));
+	r.hash = bench_load_hash(l);
 	r.refaults = refaults;
 	r.mean = mean;
 	ck_assert_int_eq(bench_store_add(store, &r), 0);
@@ -181,14 +185,11 @@ START_TEST(a_loop_that_can_not_fit_is_not_asked_itself)
 	struct bench_store store = {};
 	struct bench_result *r = add_rep(&store, "L8n", "none", 1, 0.5);
 
-	*r = (struct bench_result){ .hash = r->hash,
-				    .rep = 1,
-				    .n_tasks = 3,
-				    .mean = 0.5,
-				    .speed_of = { 0.8, 0.9, 0.7 },
-				    .refaults_of = { 300, 300, 90000 } };
-	(void)snprintf(r->load, sizeof(r->load), "L8n");
-	(void)snprintf(r->policy, sizeof(r->policy), "none");
+	r->speed_of[0] = 0.8;
+	r->speed_of[1] = 0.9;
+	r->speed_of[2] = 0.7;
+	r->refaults_of[0] = r->refaults_of[1] = 300;
+	r->refaults_of[2] = 90000;
 	r = add_rep(&store, "L8n", "ours", 1, 0.5);
 	r->speed_of[0] = 0.79;
 	r->speed_of[1] = 0.9;
