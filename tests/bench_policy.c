@@ -123,7 +123,8 @@ static int static_tick(const struct bench_policy *policy, struct bench_world *wo
 
 static const enum bench_control_part no_restore = BENCH_NO_RESTORE, no_refill = BENCH_NO_REFILL,
 				     no_scans = BENCH_NO_SCANS, no_stall = BENCH_NO_STALL,
-				     no_tax = BENCH_NO_TAX;
+				     no_tax = BENCH_NO_TAX, no_floor = BENCH_NO_FLOOR,
+				     no_retest = BENCH_NO_RETEST, no_lending = BENCH_NO_LENDING;
 
 /* To be raised when what the policy does is another thing; the others' are from their sources, and
  * that of a static split is the split. */
@@ -148,6 +149,9 @@ static const struct bench_policy policies[] = {
 	OURS("ours-scans", "without the rules for scans", &no_scans),
 	OURS("ours-stall", "without pressure", &no_stall),
 	OURS("ours-tax", "without the tax on quiet tasks", &no_tax),
+	OURS("ours-floor", "without floors to the tax", &no_floor),
+	OURS("ours-retest", "without tests of scans", &no_retest),
+	OURS("ours-lending", "without lending of what others do not use", &no_lending),
 };
 
 const struct bench_policy *bench_policy_at(size_t i)

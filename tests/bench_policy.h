@@ -105,13 +105,18 @@ bool bench_oomd_is_swap_left(const char *text);
 
 /* ---- bench_policy_control.c */
 
-/* Parts of the law that are switched off, by what is not shown to it. */
+/* Parts of the law that are switched off. */
 enum bench_control_part {
-	BENCH_NO_RESTORE = 1, /* restored pages: reuse is known by pgrefill alone */
-	BENCH_NO_REFILL = 2,  /* pgrefill: reuse is known by restored pages alone */
-	BENCH_NO_SCANS = 4,   /* nobody is ever taken for a scan */
-	BENCH_NO_STALL = 8,   /* pressure */
-	BENCH_NO_TAX = 16,    /* quiet tasks keep their share */
+	BENCH_NO_RESTORE = 1,   /* restored pages: reuse is known by pgrefill alone */
+	BENCH_NO_REFILL = 2,    /* pgrefill: reuse is known by restored pages alone */
+	BENCH_NO_SCANS = 4,     /* nobody is ever taken for a scan */
+	BENCH_NO_STALL = 8,     /* pressure */
+	BENCH_NO_TAX = 16,      /* quiet tasks keep their share */
+	BENCH_NO_FLOOR = 32,    /* evidence under the tax is forgotten at once */
+	BENCH_NO_RETEST = 64,   /* once a scan, always a scan, unless it reuses pages */
+	BENCH_NO_LENDING = 128, /* nobody is protected above the share */
 };
+/* What is written of a slot after a tick of the law without @hidden. */
+uint64_t bench_control_low(struct control_slot *slot, unsigned hidden);
 /* policy->arg: enum bench_control_part, or NULL for all of it. */
 int bench_control_tick(const struct bench_policy *policy, struct bench_world *world);

@@ -2,8 +2,9 @@
 
 /*
  * The law of taskmemd itself: control_plan() on the kernel's counters, its result to memory.low.
- * A part is switched off by not showing the law what it goes by, so that the law needs no
- * switches for the sake of a benchmark.
+ * A part is switched off by not showing the law what it goes by, by taking from it what it
+ * remembers, or by writing less than it says, so that the law needs no switches for the sake of a
+ * benchmark.
  */
 
 #include "bench_policy.h"
@@ -21,6 +22,26 @@ static struct memory_sample shown(const struct memory_sample *sample, unsigned h
 	if (hidden & BENCH_NO_STALL)
 		s.stall_us = 0;
 	return s;
+}
+
+/* What the law remembers from tick to tick is taken from it, too. */
+static void forget(struct control_track *track, unsigned hidden)
+{
+	if (hidden & BENCH_NO_FLOOR) {
+		track->floor_bytes = 0;
+		track->floor_hold_ticks = 0;
+		track->is_proving = false;
+	}
+	if ((hidden & BENCH_NO_RETEST) && track->is_polluter)
+		track->retest_ns = UINT64_MAX;
+}
+
+uint64_t bench_control_low(struct control_slot *slot, unsigned hidden)
+{
+	forget(&slot->track, hidden);
+	if (hidden & BENCH_NO_LENDING)
+		return MIN(slot->low_bytes, MAX(slot->share_bytes, slot->min_bytes));
+	return slot->low_bytes;
 }
 
 int bench_control_tick(const struct bench_policy *policy, struct bench_world *world)
@@ -49,9 +70,11 @@ int bench_control_tick(const struct bench_policy *policy, struct bench_world *wo
 	for (size_t i = 0; i < world->n && r == 0; i++) {
 		struct bench_member *m = &world->members[i];
 
+		uint64_t low_bytes = bench_control_low(&m->slot, hidden);
+
 		m->note = control_class_name(m->slot.track.class);
 		if (m->slot.is_changed)
-			r = bench_policy_write(world, m, CG_MEMORY_LOW, m->slot.low_bytes);
+			r = bench_policy_write(world, m, CG_MEMORY_LOW, low_bytes);
 	}
 	return r;
 }

@@ -18,9 +18,10 @@
 #define MEAN_MAX 1.1
 #define LOG_MAX 5.5 /* 300 000 refaults */
 
-static const char *const colours[] = { "#888888", "#c49c94", "#1f77b4", "#bcbd22", "#9467bd",
-				       "#e377c2", "#8c564b", "#d62728", "#ff9896", "#ffbb78",
-				       "#98df8a", "#aec7e8", "#c5b0d5" };
+static const char *const colours[] = { "#888888", "#c49c94", "#1f77b4", "#bcbd22",
+				       "#9467bd", "#e377c2", "#8c564b", "#d62728",
+				       "#ff9896", "#ffbb78", "#98df8a", "#aec7e8",
+				       "#c5b0d5", "#17becf", "#2ca02c", "#7f3b08" };
 
 static const char *colour(size_t policy)
 {

@@ -594,6 +594,34 @@ START_TEST(oomd_reclaims_one_percent_of_what_is_above_its_least)
 }
 END_TEST
 
+START_TEST(a_part_of_the_law_is_switched_off_from_outside)
+{
+	struct control_slot slot = {
+		.share_bytes = 1000,
+		.low_bytes = 1500,
+		.track = { .floor_bytes = 500,
+			   .is_proving = true,
+			   .is_polluter = true,
+			   .retest_ns = 7 },
+	};
+
+	ck_assert_uint_eq(bench_control_low(&slot, 0), 1500);
+	ck_assert_uint_eq(bench_control_low(&slot, BENCH_NO_LENDING), 1000);
+	ck_assert_uint_eq(slot.track.floor_bytes, 500);
+	ck_assert_uint_eq(bench_control_low(&slot, BENCH_NO_FLOOR), 1500);
+	ck_assert_uint_eq(slot.track.floor_bytes, 0);
+	ck_assert(!slot.track.is_proving);
+	ck_assert_uint_eq(slot.track.retest_ns, 7);
+	bench_control_low(&slot, BENCH_NO_RETEST);
+	ck_assert_uint_eq(slot.track.retest_ns, UINT64_MAX);
+	slot.track.is_polluter = false;
+	slot.track.retest_ns = 7;
+	slot.min_bytes = 1200; /* a guarantee is no loan */
+	ck_assert_uint_eq(bench_control_low(&slot, BENCH_NO_RETEST | BENCH_NO_LENDING), 1200);
+	ck_assert_uint_eq(slot.track.retest_ns, 7);
+}
+END_TEST
+
 START_TEST(oomd_waits_for_calm_and_for_swap)
 {
 	NEAR(bench_oomd_pressure("some avg10=0.05 avg60=1.25 avg300=0.00 total=12\nfull avg10=7"),
@@ -635,6 +663,7 @@ int main(void)
 	tcase_add_test(result, a_run_on_a_busy_machine_does_not_count);
 	tcase_add_test(search, a_search_tries_splits_of_the_whole_and_keeps_the_best);
 	tcase_add_test(search, a_search_goes_on_where_it_was);
+	tcase_add_test(law, a_part_of_the_law_is_switched_off_from_outside);
 	tcase_add_test(law, oomd_waits_for_calm_and_for_swap);
 	tcase_add_test(law, senpai_tightens_by_one_percent_after_six_quiet_seconds);
 	tcase_add_test(law, senpai_tightens_less_the_nearer_it_is_to_its_target);
