@@ -104,8 +104,8 @@ static int measure_solo(struct bench *b, const struct bench_task *task)
 		bench_series_free(&s);
 		return -ETIME;
 	}
-	printf("%s alone: works %.1f%% of the time, %" PRIu64 " refaults, %.0f MiB, spin %.1f us\n",
-	       task->name, rate * 100, s.points[s.n_ticks - 1].sample.refault_pages,
+	printf("%s alone: work rate %.3f, %" PRIu64 " refaults, %.0f MiB, spin %.1f us\n",
+	       task->name, rate, s.points[s.n_ticks - 1].sample.refault_pages,
 	       (double)s.points[s.n_ticks - 1].sample.current_bytes / 1048576, s.spin_us);
 	fprintf(b->results, "solo task=%08" PRIx32 " rate=%.6f name=%s\n", bench_task_hash(task),
 		rate, task->name);

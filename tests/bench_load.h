@@ -24,7 +24,8 @@ enum bench_pattern {
 	BENCH_CYCLE,   /* the same as useful work: a loop over data that is needed every time */
 	BENCH_LEAK,    /* takes ever more and never looks at it again */
 	BENCH_IDLE,    /* touched once, then asleep */
-	BENCH_COMMAND, /* a program; its work is the processor time it spends outside the kernel */
+	BENCH_COMMAND, /* a program; its work is what it counts, or its time outside the kernel */
+	BENCH_RECEIVE, /* takes data from a socket into memory that is pinned, by io_uring */
 };
 
 enum bench_medium {
@@ -51,6 +52,7 @@ struct bench_task {
 	uint32_t on_s, off_s;  /* works for on_s, sleeps for off_s; 0: works always */
 	uint32_t rate_mib;     /* BENCH_LEAK: MiB a second */
 	const char *command;   /* BENCH_COMMAND: for sh -c, repeated for ever */
+	bool is_counted;       /* it writes a byte to descriptor 3 for each operation */
 };
 
 struct bench_load {

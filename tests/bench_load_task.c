@@ -14,13 +14,18 @@
 
 #include "bench_load_task.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include "base/mono.h"
 
@@ -31,6 +36,8 @@
 #define ROUND 64
 #define DEVICE_ALIGN (UINT64_C(1) << 20)
 #define PREFILL_WORDS 1
+/* A command's own, where it counts operations. */
+#define COUNT_FD 3
 
 /* One stretch of pages, anonymous or of the device, and where the accesses go. */
 struct area {
@@ -276,6 +283,69 @@ static bool is_asleep(const struct bench_task *t, double now_s)
 	}
 }
 
+/* Fills the socket that the receiver reads from. */
+[[noreturn]] static void run_sender(struct worker *w, int fd)
+{
+	static const unsigned char block[ROUND * BENCH_PAGE] = { 1 };
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (write(fd, block, sizeof(block)) > 0)
+		;
+	die(w, "write");
+}
+
+static void want(const struct worker *w, int r)
+{
+	errno = -r;
+	if (r < 0)
+		die(w, "io_uring");
+}
+
+/* One block into the pool, registered as the ring's only buffer. */
+static void receive(struct worker *w, struct io_uring *ring, int fd)
+{
+	struct area *a = &w->main;
+	size_t done = 0, len = MIN(a->n_pages, (uint64_t)ROUND) * BENCH_PAGE;
+
+	if (a->at + ROUND > a->n_pages)
+		a->at = 0;
+	while (done < len) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+		struct io_uring_cqe *cqe;
+
+		io_uring_prep_read_fixed(sqe, fd, a->memory + a->at * BENCH_PAGE + done,
+					 (unsigned)(len - done), 0, 0);
+		want(w, io_uring_submit_and_wait(ring, 1));
+		want(w, io_uring_wait_cqe(ring, &cqe));
+		want(w, cqe->res > 0 ? 0 : cqe->res < 0 ? cqe->res : -EPIPE);
+		done += (size_t)cqe->res;
+		io_uring_cqe_seen(ring, cqe);
+	}
+	a->at += ROUND;
+}
+
+[[noreturn]] static void run_receive(struct worker *w)
+{
+	struct iovec pool = { .iov_base = w->main.memory, .iov_len = w->main.n_pages * BENCH_PAGE };
+	struct io_uring ring;
+	int sockets[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
+		die(w, "socketpair");
+	pid = fork();
+	if (pid < 0)
+		die(w, "fork");
+	if (pid == 0)
+		run_sender(w, sockets[1]);
+	want(w, io_uring_queue_init(4, &ring, 0));
+	want(w, io_uring_register_buffers(&ring, &pool, 1));
+	for (;;) {
+		receive(w, &ring, sockets[0]);
+		work(w);
+	}
+}
+
 [[noreturn]] static void run_command(struct worker *w)
 {
 	char script[1024];
@@ -283,6 +353,8 @@ static bool is_asleep(const struct bench_task *t, double now_s)
 	if (snprintf(script, sizeof(script), "while %s; do :; done >/dev/null", w->task->command) >=
 	    (int)sizeof(script))
 		die(w, "command");
+	if (w->task->is_counted && dup2(w->place->count_fd, COUNT_FD) < 0)
+		die(w, "dup2");
 	(void)execl("/bin/sh", "sh", "-c", script, (char *)NULL);
 	die(w, "/bin/sh");
 }
@@ -318,6 +390,8 @@ void bench_task_main(const struct bench_task *task, const struct bench_place *pl
 		run_scan(&w);
 	case BENCH_LEAK:
 		run_leak(&w);
+	case BENCH_RECEIVE:
+		run_receive(&w);
 	case BENCH_IDLE:
 		fill(&w, &w.main);
 		for (;;)

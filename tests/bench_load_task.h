@@ -19,6 +19,7 @@ struct bench_place {
 	uint64_t start_ns;     /* CLOCK_MONOTONIC of the load's beginning */
 	uint64_t seed;
 	int device_fd;          /* block device of BENCH_FILE, BENCH_MAP */
+	int count_fd;           /* operations of a command, a byte each */
 	uint64_t device_offset; /* its part for this task begins there */
 };
 

@@ -45,6 +45,7 @@ struct run {
 	struct cgdir *group;
 	pid_t pids[BENCH_TASKS_MAX];
 	struct bench_meter *meters;
+	int count_fds[BENCH_TASKS_MAX]; /* of commands that count */
 	uint64_t start_ns, seed;
 	uint64_t loop_ns; /* processor time of sampling and policy in the scored part */
 	FILE *trace;
@@ -149,7 +150,7 @@ static int make_groups(struct run *run, const struct bench_policy *policy)
 	return r > 0 ? -EIO : r;
 }
 
-static void start_task(struct run *run, size_t i)
+static int start_task(struct run *run, size_t i)
 {
 	const struct bench_task *task = &run->world.load->tasks[i];
 	struct bench_place place = {
@@ -159,12 +160,18 @@ static void start_task(struct run *run, size_t i)
 	};
 	char path[64];
 
+	if (task->is_counted) {
+		run->count_fds[i] = memfd_create("count", MFD_CLOEXEC);
+		if (run->count_fds[i] < 0)
+			return -errno;
+		place.count_fd = run->count_fds[i];
+	}
 	for (size_t k = 0; k < i; k++)
 		place.device_offset += bench_task_device_bytes(&run->world.load->tasks[k],
 							       run->world.budget_bytes);
 	run->pids[i] = fork();
 	if (run->pids[i] != 0)
-		return;
+		return run->pids[i] < 0 ? -errno : 0;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)setpgid(0, 0);
 	/* Copied descriptors share read-ahead hints; each task opens the device for itself. */
@@ -185,9 +192,11 @@ static void end(struct run *run)
 
 	if (run->group)
 		(void)!cgdir_write_text(run->group, CG_CGROUP_KILL, "1");
-	for (size_t i = 0; i < w->n; i++)
+	for (size_t i = 0; i < w->n; i++) {
 		if (run->pids[i] > 0)
 			(void)waitpid(run->pids[i], NULL, 0);
+		fd_closep(&run->count_fds[i]);
+	}
 	for (size_t i = 0; i < w->n && run->group; i++) {
 		bool is_populated = true;
 
@@ -239,14 +248,18 @@ static int set_shares(struct run *run, double at_s)
 	return r;
 }
 
-/* Useful work, µs. Of a command: the processor time it spent outside the kernel. */
+/* Useful work, µs. Of a command: its operations, as if each took a millisecond, or the processor
+ * time it spent outside the kernel. */
 static uint64_t work_us(struct run *run, size_t i)
 {
 	struct cgdir *cg = run->world.members[i].cg;
 	char text[1024], *user;
+	struct stat count;
 
 	if (run->world.load->tasks[i].pattern != BENCH_COMMAND)
 		return atomic_load_explicit(&run->meters[i].work_ns, memory_order_relaxed) / 1000;
+	if (run->world.load->tasks[i].is_counted)
+		return fstat(run->count_fds[i], &count) == 0 ? (uint64_t)count.st_size * 1000 : 0;
 	if (file_read_small(cgdir_dir_fd(cg), "cpu.stat", text, sizeof(text)) < 0)
 		return 0;
 	user = strstr(text, "user_usec ");
@@ -375,9 +388,10 @@ static int run_load(struct run *run, const struct bench_policy *policy, struct b
 		return -errno;
 	}
 	run->start_ns = mono_now_ns() + 200 * NS_PER_MSEC;
-	for (size_t i = 0; i < w->n; i++)
-		start_task(run, i);
-	r = run_ticks(run, policy, s);
+	for (size_t i = 0; i < w->n && r == 0; i++)
+		r = start_task(run, i);
+	if (r == 0)
+		r = run_ticks(run, policy, s);
 	if (r == 0)
 		r = count_kills(run, &s->n_kills);
 	s->loop_permille = (double)run->loop_ns / 1e9 / scored_s * 1000;
@@ -412,6 +426,8 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 	int r;
 
 	run = (struct run){ .env = env, .seed = seed };
+	for (size_t i = 0; i < BENCH_TASKS_MAX; i++)
+		run.count_fds[i] = -1;
 	run.world = (struct bench_world){
 		.load = load,
 		.budget_bytes = env->budget_bytes,

@@ -104,6 +104,21 @@ START_TEST(tasks_that_are_the_same_alone_are_measured_once)
 }
 END_TEST
 
+START_TEST(only_what_is_new_in_a_load_is_new_in_its_number)
+{
+	struct bench_load load = *bench_load_find("L2");
+	uint32_t hash = bench_load_hash(&load);
+
+	/* results of before guarantees and counters were known are still those of this load */
+	ck_assert_uint_eq(hash, 0x015a25d0); /* another one for each REVISION */
+	load.tasks[0].min = 100;
+	ck_assert_uint_ne(bench_load_hash(&load), hash);
+	load.tasks[0].min = 0;
+	load.tasks[0].is_counted = true;
+	ck_assert_uint_ne(bench_load_hash(&load), hash);
+}
+END_TEST
+
 START_TEST(duty_is_the_part_of_the_time_in_which_a_task_works)
 {
 	struct bench_task always = {}, half = { .on_s = 5, .off_s = 5 };
@@ -648,6 +663,7 @@ int main(void)
 	tcase_add_test(load, every_load_has_names_of_its_own_and_useful_tasks);
 	tcase_add_test(load, sizes_and_weights_follow_the_clock);
 	tcase_add_test(load, tasks_that_are_the_same_alone_are_measured_once);
+	tcase_add_test(load, only_what_is_new_in_a_load_is_new_in_its_number);
 	tcase_add_test(load, duty_is_the_part_of_the_time_in_which_a_task_works);
 	tcase_add_test(load, static_splits_give_away_no_more_than_there_is);
 	tcase_add_test(result, a_result_has_the_scored_part_only);
