@@ -284,11 +284,17 @@ void bench_report_table(FILE *f, const struct bench_store *store)
 	const struct bench_policy *policy;
 
 	fprintf(f,
-		"The kernel's %s LRU lists.\nRefaults: of the useful tasks in the scored part, thousands, median and 95 %% "
+		"The kernel's %s LRU lists.\n"
+		"Refaults: of the useful tasks in the scored part, thousands, median and 95 %% "
 		"interval.\nMiB: of each task at the end. Mean, min: throughput of the useful tasks, "
 		"1 is as if alone.\nShare: mean distance from the entitlements. Settle: after a change, "
 		"and how many were missed.\n\n",
 		lru_name(store));
+	if (store->least_spin_us > 0)
+		fprintf(f,
+			"Work of an access, 10 us on an idle host: at least %.1f us. Runs with %.1f "
+			"times that do not count;\nif all are slow, the host was busy all the time.\n\n",
+			store->least_spin_us, DISTURBED);
 	for (size_t i = 0; (load = bench_load_at(i)); i++) {
 		bool is_first = true;
 
