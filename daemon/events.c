@@ -11,6 +11,8 @@ struct events {
 	event_fn listener;
 	void *userdata;
 	uint64_t n_added;
+	struct event_count counts[EVENT_KINDS_MAX];
+	size_t n_kinds;
 	struct event kept[EVENTS_KEPT]; /* ring, slot of event n is (n - 1) % EVENTS_KEPT */
 };
 
@@ -38,6 +40,26 @@ static uint64_t realtime_now_usec(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* The names are few and in the source; one too many is not counted. */
+static void count(struct events *events, const char *name)
+{
+	size_t i = 0;
+
+	while (i < events->n_kinds && strcmp(events->counts[i].name, name) != 0)
+		i++;
+	if (i == EVENT_KINDS_MAX)
+		return;
+	if (i == events->n_kinds)
+		events->counts[events->n_kinds++].name = name;
+	events->counts[i].n++;
+}
+
+const struct event_count *events_counts(const struct events *events, size_t *ret_n)
+{
+	*ret_n = events->n_kinds;
+	return events->counts;
+}
+
 void events_add(struct events *events, enum log_level level, const char *name,
 		const char *message_id, const char *slot, const char *format, ...)
 {
@@ -49,6 +71,7 @@ void events_add(struct events *events, enum log_level level, const char *name,
 		.realtime_usec = realtime_now_usec(),
 		.name = name,
 	};
+	count(events, name);
 	if (slot)
 		(void)snprintf(event->slot, sizeof(event->slot), "%s", slot);
 	va_start(args, format);

@@ -37,5 +37,14 @@ void events_add(struct events *events, enum log_level level, const char *name,
 		const char *message_id, const char *slot, const char *format, ...)
 	PRINTF_LIKE(6, 7);
 
+/* How often each kind of event happened since the daemon started. */
+struct event_count {
+	const char *name; /* static */
+	uint64_t n;
+};
+/* Borrowed until the next event; at most EVENT_KINDS_MAX, in order of first appearance. */
+#define EVENT_KINDS_MAX 64
+const struct event_count *events_counts(const struct events *events, size_t *ret_n);
+
 /* Kept events from the oldest on. */
 void events_foreach(const struct events *events, event_fn fn, void *userdata);

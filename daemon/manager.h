@@ -133,6 +133,10 @@ struct lease_request {
 void manager_request_memory(struct manager *manager, const struct lease_request *request,
 			    done_fn done, void *userdata);
 
+/* What was counted of slot @i < manager_slot_count(), in order of names. Reads no file while the
+ * controller runs, which has just read them (at most four seconds ago, of an idle slot). */
+void manager_view_nth_counters(struct manager *manager, size_t i, struct counters_view *ret_view);
+
 size_t manager_count_waiting(const struct manager *manager);
 /* In the order in which they stand. Valid until the next request. */
 void manager_view_nth_waiting(struct manager *manager, size_t i, struct wait_view *ret_view);

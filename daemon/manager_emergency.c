@@ -233,6 +233,10 @@ static void write_slot(struct step *s, struct slot *slot, enum cgdir_file file, 
 	if (is_only_log(s->manager))
 		return;
 	r = cgdir_write_u64(slot->cg, file, value);
+	if (r == CGDIR_OK && file == CG_CGROUP_KILL)
+		slot->watch.n_kills++;
+	else if (r == CGDIR_OK && value == 1)
+		slot->watch.n_freezes++;
 	if (r == CGDIR_OK || r == CGDIR_GONE)
 		return;
 	log_error("slot %s: %s failed: %s", slot->policy.name,

@@ -32,7 +32,8 @@ struct slot_watch {
 	uint64_t cpu_us, cpu_ns;
 	bool has_cpu, is_idle;
 	bool is_running;
-	struct cgdir_events events; /* last seen */
+	struct cgdir_events events;  /* last seen */
+	uint32_t n_freezes, n_kills; /* done to it in emergencies, since it or the daemon began */
 };
 
 struct slot {

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/mono.h"
+#include "kern/sample.h"
 #include "policy/booking.h"
 
 /* What clients see: the plan, and the kernel's own files read at this moment. A file that cannot
@@ -128,6 +129,28 @@ void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *
 {
 	slot_view(manager->slots[i], ret_view);
 	ret_view->heat.n_points = 0; /* the curve is for who asks for one slot */
+}
+
+void manager_view_nth_counters(struct manager *manager, size_t i, struct counters_view *ret_view)
+{
+	const struct slot *slot = manager->slots[i];
+	struct memory_sample sample = slot->control.sample;
+	/* one source while the daemon runs, so that no counter ever goes back */
+	bool is_sampled = manager_is_controlling(manager) && slot->control.track.sampled_ns > 0;
+
+	*ret_view = (struct counters_view){
+		.slot_name = slot->policy.name,
+		.n_freezes = slot->watch.n_freezes,
+		.n_kills = slot->watch.n_kills,
+	};
+	if (!is_sampled && sample_read(slot->cg, &sample) != CGDIR_OK)
+		return;
+	ret_view->has_sample = true;
+	ret_view->refault_bytes = sample.refault_pages * CONTROL_PAGE;
+	ret_view->reclaimed_bytes = sample.steal_pages * CONTROL_PAGE;
+	ret_view->stall_us = sample.stall_us;
+	ret_view->stall_full_us = sample.stall_full_us;
+	ret_view->cpu_us = sample.cpu_us;
 }
 
 size_t manager_node_count(const struct manager *manager)

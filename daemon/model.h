@@ -74,6 +74,7 @@ struct memory_sample {
 	uint64_t refill_pages;  /* pgrefill */
 	uint64_t steal_pages;   /* pgsteal, without what was reclaimed on our own request */
 	uint64_t stall_us;      /* memory.pressure "some" total; 0 where there is no PSI */
+	uint64_t stall_full_us; /* the same of "full" */
 	uint64_t cpu_us;        /* cpu.stat usage_usec */
 	uint64_t fault_count;   /* pgfault */
 };

@@ -107,6 +107,16 @@ struct slot_view {
 	struct heat_report heat;
 };
 
+/* What was counted of a slot: by the kernel since the slot was made, by the daemon since that or its
+ * own start. Each number only grows. */
+struct counters_view {
+	const char *slot_name; /* borrowed */
+	bool has_sample;       /* the kernel's counters of memory are known */
+	uint64_t refault_bytes, reclaimed_bytes;
+	uint64_t stall_us, stall_full_us, cpu_us;
+	uint32_t n_freezes, n_kills; /* in emergencies */
+};
+
 /* A request that waits for memory. */
 struct wait_view {
 	const char *slot_name, *request_id;

@@ -393,6 +393,7 @@ START_TEST(a_sample_takes_in_all_counters_of_the_law)
 	ck_assert_uint_eq(sample.refill_pages, 5);
 	ck_assert_uint_eq(sample.steal_pages, 20);
 	ck_assert_uint_eq(sample.stall_us, 1234);
+	ck_assert_uint_eq(sample.stall_full_us, 12);
 	ck_assert_uint_eq(sample.cpu_us, 555);
 	ck_assert_uint_eq(sample.fault_count, 9);
 }

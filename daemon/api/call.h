@@ -46,6 +46,8 @@ int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_meth
 		  void *userdata);
 int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		   void *userdata);
+int api_list_counters(sd_varlink *link, sd_json_variant *parameters,
+		      sd_varlink_method_flags_t flags, void *userdata);
 int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		void *userdata);
 int api_measure_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

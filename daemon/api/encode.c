@@ -384,6 +384,46 @@ int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret)
 	return encode_array(n, encode_nth_number, (void *)numbers, ret);
 }
 
+/* ---- counters */
+
+static int encode_nth_counters(size_t i, void *context, sd_json_variant **ret)
+{
+	struct counters_view view;
+	bool has_none;
+
+	manager_view_nth_counters(context, i, &view);
+	has_none = !view.has_sample;
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", view.slot_name),
+			      NULL_IF(has_none, "refaultBytes", UNSIGNED(view.refault_bytes)),
+			      NULL_IF(has_none, "reclaimedBytes", UNSIGNED(view.reclaimed_bytes)),
+			      NULL_IF(has_none, "stallUsec", UNSIGNED(view.stall_us)),
+			      NULL_IF(has_none, "stallFullUsec", UNSIGNED(view.stall_full_us)),
+			      NULL_IF(has_none, "cpuUsec", UNSIGNED(view.cpu_us)),
+			      PAIR_UNSIGNED("freezes", view.n_freezes),
+			      PAIR_UNSIGNED("kills", view.n_kills));
+}
+
+int encode_counters(struct manager *manager, sd_json_variant **ret)
+{
+	return encode_array(manager_slot_count(manager), encode_nth_counters, manager, ret);
+}
+
+static int encode_nth_count(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct event_count *count = &((const struct event_count *)context)[i];
+
+	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("event", count->name),
+			      PAIR_UNSIGNED("count", count->n));
+}
+
+int encode_event_counts(const struct events *events, sd_json_variant **ret)
+{
+	size_t n;
+	const struct event_count *counts = events_counts(events, &n);
+
+	return encode_array(n, encode_nth_count, (void *)counts, ret);
+}
+
 /* ---- explain */
 
 static int encode_term(size_t i, void *context, sd_json_variant **ret)

@@ -20,5 +20,8 @@ MUST_USE int encode_waiting(const struct wait_view *view, sd_json_variant **ret)
 MUST_USE int encode_queue(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret);
 MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
+/* Of all slots, in order of names. */
+MUST_USE int encode_counters(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_event_counts(const struct events *events, sd_json_variant **ret);
 MUST_USE int encode_terms(struct explain_view *view, sd_json_variant **ret);
 MUST_USE int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret);

@@ -165,6 +165,21 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(Term,
 				     FIELD(name, STRING, 0), FIELD(value, INT, 0),
 				     COMMENT("What it is"), FIELD(text, STRING, 0));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Counters, COMMENT("Name of the slot"), FIELD(name, STRING, 0),
+	COMMENT("Came back from swap or disk (workingset_refault); this and the next four are null "
+		"where the memory controller is missing"),
+	FIELD(refaultBytes, INT, NULLABLE),
+	COMMENT("Was taken from it (pgsteal), from Linux 6.15 on without memory.reclaim"),
+	FIELD(reclaimedBytes, INT, NULLABLE), COMMENT("memory.pressure, some"),
+	FIELD(stallUsec, INT, NULLABLE), COMMENT("memory.pressure, full"),
+	FIELD(stallFullUsec, INT, NULLABLE), COMMENT("cpu.stat"), FIELD(cpuUsec, INT, NULLABLE),
+	COMMENT("How often an emergency froze it"), FIELD(freezes, INT, 0),
+	COMMENT("How often an emergency killed its processes"), FIELD(kills, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(EventCount, COMMENT("As in Event"), FIELD(event, STRING, 0),
+				     FIELD(count, INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
 				COMMENT("false: cgroup limits are not enforced here (pools-only)"),
 				OUT(enforced, BOOL, 0), OUT(cgroupPath, STRING, 0),
@@ -175,6 +190,11 @@ static SD_VARLINK_DEFINE_METHOD(Diagnose, OUT_TYPE(checks, Check, ARRAY));
 static SD_VARLINK_DEFINE_METHOD(ListSlots, COMMENT("Only this slot"), IN(name, STRING, NULLABLE),
 				OUT_TYPE(slots, Slot, ARRAY), OUT_TYPE(nodes, Node, ARRAY),
 				COMMENT("Requests in the queue"), OUT(waiting, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD(ListCounters, COMMENT("In order of names, as ListSlots has them"),
+				OUT_TYPE(slots, Counters, ARRAY),
+				COMMENT("Those that happened since the daemon started"),
+				OUT_TYPE(events, EventCount, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	AddSlot, SD_VARLINK_SUPPORTS_MORE, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"),
@@ -320,13 +340,16 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("The working set of a slot, and what more memory would be worth to it"), &vl_type_Heat,
 	DOC("A slot: policy, plan, and what the kernel says"), &vl_type_Slot,
 	DOC("A NUMA node's budget and huge pages"), &vl_type_Node,
+	DOC("What only grows: since the slot was made, of freezes and kills since the daemon started"),
+	&vl_type_Counters, DOC("How often something happened"), &vl_type_EventCount,
 	DOC("A request that waits for memory"), &vl_type_Waiting,
 	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
 	DOC("One number of the controller's decision"), &vl_type_Term,
 	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
 	DOC("What this host offers, and how to get what is missing; open to everyone"),
 	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),
-	&vl_method_ListSlots,
+	&vl_method_ListSlots, DOC("What was counted of slots and events; open to everyone"),
+	&vl_method_ListCounters,
 	DOC("Make a slot; administrators (with onResize only root, or for oneself). The same slot twice is no error, so a lost answer may be "
 	    "asked again"),
 	&vl_method_AddSlot, DOC("Who waits, in order; open to everyone"), &vl_method_ListQueue,

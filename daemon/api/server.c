@@ -313,6 +313,7 @@ MANAGER_METHOD(on_remove_slot, api_remove_slot)
 MANAGER_METHOD(on_join_slot, api_join_slot)
 MANAGER_METHOD(on_list_slots, api_list_slots)
 MANAGER_METHOD(on_list_queue, api_list_queue)
+MANAGER_METHOD(on_list_counters, api_list_counters)
 MANAGER_METHOD(on_request_memory, api_request_memory)
 MANAGER_METHOD(on_explain, api_explain)
 MANAGER_METHOD(on_measure_slot, api_measure_slot)
@@ -343,11 +344,12 @@ static int api_make_server(struct api *api)
 			on_add_slot, API_METHOD("SetSlot"), on_set_slot, API_METHOD("RemoveSlot"),
 			on_remove_slot, API_METHOD("JoinSlot"), on_join_slot, API_METHOD("Explain"),
 			on_explain, API_METHOD("MeasureSlot"), on_measure_slot,
-			API_METHOD("ListQueue"), on_list_queue, API_METHOD("RequestMemory"),
-			on_request_memory, API_METHOD("WatchEvents"), api_watch_events,
-			API_METHOD("WatchSlot"), on_watch_slot, API_METHOD("ReportFreed"),
-			on_report_freed, API_METHOD("Attach"), on_attach, API_METHOD("Grow"),
-			on_grow, API_METHOD("Return"), on_return, API_METHOD("Detach"), on_detach);
+			API_METHOD("ListQueue"), on_list_queue, API_METHOD("ListCounters"),
+			on_list_counters, API_METHOD("RequestMemory"), on_request_memory,
+			API_METHOD("WatchEvents"), api_watch_events, API_METHOD("WatchSlot"),
+			on_watch_slot, API_METHOD("ReportFreed"), on_report_freed,
+			API_METHOD("Attach"), on_attach, API_METHOD("Grow"), on_grow,
+			API_METHOD("Return"), on_return, API_METHOD("Detach"), on_detach);
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);
 	if (r >= 0)

@@ -20,6 +20,7 @@ int sample_read(struct cgdir *cg, struct memory_sample *ret)
 	if (r != CGDIR_OK && r != CGDIR_ABSENT)
 		return r;
 	sample.stall_us = stall.some_us;
+	sample.stall_full_us = stall.full_us;
 	sample.refault_pages = stat.refault_anon + stat.refault_file;
 	sample.restore_pages = stat.restore_anon + stat.restore_file;
 	sample.refill_pages = stat.pgrefill;
