@@ -44,6 +44,7 @@ extern const struct verb verb_run;                                          /* v
 extern const struct verb verb_top;                                          /* verb_top.c */
 extern const struct verb verb_doctor, verb_info;                            /* verb_doctor.c */
 extern const struct verb verb_events;                                       /* verb_events.c */
+extern const struct verb verb_metrics;                                      /* verb_metrics.c */
 
 /* Codes of getopt_long() above any character; a verb's own begin at OPTION_OF_VERB. */
 enum {
