@@ -36,6 +36,9 @@
 #define POLL_USEC 10000
 #define CALIBRATION 4      /* rounds without a kill */
 #define ALL_TASKS_EVERY 10 /* rounds in which the library's tasks are waited for, too */
+/* A storm of at least so many kills goes on, up to twice as many, until each kind of operation was
+ * cut off by one; a shorter one, to look for something, is not held to that. */
+#define KILLS_THAT_PROVE 50
 
 enum op_kind { OP_ADD, OP_SET, OP_REMOVE, OP_REMOVE_BUSY, OP_KINDS };
 static const char *const op_names[] = { "add", "set", "rm", "rm of a busy slot" };
@@ -577,8 +580,47 @@ static int compare_u64(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static unsigned count_calls(const struct storm *storm, enum task_call call, bool is_cut)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < storm->n_tasks; i++) {
+		struct task_page *page = storm->tasks[i].page;
+
+		n += atomic_load(is_cut ? &page->n_cut[call] : &page->n_answered[call]);
+	}
+	return n;
+}
+
+static unsigned count_cut_ops(const struct storm *storm, enum op_kind kind)
+{
+	return storm->n_done[kind] + storm->n_undone[kind];
+}
+
+/* What no kill has cut off so far; NULL: each kind was. */
+static const char *find_uncut(const struct storm *storm)
+{
+	static const enum op_kind kinds[] = { OP_ADD, OP_SET, OP_REMOVE };
+	static const enum task_call calls[] = { CALL_ATTACH, CALL_GROW };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (count_cut_ops(storm, kinds[i]) == 0)
+			return op_names[kinds[i]];
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		if (count_calls(storm, calls[i], /* is_cut= */ true) == 0)
+			return call_names[calls[i]];
+	return NULL;
+}
+
+static bool is_enough(const struct storm *storm, uint64_t n_kills)
+{
+	if (storm->n_kills < n_kills)
+		return false;
+	return n_kills < KILLS_THAT_PROVE || storm->n_kills >= 2 * n_kills || !find_uncut(storm);
+}
+
 /* A storm that cut nothing proves nothing. */
-static void report(struct storm *storm)
+static void report(struct storm *storm, uint64_t n_kills)
 {
 	unsigned n_cut_ops = 0, n_cut_calls = 0;
 
@@ -591,20 +633,19 @@ static void report(struct storm *storm)
 	for (size_t i = 0; i < OP_KINDS; i++) {
 		printf("%s: %u answered, %u cut and there, %u cut and not there\n", op_names[i],
 		       storm->n_answered[i], storm->n_done[i], storm->n_undone[i]);
-		n_cut_ops += storm->n_done[i] + storm->n_undone[i];
+		n_cut_ops += count_cut_ops(storm, i);
 	}
 	for (size_t i = 0; i < TASK_CALLS; i++) {
-		unsigned n_answered = 0, n_cut = 0;
+		unsigned n_cut = count_calls(storm, i, /* is_cut= */ true);
 
-		for (size_t k = 0; k < storm->n_tasks; k++) {
-			n_answered += atomic_load(&storm->tasks[k].page->n_answered[i]);
-			n_cut += atomic_load(&storm->tasks[k].page->n_cut[i]);
-		}
-		printf("%s: %u answered, %u cut\n", call_names[i], n_answered, n_cut);
+		printf("%s: %u answered, %u cut\n", call_names[i],
+		       count_calls(storm, i, /* is_cut= */ false), n_cut);
 		n_cut_calls += n_cut;
 	}
 	if (n_cut_ops < storm->n_kills / 2 || n_cut_calls < storm->n_kills / 4)
 		fail("too little was cut off");
+	if (n_kills >= KILLS_THAT_PROVE && find_uncut(storm))
+		fail("no kill came in the middle of %s", find_uncut(storm));
 }
 
 int main(int argc, char **argv)
@@ -624,11 +665,11 @@ int main(int argc, char **argv)
 	printf("seed %" PRIu64 ", %d operations at a time take %" PRIu64 " ms\n", seed, OPS,
 	       storm.ops_ns / NS_PER_MSEC);
 	(void)fflush(stdout);
-	for (unsigned round = 1; storm.n_kills < n_kills; round++)
+	for (unsigned round = 1; !is_enough(&storm, n_kills); round++)
 		kill_round(&storm, round);
 	wait_for_tasks(&storm, /* with_lib= */ true);
 	wait_for_books(&storm, /* with_tasks= */ true);
 	tear_down(&storm);
-	report(&storm);
+	report(&storm, n_kills);
 	return 0;
 }
