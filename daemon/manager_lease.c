@@ -224,9 +224,8 @@ void manager_request_memory(struct manager *manager, const struct lease_request 
 	waiter->manager = manager;
 	waiter->is_lease = true;
 	waiter->entry = admission_entry(manager, &taken, /* choose_node= */ false, 0);
-	/* A request that may wait for ever must not close a node to what administrators add. */
 	if (!request->is_admin)
-		waiter->entry.nodes = 0;
+		waiter->entry.slot = (uintptr_t)slot;
 	waiter->done = done;
 	waiter->userdata = userdata;
 	waiter->subscriber = request->subscriber;

@@ -322,6 +322,18 @@ void admission_kick(struct manager *manager)
 		(void)sd_event_source_set_enabled(admission->turn, SD_EVENT_ONESHOT);
 }
 
+void admission_tick(struct manager *manager, uint64_t now_ns)
+{
+	struct admission *admission = &manager->admission;
+	size_t n_due = 0;
+
+	for (size_t i = 0; i < admission->n_waiting; i++)
+		n_due += queue_is_due(admission->queue[i], now_ns);
+	if (n_due < admission->n_due)
+		admission_kick(manager);
+	admission->n_due = n_due;
+}
+
 /* ---- connections, slots, build and teardown */
 
 void admission_unsubscribe(struct manager *manager, const void *subscriber)

@@ -47,6 +47,7 @@ struct waiter {
 struct admission {
 	struct queue_entry **queue; /* of struct waiter, in order */
 	size_t n_waiting;
+	size_t n_due; /* of them, when last looked at */
 	uint64_t last_sequence;
 	sd_event_source *turn; /* deferred: somebody may fit now */
 	struct list leases;
@@ -63,6 +64,8 @@ MUST_USE int admission_open(struct manager *manager, char error[static MANAGER_E
 void admission_close(struct manager *manager);
 /* Something changed that may let somebody in. Returns at once. */
 void admission_kick(struct manager *manager);
+/* Once a second: a turn that is over opens its nodes to the others. */
+void admission_tick(struct manager *manager, uint64_t now_ns);
 /* Ends what the connection waits for and holds. */
 void admission_unsubscribe(struct manager *manager, const void *subscriber);
 /* The slot goes: its leases end, and who waits for one. */

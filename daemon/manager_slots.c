@@ -445,7 +445,7 @@ void manager_add(struct manager *manager, const struct add_request *request, don
 	if (old && !old->is_lease && strcmp(old->add.policy.name, request->policy.name) == 0) {
 		waiter->entry.since_ns = MIN(waiter->entry.since_ns, old->entry.since_ns);
 		waiter->entry.n_passed = old->entry.n_passed;
-		waiter->entry.passed_ns = old->entry.passed_ns;
+		waiter->entry.due_ns = old->entry.due_ns;
 		kind = fault_set(&fault, FAULT_FAILED,
 				 "the same request was made again on another connection");
 		waiter_finish(old, kind, &fault);

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "base/attr.h"
 #include "suite.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -51,7 +52,7 @@ START_TEST(first_that_fits_is_served_and_counted)
 	ck_assert_uint_eq(taken, 1);
 	queue_note_served(entries, 3, &b, taken, 5);
 	ck_assert_uint_eq(a.n_passed, 1);
-	ck_assert_uint_eq(a.passed_ns, 5);
+	ck_assert_uint_eq(a.due_ns, 5 + QUEUE_PASS_NS);
 	ck_assert_uint_eq(b.n_passed, 0);
 	ck_assert_uint_eq(c.n_passed, 0); /* it stands behind */
 }
@@ -64,9 +65,10 @@ START_TEST(after_so_many_passes_the_nodes_are_closed)
 	bool fits[] = { false, true };
 	uint64_t taken;
 
-	a.n_passed = QUEUE_PASSES_MAX - 1;
+	for (int i = 0; i < QUEUE_PASSES_MAX - 1; i++)
+		queue_note_served(entries, 2, &b, 1, 1);
 	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), 1);
-	a.n_passed = QUEUE_PASSES_MAX;
+	queue_note_served(entries, 2, &b, 1, 1);
 	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), QUEUE_NOBODY);
 	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 1), 1);
 	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &a, 1), 0);
@@ -99,6 +101,42 @@ START_TEST(other_nodes_and_what_takes_nothing_pass_nobody)
 }
 END_TEST
 
+START_TEST(an_owner_has_its_turn_and_then_waits_for_the_next)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2);
+	struct queue_entry *entries[] = { &a, &b };
+	uint64_t due = 5 + QUEUE_PASS_NS, over = due + QUEUE_TURN_NS;
+
+	a.slot = 7;
+	queue_note_served(entries, 2, &b, 1, 5);
+	ck_assert(!queue_is_due(&a, due - 1) && queue_is_due(&a, due));
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, over - 1), 1);
+	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, over), 0);
+	queue_note_served(entries, 2, &b, 1, over);
+	ck_assert_uint_eq(a.n_passed, 1);
+	ck_assert(queue_is_due(&a, over + QUEUE_PASS_NS));
+	a.slot = 0; /* an administrator's is due until it is served */
+	ck_assert(queue_is_due(&a, over + 9 * QUEUE_PASS_NS));
+}
+END_TEST
+
+START_TEST(of_one_slots_requests_only_the_first_is_counted)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2), c = entry_of(1, 3, 3);
+	struct queue_entry late = entry_of(1, 9, 9);
+	struct queue_entry *entries[] = { &a, &b, &c };
+
+	a.slot = b.slot = 7;
+	c.slot = 8;
+	queue_note_served(entries, 3, &late, 1, 5);
+	ck_assert_uint_eq(a.n_passed, 1);
+	ck_assert_uint_eq(b.n_passed, 0);
+	ck_assert_uint_eq(c.n_passed, 1);
+	queue_note_served(&entries[1], 2, &late, 1, 5); /* the first has gone */
+	ck_assert_uint_eq(b.n_passed, 1);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- the bound, on random runs */
 
 /*
@@ -113,7 +151,7 @@ struct request {
 	int node;        /* where it holds its bytes */
 	uint64_t end_ns; /* of holding */
 	uint32_t n_passed;
-	uint64_t first_ns;
+	uint64_t first_ns, last_ns;
 };
 
 static struct machine {
@@ -124,6 +162,10 @@ static struct machine {
 	size_t n_waiting;
 	uint64_t now_ns;
 } machine;
+
+static uint64_t n_due, n_turns_over;
+
+#define OWNERS 4
 
 static struct request *request_of(struct queue_entry *entry)
 {
@@ -163,6 +205,26 @@ static void put_in(struct queue_entry *entry)
 	machine.waiting[i] = entry;
 }
 
+/* When the turn of one that was passed begins, by the header's words. */
+static uint64_t turn_ns(const struct request *request)
+{
+	uint64_t late_ns = request->first_ns + QUEUE_PASS_NS;
+
+	return request->n_passed < QUEUE_PASSES_MAX ? late_ns : MIN(late_ns, request->last_ns);
+}
+
+static bool waits_behind_its_like(const struct request *request)
+{
+	for (size_t i = 0; i < machine.n_waiting; i++) {
+		struct request *other = request_of(machine.waiting[i]);
+
+		if (request->entry.slot != 0 && other->entry.slot == request->entry.slot &&
+		    queue_is_before(&other->entry, &request->entry))
+			return true;
+	}
+	return false;
+}
+
 /* What the header promises, counted without it. */
 static void check_passes(const struct request *served, uint64_t taken)
 {
@@ -174,10 +236,20 @@ static void check_passes(const struct request *served, uint64_t taken)
 		if (served->entry.tier < other->entry.tier)
 			continue; /* may always */
 		if (served->entry.tier == other->entry.tier &&
-		    served->entry.since_ns < other->entry.since_ns)
+		    (served->entry.since_ns < other->entry.since_ns ||
+		     (served->entry.since_ns == other->entry.since_ns &&
+		      served->entry.sequence < other->entry.sequence)))
 			continue; /* was first */
+		if (waits_behind_its_like(other))
+			continue;
+		if (other->entry.slot != 0 && other->n_passed > 0 &&
+		    machine.now_ns >= turn_ns(other) + QUEUE_TURN_NS) {
+			other->n_passed = 0;
+			n_turns_over++;
+		}
 		if (other->n_passed++ == 0)
 			other->first_ns = machine.now_ns;
+		other->last_ns = machine.now_ns;
 		REQUIRE(other->n_passed <= QUEUE_PASSES_MAX);
 		REQUIRE(machine.now_ns - other->first_ns < QUEUE_PASS_NS);
 	}
@@ -188,7 +260,9 @@ static void serve(struct request *request, uint64_t taken)
 	request->node = __builtin_ctzll(taken);
 	machine.used[request->node] += request->bytes;
 	request->state = SERVED;
-	request->end_ns = machine.now_ns + (1 + random_below(300)) * SECOND;
+	/* some so long that an owner's turn ends in vain */
+	request->end_ns =
+		machine.now_ns + (1 + random_below(random_below(4) == 0 ? 3000 : 300)) * SECOND;
 	check_passes(request, taken);
 	queue_note_served(machine.waiting, machine.n_waiting, &request->entry, taken,
 			  machine.now_ns);
@@ -218,6 +292,7 @@ static void arrive(struct request *request)
 		.since_ns = machine.now_ns,
 		.sequence = (uint64_t)(request - machine.requests),
 		.nodes = 1 + random_below((1U << NODES) - 1),
+		.slot = random_below(3) == 0 ? 1 + random_below(OWNERS) : 0,
 	};
 	request->bytes = random_below(6) == 0 ? 50 + random_below(51) : 1 + random_below(25);
 	closed = queue_closed_nodes(machine.waiting, machine.n_waiting, &request->entry,
@@ -263,8 +338,6 @@ static void drain(void)
 		REQUIRE(machine.used[k] == 0);
 }
 
-static uint64_t n_due;
-
 static void run_one(uint64_t seed)
 {
 	machine = (struct machine){ .now_ns = SECOND };
@@ -291,10 +364,11 @@ static void run_one(uint64_t seed)
 
 START_TEST(nobody_starves_in_random_runs)
 {
-	n_due = 0;
+	n_due = n_turns_over = 0;
 	for (uint64_t seed = 0; seed < RUNS; seed++)
 		run_one(seed * 7919);
 	ck_assert_uint_gt(n_due, 1000); /* else the bound was never put to the test */
+	ck_assert_uint_gt(n_turns_over, 100);
 }
 END_TEST
 
@@ -308,6 +382,8 @@ int main(void)
 	tcase_add_test(rules, after_so_many_passes_the_nodes_are_closed);
 	tcase_add_test(rules, after_so_long_a_time_the_nodes_are_closed);
 	tcase_add_test(rules, other_nodes_and_what_takes_nothing_pass_nobody);
+	tcase_add_test(rules, an_owner_has_its_turn_and_then_waits_for_the_next);
+	tcase_add_test(rules, of_one_slots_requests_only_the_first_is_counted);
 	tcase_add_test(runs, nobody_starves_in_random_runs);
 	tcase_set_timeout(runs, 100);
 	suite_add_tcase(suite, rules);

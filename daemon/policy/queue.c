@@ -8,6 +8,8 @@
 
 #include "policy/queue.h"
 
+#include "base/attr.h"
+
 bool queue_is_before(const struct queue_entry *a, const struct queue_entry *b)
 {
 	if (a->tier != b->tier)
@@ -17,12 +19,15 @@ bool queue_is_before(const struct queue_entry *a, const struct queue_entry *b)
 	return a->sequence < b->sequence;
 }
 
+static bool is_turn_over(const struct queue_entry *entry, uint64_t now_ns)
+{
+	return entry->slot != 0 && entry->n_passed > 0 && now_ns >= entry->due_ns &&
+	       now_ns - entry->due_ns >= QUEUE_TURN_NS;
+}
+
 bool queue_is_due(const struct queue_entry *entry, uint64_t now_ns)
 {
-	if (entry->n_passed == 0)
-		return false;
-	return entry->n_passed >= QUEUE_PASSES_MAX ||
-	       (now_ns > entry->passed_ns && now_ns - entry->passed_ns >= QUEUE_PASS_NS);
+	return entry->n_passed > 0 && now_ns >= entry->due_ns && !is_turn_over(entry, now_ns);
 }
 
 uint64_t queue_closed_nodes(struct queue_entry *const *entries, size_t n,
@@ -36,16 +41,31 @@ uint64_t queue_closed_nodes(struct queue_entry *const *entries, size_t n,
 	return closed;
 }
 
+/* Is it the first that waits for its slot? The others' time has not come. */
+static bool is_counted(struct queue_entry *const *entries, size_t n,
+		       const struct queue_entry *entry)
+{
+	for (size_t i = 0; entry->slot != 0 && i < n; i++)
+		if (entries[i]->slot == entry->slot && queue_is_before(entries[i], entry))
+			return false;
+	return true;
+}
+
 void queue_note_served(struct queue_entry *const *entries, size_t n,
 		       const struct queue_entry *entry, uint64_t taken_nodes, uint64_t now_ns)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct queue_entry *other = entries[i];
 
-		if (!(other->nodes & taken_nodes) || !queue_is_before(other, entry))
+		if (!(other->nodes & taken_nodes) || !queue_is_before(other, entry) ||
+		    !is_counted(entries, n, other))
 			continue;
+		if (is_turn_over(other, now_ns))
+			other->n_passed = 0;
 		if (other->n_passed++ == 0)
-			other->passed_ns = now_ns;
+			other->due_ns = now_ns + QUEUE_PASS_NS;
+		if (other->n_passed == QUEUE_PASSES_MAX)
+			other->due_ns = MIN(other->due_ns, now_ns);
 	}
 }
 

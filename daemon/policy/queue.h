@@ -15,6 +15,12 @@
  * So a request whose turn it is waits only for what holds the memory now, and for higher tiers.
  * Those may pass it for ever: that is what a higher tier is.
  *
+ * What a slot's owner asks for (slot != 0) may wait for ever for what never comes free, and must
+ * not close a node to administrators as long. So its turn ends after QUEUE_TURN_NS and the count
+ * begins anew, at the same place in the queue; and of several requests for one slot only the
+ * first is counted, so they have their turns one after the other. The bound for it: from the
+ * time it is first of its slot, half of the time at least nobody behind it takes anything.
+ *
  * A node is a bit in a set: bit k is the k-th node. What takes nothing (QUEUE_TAKES_NOTHING)
  * passes nobody.
  */
@@ -27,17 +33,20 @@
 
 #define QUEUE_PASSES_MAX 16
 #define QUEUE_PASS_NS (UINT64_C(600) * 1000000000)
+/* As long as it may be passed: what ends in that time is what a request can hope for. */
+#define QUEUE_TURN_NS QUEUE_PASS_NS
 /* Enough for every slot of a cluster of jobs that starts at once; each costs a connection. */
 #define QUEUE_LENGTH_MAX 1024
 
-/* Zero-initialised but for the first four. */
+/* Zero-initialised but for the first five. */
 struct queue_entry {
 	uint32_t tier;
 	uint64_t since_ns; /* when it was first made; may be before the queue was */
 	uint64_t sequence; /* decides between equals; distinct */
 	uint64_t nodes;    /* it takes memory of these, or of some of them */
-	uint32_t n_passed;
-	uint64_t passed_ns; /* the first time, if n_passed > 0 */
+	uint64_t slot;     /* asked for by the owner of this one; 0: by an administrator */
+	uint32_t n_passed; /* since its last turn */
+	uint64_t due_ns;   /* its turn begins, if n_passed > 0 */
 };
 
 /* Does @a stand before @b? A total order. */

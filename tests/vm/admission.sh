@@ -110,9 +110,13 @@ says al "request $((100 << 20)) 500" '.error == "EDQUOT" and (.message | contain
 expect "max below" tmctl set heavy max=64M
 says al "request $((60 << 20)) 0" '.error == "EDQUOT" and (.message | contains("max=64M"))'
 expect "max above" tmctl set heavy max=max
-says al "request $((100 << 20)) 20000" ''
+says al "request $((100 << 20)) 40000" ''
 wait_for 5 "it waits" waits heavy
 [ "$(queue heavy '[.kind, .bytes] | tojson')" = '["request",104857600]' ] || fail "$(tmctl --json queue)"
+for ((i = 1; i <= 16; i++)); do expect "slot $i that passes" tmctl add p$i node=0 min=1M; done
+[ "$(queue heavy '[.passed, .due] | tojson')" = '[16,true]' ] || fail "$(tmctl --json queue)"
+refused "waited long enough" tmctl add p17 node=0 min=1M
+expect "a higher tier" tmctl add p0 node=0 tier=0 min=1M
 expect rm tmctl rm wall
 read -r -t 10 -u "${task_out[al]}" reply && [ "$reply" = "{}" ] || fail "alice got $reply"
 file_is heavy memory.min $((116 << 20)) || fail "memory.min $(cgroup heavy memory.min)"
