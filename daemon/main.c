@@ -20,6 +20,7 @@
 #include "config.h"
 #include "kern/host.h"
 #include "manager.h"
+#include "turns.h"
 #include "version.h"
 
 /* taskmemd: options, configuration, the loop, exit status. */
@@ -202,8 +203,9 @@ static int serve(sd_event *event, const struct config *config, struct api *api,
 {
 	struct status_timer timer = { .manager = manager };
 	sd_event_source *source = NULL;
+	struct turns turns = {};
 	char status[256];
-	int r = api_listen(api, manager, event, config->socket);
+	int r = api_listen(api, manager, event, &turns, config->socket);
 
 	if (r < 0) {
 		log_error("%s: %s", config->socket, strerror(-r));
@@ -216,7 +218,7 @@ static int serve(sd_event *event, const struct config *config, struct api *api,
 	if (r >= 0) {
 		(void)sd_notifyf(0, "READY=1\nSTATUS=%s",
 				 manager_status(manager, status, sizeof(status)));
-		r = sd_event_loop(event);
+		r = turns_loop(event, &turns);
 		(void)sd_notify(0, "STOPPING=1");
 	}
 	if (r < 0)

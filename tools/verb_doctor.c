@@ -145,6 +145,19 @@ const struct verb verb_doctor = {
 	.run = doctor_main,
 };
 
+/* Events that others had to wait for. */
+static void print_loop(sd_json_variant *loop)
+{
+	uint64_t longest_us = field_u64(loop, "longestUsec", 0);
+
+	if (!loop) /* an older daemon */
+		return;
+	printf("loop     longest turn %" PRIu64 ".%" PRIu64 " ms, %" PRIu64 " of %" PRIu64
+	       " above 10 ms\n",
+	       longest_us / 1000, longest_us % 1000 / 100, field_u64(loop, "over10Msec", 0),
+	       field_u64(loop, "turns", 0));
+}
+
 static int info_main(struct options *options, int argc, char *argv[])
 {
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
@@ -166,7 +179,9 @@ static int info_main(struct options *options, int argc, char *argv[])
 	printf("limits   %s\n", field_bool(reply, "enforced", true)
 					? "enforced"
 					: "NOT enforced, pools only; see: tmctl doctor");
-	printf("cgroup   %s\n\n", field_text(reply, "cgroupPath", "?"));
+	printf("cgroup   %s\n", field_text(reply, "cgroupPath", "?"));
+	print_loop(sd_json_variant_by_key(reply, "loop"));
+	putchar('\n');
 	r = view_nodes(field_array(reply, "nodes"), stdout, print_width(STDOUT_FILENO),
 		       options->has_header);
 	return r < 0 ? client_local_error(r) : TMCTL_DONE;
@@ -176,6 +191,7 @@ static const char info_help[] =
 	"Usage: tmctl info [--json]\n"
 	"Show the daemon's version, whether limits are enforced, where its cgroups are, and\n"
 	"the budgets and huge pages of the NUMA nodes. \"tmctl status\" is the same.\n"
+	"\"loop\" is how long the daemon itself kept others waiting, at most, since it started.\n"
 	"A line EMERGENCY says that the memory of a node runs out, and what was done.\n"
 	"\n"
 	"Examples:\n"

@@ -314,6 +314,16 @@ int encode_nodes(struct manager *manager, sd_json_variant **ret)
 	return encode_array(manager_node_count(manager), encode_nth_node, manager, ret);
 }
 
+int encode_turns(const struct turns *turns, sd_json_variant **ret)
+{
+	return sd_json_buildo(ret, PAIR_UNSIGNED("turns", turns->n),
+			      PAIR_UNSIGNED("over10Msec", turns->n_over_10ms),
+			      PAIR_UNSIGNED("over100Msec", turns->n_over_100ms),
+			      PAIR_UNSIGNED("longestUsec", turns->longest_ns / 1000),
+			      PAIR_UNSIGNED("longestElapsedUsec",
+					    turns->longest_elapsed_ns / 1000));
+}
+
 int encode_waiting(const struct wait_view *view, sd_json_variant **ret)
 {
 	return sd_json_buildo(

@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "events.h"
 #include "manager.h"
+#include "turns.h"
 #include "view.h"
 
 /* "start", "share", "max" or "pressure". */
@@ -15,6 +16,7 @@ const char *encode_why(enum notice_why why);
 MUST_USE int encode_slot(const struct slot_view *view, sd_json_variant **ret);
 MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_turns(const struct turns *turns, sd_json_variant **ret);
 MUST_USE int encode_waiting(const struct wait_view *view, sd_json_variant **ret);
 /* All that waits, in order. */
 MUST_USE int encode_queue(struct manager *manager, sd_json_variant **ret);

@@ -180,10 +180,18 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 static SD_VARLINK_DEFINE_STRUCT_TYPE(EventCount, COMMENT("As in Event"), FIELD(event, STRING, 0),
 				     FIELD(count, INT, 0));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Loop, COMMENT("Events handled, one a turn, since the daemon started"), FIELD(turns, INT, 0),
+	COMMENT("Those that kept all others waiting for longer, by the daemon's own doing"),
+	FIELD(over10Msec, INT, 0), FIELD(over100Msec, INT, 0), FIELD(longestUsec, INT, 0),
+	COMMENT("By the clock: also while other processes had the processor"),
+	FIELD(longestElapsedUsec, INT, 0));
+
 static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
 				COMMENT("false: cgroup limits are not enforced here (pools-only)"),
 				OUT(enforced, BOOL, 0), OUT(cgroupPath, STRING, 0),
-				OUT(uptimeUsec, INT, 0), OUT_TYPE(nodes, Node, ARRAY));
+				OUT(uptimeUsec, INT, 0), OUT_TYPE(loop, Loop, 0),
+				OUT_TYPE(nodes, Node, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(Diagnose, OUT_TYPE(checks, Check, ARRAY));
 
@@ -344,7 +352,8 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_type_Counters, DOC("How often something happened"), &vl_type_EventCount,
 	DOC("A request that waits for memory"), &vl_type_Waiting,
 	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
-	DOC("One number of the controller's decision"), &vl_type_Term,
+	DOC("One number of what a slot has and why"), &vl_type_Term,
+	DOC("How long the daemon's event loop was held up"), &vl_type_Loop,
 	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
 	DOC("What this host offers, and how to get what is missing; open to everyone"),
 	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),

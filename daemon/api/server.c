@@ -24,7 +24,8 @@ struct api {
 	sd_varlink_server *server;
 	struct list watchers;
 	uint64_t started_ns;
-	sd_event *event; /* borrowed */
+	sd_event *event;           /* borrowed */
+	const struct turns *turns; /* borrowed */
 };
 
 /* A link that follows the events. */
@@ -163,7 +164,7 @@ static int api_get_info(sd_varlink *link, sd_json_variant *parameters,
 			sd_varlink_method_flags_t flags, void *userdata)
 {
 	struct api *api = userdata;
-	sd_json_variant *nodes = NULL;
+	sd_json_variant *nodes = NULL, *turns = NULL;
 	int r;
 
 	(void)flags;
@@ -171,15 +172,20 @@ static int api_get_info(sd_varlink *link, sd_json_variant *parameters,
 	if (r != 0)
 		return r;
 	r = encode_nodes(api->manager, &nodes);
+	if (r >= 0)
+		r = encode_turns(api->turns, &turns);
 	if (r < 0)
-		return r;
+		goto out;
 	r = sd_varlink_replybo(
 		link, SD_JSON_BUILD_PAIR_STRING("version", TASKMEM_VERSION),
 		SD_JSON_BUILD_PAIR_BOOLEAN("enforced", manager_is_enforcing(api->manager)),
 		SD_JSON_BUILD_PAIR_STRING("cgroupPath", manager_tree_path(api->manager)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("uptimeUsec",
 					    (mono_now_ns() - api->started_ns) / NS_PER_USEC),
+		SD_JSON_BUILD_PAIR_VARIANT("loop", turns),
 		SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes));
+out:
+	sd_json_variant_unref(turns);
 	sd_json_variant_unref(nodes);
 	return r;
 }
@@ -357,12 +363,14 @@ static int api_make_server(struct api *api)
 	return r;
 }
 
-int api_listen(struct api *api, struct manager *manager, sd_event *event, const char *path)
+int api_listen(struct api *api, struct manager *manager, sd_event *event,
+	       const struct turns *turns, const char *path)
 {
 	int r;
 
 	api->manager = manager;
 	api->event = event;
+	api->turns = turns;
 	r = api_make_server(api);
 	if (r >= 0)
 		r = sd_varlink_server_listen_address(api->server, path, 0666);

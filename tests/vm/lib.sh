@@ -81,6 +81,20 @@ cgroup() {
 	done
 }
 
+# loop_turns FIELD: how long the daemon's event loop was held up, since it started
+loop_turns() { tmctl --json info | jq -r ".loop.$1"; }
+
+# loop_was_quick BEFORE: hardly any turn took more than 100 ms since over100Msec was BEFORE, which is
+# 10 ms where nothing is emulated: none on a quiet host, a few where two machines share its
+# processors. What waited for reclaim would take seconds.
+loop_was_quick() {
+	local loop
+	loop=$(tmctl --json info | jq -c .loop)
+	say "turns of the loop: $loop"
+	jq -e ".over100Msec <= $1 + 2 + .turns / 50 and .longestUsec < 1000000" <<<"$loop" >/dev/null ||
+		fail "the daemon's loop was held up"
+}
+
 # 0: none
 daemon_pid() {
 	local pid=0
