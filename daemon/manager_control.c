@@ -241,47 +241,29 @@ int manager_start_control(struct manager *manager)
 
 /* ---- what clients see */
 
-void slot_view_control(const struct slot *slot, struct slot_view *view)
+const struct control_slot *slot_shown_control(const struct slot *slot,
+					      const struct control_group **ret_group)
 {
 	const struct node_group *group = manager_group(slot->manager, slot->policy.node);
 	bool is_shadow = is_dry(slot) && slot->shadow.track.sampled_ns > 0;
-	const struct control_slot *control = is_shadow ? &slot->shadow : &slot->control;
+
+	if (!group || !manager_is_controlling(slot->manager))
+		return NULL;
+	*ret_group = is_shadow ? &group->shadow : &group->control;
+	return is_shadow ? &slot->shadow : &slot->control;
+}
+
+void slot_view_control(const struct slot *slot, struct slot_view *view)
+{
+	const struct control_group *group;
+	const struct control_slot *control = slot_shown_control(slot, &group);
 
 	view->low_bytes = slot_low_bytes(slot);
 	view->class = "uncontrolled";
 	view->demand_bytes = view->usage_bytes;
-	if (!group || !manager_is_controlling(slot->manager))
+	if (!control)
 		return;
 	view->class = control_class_name(control->track.class);
 	view->demand_bytes = control->demand_bytes;
-	(void)control_explain(is_shadow ? &group->shadow : &group->control, control, view->reason);
-}
-
-enum fault_kind manager_explain(struct manager *manager, const char *name,
-				struct explain_view *ret_view, struct fault *fault)
-{
-	struct slot *slot = manager_find_slot(manager, name);
-	const struct node_group *group;
-	const struct control_slot *control;
-	bool is_shadow;
-
-	if (!slot) {
-		(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
-		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", name);
-	}
-	*ret_view = (struct explain_view){};
-	group = manager_group(manager, slot->policy.node);
-	if (!manager_is_controlling(manager) || !group) {
-		(void)snprintf(ret_view->reason, sizeof(ret_view->reason),
-			       "the controller is off (control= in taskmemd.conf)%s",
-			       manager_is_enforcing(manager) ? "; protected at its share" : "");
-		return FAULT_NONE;
-	}
-	is_shadow = is_dry(slot) && slot->shadow.track.sampled_ns > 0;
-	control = is_shadow ? &slot->shadow : &slot->control;
-	(void)control_explain(is_shadow ? &group->shadow : &group->control, control,
-			      ret_view->reason);
-	ret_view->n_terms = control_terms(is_shadow ? &group->shadow : &group->control, control,
-					  mono_now_ns(), ret_view->terms);
-	return FAULT_NONE;
+	(void)control_explain(group, control, view->reason);
 }

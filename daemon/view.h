@@ -7,6 +7,7 @@
 
 #include "model.h"
 #include "policy/control.h"
+#include "policy/explain.h"
 
 #define PENDING_MAX 3
 
@@ -131,11 +132,11 @@ struct wait_view {
 	const char *reason;
 };
 
-/* The terms of the last decision on a slot. */
+/* Why a slot has what it has. */
 struct explain_view {
-	char reason[CONTROL_REASON_MAX];
+	char reason[EXPLAIN_REASON_MAX];
 	size_t n_terms;
-	struct control_term terms[CONTROL_TERMS];
+	struct control_term terms[EXPLAIN_TERMS];
 };
 
 struct node_view {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* explain: why the controller protects a slot as it does. */
+/* explain: why a slot has the memory it has. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,9 +79,10 @@ static int explain_main(struct options *options, int argc, char *argv[])
 
 static const char explain_help[] =
 	"Usage: tmctl explain NAME [--json]\n"
-	"Say why a slot is protected as it is: what it is shown to be and to need, with the\n"
-	"numbers of the controller's last decision, half a second old at most (four for a slot\n"
-	"that does nothing). taskmem-control(7) has the rules.\n"
+	"Say why a slot has what it has: how its share came about, what it is shown to be and\n"
+	"to need, what is under way, with every number of the plan and of the controller's last\n"
+	"decision, half a second old at most (four for a slot that does nothing).\n"
+	"taskmem-control(7) has the rules.\n"
 	"\n"
 	"Examples:\n"
 	"  tmctl explain ingest\n"

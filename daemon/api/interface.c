@@ -161,7 +161,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(Event, FIELD(sequence, INT, 0), FIELD(realt
 				     FIELD(message, STRING, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(Term,
-				     COMMENT("Ends in its unit: Bytes, Permille, Msec, PerSecond"),
+				     COMMENT("Ends in its unit: Bytes, Permille, Msec, PerSecond; "
+					     "without one it is a count, or 1 for yes"),
 				     FIELD(name, STRING, 0), FIELD(value, INT, 0),
 				     COMMENT("What it is"), FIELD(text, STRING, 0));
 
@@ -251,7 +252,9 @@ static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NUL
 				OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"),
-				OUT(reason, STRING, 0), COMMENT("The numbers of the last decision"),
+				OUT(reason, STRING, 0),
+				COMMENT("The numbers of the plan, of what holds the slot up and, "
+					"unless control is off, of the controller's last decision"),
 				OUT_TYPE(terms, Term, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
@@ -370,7 +373,7 @@ SD_VARLINK_DEFINE_INTERFACE(
 	    "weight, maxBytes and onResize, which but for removing it nobody else may, save root"),
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
 	DOC("Move the calling process into a slot; administrators and the slot's owner"),
-	&vl_method_JoinSlot, DOC("Why a slot is protected as it is; open to everyone"),
+	&vl_method_JoinSlot, DOC("Why a slot has what it has; open to everyone"),
 	&vl_method_Explain,
 	DOC("Watch which memory of a slot is touched; administrators and the slot's owner"),
 	&vl_method_MeasureSlot, DOC("Events as they happen; open to everyone"),

@@ -80,8 +80,7 @@ static uint64_t small_part(const struct control_group *group, const struct contr
 	return MIN(group->bytes / group_divisor, slot->share_bytes / share_divisor);
 }
 
-/* Least protection the law may leave to a slot. */
-static uint64_t least_bytes(const struct control_group *group, const struct control_slot *slot)
+uint64_t control_least_bytes(const struct control_group *group, const struct control_slot *slot)
 {
 	uint64_t least = small_part(group, slot, LEAST_GROUP_DIVISOR, LEAST_SHARE_DIVISOR);
 	enum control_class class = slot->track.class;
@@ -171,7 +170,7 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 		return;
 	}
 	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
-	if (track->floor_bytes > least_bytes(group, slot))
+	if (track->floor_bytes > control_least_bytes(group, slot))
 		return;
 	track->floor_bytes = 0;
 	track->floor_hold_ticks = 0;
@@ -181,7 +180,7 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 {
 	struct control_track *track = &slot->track;
 	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes);
-	uint64_t least = MAX(least_bytes(group, slot), track->floor_bytes);
+	uint64_t least = MAX(control_least_bytes(group, slot), track->floor_bytes);
 
 	if (track->tax_permille == 0) {
 		track->tax_from_bytes = slot->sample.current_bytes;
@@ -224,7 +223,7 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 static uint64_t retest_bytes(const struct control_group *group, const struct control_slot *slot)
 {
 	uint64_t part = slot->track.retest_interval_ns / CONTROL_RETEST_FIRST_NS;
-	uint64_t least = least_bytes(group, slot);
+	uint64_t least = control_least_bytes(group, slot);
 
 	return MIN(MAX(MIN(least + part * (group->bytes / RETEST_GROUP_DIVISOR), slot->share_bytes),
 		       least),
@@ -268,7 +267,7 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 	/* Nobody asks: all have their shares again, so what was lent to this one goes back. */
 	if (group->n_evidence == 0 && !is_scan_holding)
 		bytes = MIN(bytes, slot->share_bytes);
-	return MIN(MAX(bytes, least_bytes(group, slot)), slot->max_bytes);
+	return MIN(MAX(bytes, control_least_bytes(group, slot)), slot->max_bytes);
 }
 
 static int divide_tier(struct control_slot *const *slots, size_t n, struct claim *claims,
@@ -380,7 +379,7 @@ static uint64_t demand_bytes(const struct control_group *group, const struct con
 			   slot->max_bytes);
 	case CONTROL_SUSPECT:
 	case CONTROL_POLLUTER:
-		return least_bytes(group, slot);
+		return control_least_bytes(group, slot);
 	case CONTROL_NEW:
 		return slot->share_bytes;
 	default:

@@ -127,6 +127,9 @@ void control_observe(struct control_slot *slot, uint64_t now_ns);
  * at a little only, and what it asks for is no reason to tax others. */
 bool control_is_retested(const struct control_slot *slot);
 
+/* Least protection that the law may leave to the slot. */
+uint64_t control_least_bytes(const struct control_group *group, const struct control_slot *slot);
+
 /* "evidence", "quiet", … */
 const char *control_class_name(enum control_class class);
 
@@ -136,8 +139,9 @@ struct control_term {
 	uint64_t value;   /* bytes, permille or milliseconds, as the name ends */
 	const char *text; /* static: what it is, in a few words */
 };
-#define CONTROL_TERMS 24
-/* All terms of the last decision. Returns their number. */
+#define CONTROL_TERMS 32
+/* All terms of the last decision, those of the plan left out (policy/explain.h). Returns their
+ * number. */
 size_t control_terms(const struct control_group *group, const struct control_slot *slot,
 		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS]);
 

@@ -37,6 +37,7 @@ say "after $((SECONDS - begin)) s: cold $(mib "$(usage cold)")M, low $(mib "$(lo
 expect explain tmctl explain hungry
 expect explain tmctl explain cold
 [ "$(term hungry usageBytes)" -gt $((100 << 20)) ] || fail "explain has no usage"
+tmctl explain cold | grep -q 'is weight 100 of the [0-9]* that divide' || fail "not said how the share came about"
 refuse 5 tmctl explain nothing
 
 say "a scan takes nothing that is used"
@@ -72,6 +73,7 @@ printf '[daemon]\ncontrol=off\n[node default]\nbudget=200M\nhugepages=16\n' >/et
 expect restart systemctl restart taskmemd.service
 wait_for 20 "the daemon is back" daemon_is_up
 is_class scan uncontrolled || fail "class $(slot scan .class) without control"
+[ "$(term scan weight)" = 200 ] || fail "explain has no terms without control: $(tmctl explain scan)"
 for name in cold hungry scan; do low_is_share $name || fail "$name: $(low $name) without control"; done
 for name in cold hungry scan; do
 	[[ $(cgroup "$name" memory.events) = *"oom_kill 0"* ]] || fail "a kill in $name"
