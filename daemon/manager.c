@@ -510,8 +510,9 @@ int manager_identify(const struct manager *manager, int socket_fd, struct peer *
 void manager_diagnose(const struct manager *manager,
 		      struct host_check checks[static HOST_CHECKS_MAX], size_t *ret_n)
 {
-	(void)manager;
 	host_diagnose(checks, ret_n);
+	if (*ret_n < HOST_CHECKS_MAX && manager_is_enforcing(manager))
+		manager_check_triggers(manager, &checks[(*ret_n)++]);
 }
 
 struct events *manager_events(struct manager *manager)

@@ -387,15 +387,27 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* Rests the source until the next step, which is now unless there was one just now. */
+static void step_soon(struct node_group *group, sd_event_source *source)
+{
+	uint64_t now_ns = mono_now_ns();
+
+	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if (now_ns - group->watch.stepped_ns >= STEP_LEAST_NS)
+		group_step(group, now_ns);
+}
+
 static int on_stall(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct node_group *group = userdata;
-	uint64_t now_ns = mono_now_ns();
 
 	(void)fd;
-	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
-	if (!(events & EPOLLERR) && now_ns - group->watch.stepped_ns >= STEP_LEAST_NS)
-		group_step(group, now_ns);
+	if (events & EPOLLERR) { /* the group is gone */
+		(void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+		return 0;
+	}
+	group->watch.n_stalls++;
+	step_soon(group, source);
 	return 0;
 }
 
@@ -403,9 +415,11 @@ static int on_events(sd_event_source *source, int fd, uint32_t events, void *use
 {
 	char text[256];
 
+	(void)events; /* EPOLLERR always is among them */
 	/* what poll compares with is what was last read from this descriptor */
 	(void)!pread(fd, text, sizeof(text), 0);
-	return on_stall(source, fd, events & ~(uint32_t)EPOLLERR, userdata);
+	step_soon(userdata, source);
+	return 0;
 }
 
 static void watch_stalls(struct node_group *group)
@@ -423,18 +437,18 @@ static void watch_stalls(struct node_group *group)
 		r = psi_open_trigger(group->cg, triggers[i].kind, triggers[i].permille,
 				     STALL_WINDOW_US, &fd, &window_us);
 		if (r != CGDIR_OK) {
-			log_debug("group %d: no pressure trigger (%d), once a second must do",
-				  group->node, r);
+			w->stall_error = MIN(r, 0);
 			return;
 		}
-		log_debug("group %d: pressure is told of every %llu ms", group->node,
-			  (unsigned long long)window_us / 1000);
 		r = sd_event_add_io(group->manager->event, &w->stalls[i], fd, EPOLLPRI, on_stall,
 				    group);
-		if (r < 0)
+		if (r < 0) {
+			w->stall_error = r;
 			(void)close(fd);
-		else
-			(void)sd_event_source_set_io_fd_own(w->stalls[i], 1);
+			return;
+		}
+		(void)sd_event_source_set_io_fd_own(w->stalls[i], 1);
+		w->stall_window_ns = window_us * NS_PER_USEC;
 	}
 }
 
@@ -450,6 +464,41 @@ static void watch_events(struct node_group *group)
 		(void)close(fd);
 	else
 		(void)sd_event_source_set_io_fd_own(w->events_source, 1);
+}
+
+void manager_check_triggers(const struct manager *manager, struct host_check *ret_check)
+{
+	uint64_t n_stalls = 0, window_ns = UINT64_MAX;
+	int error = 0;
+
+	*ret_check = (struct host_check){ .name = "pressure triggers", .status = HOST_OK };
+	if (!group_is_guarded(&manager->groups[0])) {
+		(void)snprintf(ret_check->detail, sizeof(ret_check->detail),
+			       "not used: emergency=off");
+		return;
+	}
+	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		const struct group_watch *w = &manager->groups[i].watch;
+
+		n_stalls += w->n_stalls;
+		window_ns = MIN(window_ns, w->stall_window_ns);
+		error = MIN(error, w->stall_error);
+	}
+	if (window_ns > 0) {
+		(void)snprintf(ret_check->detail, sizeof(ret_check->detail),
+			       "tasks that stall are told of within %llu ms, %llu times so far",
+			       (unsigned long long)(window_ns / NS_PER_MSEC),
+			       (unsigned long long)n_stalls);
+		return;
+	}
+	ret_check->status = HOST_DEGRADED;
+	(void)snprintf(ret_check->detail, sizeof(ret_check->detail),
+		       "none (%s): an emergency is seen once a second, not at once",
+		       error < 0 ? strerror(-error) : "no pressure stall information");
+	(void)snprintf(ret_check->remedy, sizeof(ret_check->remedy), "%s",
+		       error < 0 ? "let taskmemd write memory.pressure below its scope; Linux 6.5 "
+				   "and later need no capability for it"
+				 : "boot with psi=1 and a kernel built with CONFIG_PSI");
 }
 
 void group_watch_open(struct node_group *group)

@@ -69,6 +69,9 @@ struct slot {
 struct group_watch {
 	struct emergency emergency;
 	sd_event_source *timer, *stalls[2], *events_source;
+	uint64_t stall_window_ns; /* of the pressure triggers; 0: there are none, … */
+	int stall_error;          /* … because of this: -errno, or 0 where the kernel has no PSI */
+	uint64_t n_stalls;        /* times that one told of pressure */
 	struct cgdir_events events;
 	struct cgdir_stall stall;
 	uint64_t stall_ns, stepped_ns;
@@ -208,6 +211,8 @@ void slot_watch_kills(struct slot *slot, const char *group, bool has_group_oom);
 /* After the group's cgroup was opened, and before it is closed. */
 void group_watch_open(struct node_group *group);
 void group_watch_close(struct node_group *group);
+/* The triggers of all groups, for `tmctl doctor`. */
+void manager_check_triggers(const struct manager *manager, struct host_check *ret_check);
 /* Once a second. */
 void manager_watch_tick(struct manager *manager, uint64_t now_ns);
 /* What memory.max of the group is raised by now. */

@@ -144,5 +144,6 @@ struct node_view {
 	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
 	uint32_t n_slots;
+	uint64_t n_stalls;   /* times that a pressure trigger told of stalls */
 	char emergency[200]; /* what is going on, "" when calm */
 };

@@ -304,7 +304,7 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("hugePagesFree", view.hugepages_free),
 		PAIR_UNSIGNED("hugePagesPromised", view.hugepages_promised),
 		PAIR_UNSIGNED("hugePagesGranted", view.hugepages_granted),
-		PAIR_UNSIGNED("slots", view.n_slots),
+		PAIR_UNSIGNED("slots", view.n_slots), PAIR_UNSIGNED("stalls", view.n_stalls),
 		NULL_IF(view.emergency[0] == '\0', "emergency",
 			SD_JSON_BUILD_STRING(view.emergency)));
 }

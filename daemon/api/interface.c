@@ -136,6 +136,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
 	COMMENT("Sum of the slots' guaranteed pages"), FIELD(hugePagesPromised, INT, 0),
 	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0),
+	COMMENT("How often the kernel told that its tasks stall, since the daemon started"),
+	FIELD(stalls, INT, 0),
 	COMMENT("Memory is about to run out: why and what was done; null when it is not"),
 	FIELD(emergency, STRING, NULLABLE));
 

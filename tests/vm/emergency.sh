@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A leak beside two slots that keep to their shares, in a node with little swap: the leak is frozen,
 # then killed, and nobody else notices; a daemon killed while it has frozen a slot; what the kernel
-# kills is told of; and contention alone is no emergency.
+# kills is told of; contention alone is no emergency; and lower tiers lose protection first.
 # takes: 120
 # timeout: 420
 . ./lib.sh
@@ -52,9 +52,12 @@ for name in h1 h2 h3; do
 	expect add tmctl add $name node=0
 	hog $name --bytes 130M --seconds 3600
 done
-sleep 15
+sleep 8
 grep -H . $slots/node0/memory.pressure $slots/node0/memory.current $slots/node0/memory.events.local
 has_message $emergency && fail "an emergency: $(messages $emergency)"
+stalls=$(tmctl --json info | jq '.nodes[0].stalls')
+[ "$stalls" -gt 0 ] || fail "the kernel has told of no stall"
+tmctl doctor | grep -E "pressure triggers: .* [1-9][0-9]* times so far" || fail "doctor: $(tmctl doctor | grep pressure)"
 for name in h1 h2 h3; do expect rm tmctl rm $name --kill; done
 
 say "a leak"
@@ -90,12 +93,12 @@ innocents_are_well
 say "kill -9 while a slot is frozen"
 begin_journal
 hog leak --bytes 2G --seconds 3600 --pattern touch-once --pace 1024
+old=$(daemon_pid) # not later: it is frozen for a second and a half only
 end=$((SECONDS + 150))
 until file_is leak cgroup.freeze 1; do
 	[ $SECONDS -lt $end ] || fail "it is never frozen"
 	sleep 0.05
 done
-old=$(daemon_pid)
 kill -9 "$old"
 file_is leak cgroup.freeze 1 || fail "it was thawed before the kill"
 begin=${EPOCHREALTIME/./}
@@ -107,6 +110,22 @@ say "thawed $(((${EPOCHREALTIME/./} - begin) / 1000)) ms after the daemon was ki
 wait_for 15 "the daemon is back" daemon_is_up
 messages $thawed leak | grep -q "was found frozen" || fail "the new daemon does not tell: $(messages $thawed)"
 expect rm tmctl rm leak --kill
+innocents_are_well
+
+say "a lower tier loses its protection first, also a slot that keeps to its share"
+begin_journal
+expect set tmctl set good1 tier=0 max=60M
+expect set tmctl set good2 weight=10000
+# not a leak: it takes all at once, and uses what it has
+expect add tmctl add more node=0 weight=1
+hog more --bytes 196M --seconds 3600
+wait_for 40 "good2 loses its protection" has_message $unprotected good2
+has_message $unprotected good1 && fail "tier 0 lost its protection, too"
+wait_for 2 "it is in force" file_is good2 memory.low 0
+[ "$(cgroup good1 memory.low)" -gt 0 ] || fail "good1 has memory.low $(cgroup good1 memory.low)"
+expect rm tmctl rm more --kill
+good2_has_its_memory() { usage good2 && [ "$REPLY" -ge $((38 << 20)) ]; }
+wait_for 20 "good2 has its memory again" good2_has_its_memory
 innocents_are_well
 
 say "a slot that hits its own max"
