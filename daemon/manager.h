@@ -199,6 +199,8 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
 					const uint32_t *chunks, size_t n, struct fault *ret_fault);
 void manager_detach(struct manager *manager, struct grant *grant);
+/* Its task receives with these: shown in listings. */
+void manager_note_engines(struct grant *grant, bool has_uring, bool has_epoll);
 /* The client's connection is gone: what it waits for is given up, a raised guarantee ends, pages
  * stay until the process ends. @is_cut: by the client, or
  * with it: a grant without a token that it never named may be one it never heard of, and is freed. */

@@ -549,6 +549,12 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant, con
 	return FAULT_NONE;
 }
 
+void manager_note_engines(struct grant *grant, bool has_uring, bool has_epoll)
+{
+	grant->has_uring = has_uring;
+	grant->has_epoll = has_epoll;
+}
+
 void manager_detach(struct manager *manager, struct grant *grant)
 {
 	(void)manager;

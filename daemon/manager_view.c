@@ -72,6 +72,21 @@ static void view_pending(const struct slot *slot, struct slot_view *view)
 	}
 }
 
+/* epoll is what a task falls back to, so one that does must not hide behind others. */
+static const char *engine_of(const struct slot *slot)
+{
+	bool has_uring = false, has_epoll = false;
+	struct grant *grant;
+
+	LIST_FOREACH(&slot->grants, grant, in_slot) {
+		has_uring |= grant->has_uring;
+		has_epoll |= grant->has_epoll;
+	}
+	if (has_uring && has_epoll)
+		return "mixed";
+	return has_uring ? "io_uring" : has_epoll ? "epoll" : NULL;
+}
+
 static void slot_view(const struct slot *slot, struct slot_view *view)
 {
 	struct cgdir_events events;
@@ -91,6 +106,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		.pool_kernel_bytes = read_or(slot->cg, CG_HUGETLB_CURRENT, 0),
 	};
 	view->emergency = slot_emergency(slot);
+	view->engine = engine_of(slot);
 	if (slot->watch.leak.is_leaking)
 		view->leak_bytes_per_s = slot->watch.leak.rate;
 	if (view->pool_granted_bytes > view->pool_share_bytes)

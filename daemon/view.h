@@ -96,6 +96,8 @@ struct slot_view {
 	uint64_t leak_bytes_per_s; /* 0: no leak */
 	uint64_t n_oom_kills;
 	uint64_t pool_share_bytes, pool_granted_bytes, pool_owed_bytes, pool_kernel_bytes;
+	const char
+		*engine; /* its tasks receive by: "io_uring", "epoll", "mixed"; NULL: none does */
 	uint64_t pool_node_bytes[NODES_MAX];
 	uint64_t memory_node_bytes[NODES_MAX];
 	size_t n_pending;

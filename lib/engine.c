@@ -253,6 +253,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 		return r;
 	}
 	pool_add_user(pool, &engine->user);
+	link_note_engine(pool->slot, engine->backend->kind);
 	*ret_engine = engine;
 	return 0;
 }

@@ -160,6 +160,8 @@ static int on_message(struct tm_slot *slot, sd_varlink *link, sd_json_variant *p
 			return -EBADMSG;
 		} else {
 			chunk_reconcile(slot, reply.chunks);
+			/* a new daemon */
+			atomic_store(&slot->has_untold_engine, atomic_load(&slot->engine_kinds));
 		}
 		slot->link_state = LINK_UP;
 		slot->backoff_ms = BACKOFF_MIN_MS;
@@ -394,4 +396,35 @@ int link_call(struct tm_slot *slot, const char *method, sd_json_variant *paramet
 	if (r == -ETIME || r == -ETIMEDOUT)
 		return -ETIMEDOUT;
 	return r == -ENOMEM ? r : -ENOTCONN;
+}
+
+void link_note_engine(struct tm_slot *slot, enum tm_engine_kind kind)
+{
+	unsigned bit = 1U << kind;
+
+	if (atomic_fetch_or(&slot->engine_kinds, bit) & bit)
+		return;
+	atomic_store(&slot->has_untold_engine, true);
+	link_tell_engines(slot);
+}
+
+/* What comes of it is nothing to the task: an older daemon has no such call, one that is away is
+ * told when the grant is taken up again. */
+void link_tell_engines(struct tm_slot *slot)
+{
+	sd_json_variant *parameters = NULL, *reply;
+	unsigned kinds;
+
+	if (!atomic_exchange(&slot->has_untold_engine, false))
+		return;
+	kinds = atomic_load(&slot->engine_kinds);
+	if (sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+			   SD_JSON_BUILD_PAIR_BOOLEAN("uring", kinds & (1U << TM_ENGINE_URING)),
+			   SD_JSON_BUILD_PAIR_BOOLEAN("epoll", kinds & (1U << TM_ENGINE_EPOLL))) >=
+	    0) {
+		pthread_mutex_lock(&slot->call_lock);
+		(void)!link_call(slot, "io.taskmem.ReportEngine", parameters, &reply);
+		pthread_mutex_unlock(&slot->call_lock);
+	}
+	sd_json_variant_unref(parameters);
 }

@@ -227,6 +227,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 		return 0;
 	slot->n_notices = 0;
 	link_process(slot);
+	link_tell_engines(slot);
 	watch_process(slot);
 	request_process(slot);
 	chunk_settle(slot);

@@ -72,7 +72,9 @@ struct tm_slot {
 
 	pthread_mutex_t call_lock;
 	sd_varlink *calls;
-	atomic_bool calls_stale; /* the daemon went away: connect again before the next call */
+	atomic_bool calls_stale;  /* the daemon went away: connect again before the next call */
+	atomic_uint engine_kinds; /* bit 1 << enum tm_engine_kind: engines that there were */
+	atomic_bool has_untold_engine; /* the daemon, perhaps a new one, does not know of one */
 
 	struct {
 		pthread_mutex_t lock; /* after dispatch_lock, before lock; held while it waits */
@@ -121,6 +123,11 @@ void link_close(struct tm_slot *slot);
 /* One call with a deadline; call_lock held. *@ret_reply is borrowed until the next call. */
 MUST_USE int link_call(struct tm_slot *slot, const char *method, sd_json_variant *parameters,
 		       sd_json_variant **ret_reply);
+
+/* An engine of this kind was made: the daemon shows it in its listings. */
+void link_note_engine(struct tm_slot *slot, enum tm_engine_kind kind);
+/* Tells what was noted and not told yet. No lock held but dispatch_lock. */
+void link_tell_engines(struct tm_slot *slot);
 
 MUST_USE int link_connect(struct tm_slot *slot, sd_varlink **ret);
 /* The -errno of an error that the daemon replied. */

@@ -38,6 +38,7 @@ struct fake_daemon {
 	sd_varlink *request; /* the long RequestMemory call */
 	uint64_t room, requested, held;
 	bool has_room_changed;
+	bool has_uring, has_epoll; /* of ReportEngine */
 };
 
 /* Our own calls are expected to succeed; if not, the test is worth nothing. */
@@ -340,6 +341,20 @@ static int on_report(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	return sd_varlink_reply(link, NULL);
 }
 
+static int on_engine(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata)
+{
+	struct fake_daemon *d = userdata;
+
+	(void)flags;
+	pthread_mutex_lock(&d->lock);
+	d->n_errors += !d->is_granted || number(parameters, "grant", 0) != d->grant;
+	d->has_uring = sd_json_variant_boolean(sd_json_variant_by_key(parameters, "uring"));
+	d->has_epoll = sd_json_variant_boolean(sd_json_variant_by_key(parameters, "epoll"));
+	pthread_mutex_unlock(&d->lock);
+	return sd_varlink_reply(link, NULL);
+}
+
 static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *userdata)
 {
 	struct fake_daemon *d = userdata;
@@ -392,7 +407,8 @@ static void set_up(struct fake_daemon *d)
 		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.RequestMemory",
 		     on_request, "io.taskmem.Grow", on_grow, "io.taskmem.Return", on_return,
 		     "io.taskmem.Detach", on_detach, "io.taskmem.WatchSlot", on_watch,
-		     "io.taskmem.ReportFreed", on_report) >= 0,
+		     "io.taskmem.ReportFreed", on_report, "io.taskmem.ReportEngine",
+		     on_engine) >= 0,
 	     "bind_method");
 	must(sd_varlink_server_bind_disconnect(d->server, on_disconnect) >= 0, "bind_disconnect");
 	must(sd_varlink_server_listen_address(d->server, d->socket, 0600) >= 0, "listen");
@@ -441,6 +457,7 @@ void fake_daemon_start(struct fake_daemon *d)
 	d->should_stop = false;
 	d->is_running = true;
 	pthread_mutex_lock(&d->lock);
+	d->has_uring = d->has_epoll = false; /* a new daemon knows of no engine */
 	set_up(d);
 	pthread_mutex_unlock(&d->lock);
 	must(pthread_create(&d->thread, NULL, serve, d) == 0, "pthread_create");
@@ -614,4 +631,14 @@ uint32_t fake_daemon_count_watchers(struct fake_daemon *d)
 	n = d->watcher != NULL;
 	pthread_mutex_unlock(&d->lock);
 	return n;
+}
+
+const char *fake_daemon_get_engines(struct fake_daemon *d)
+{
+	const char *names;
+
+	pthread_mutex_lock(&d->lock);
+	names = d->has_uring ? (d->has_epoll ? "both" : "uring") : d->has_epoll ? "epoll" : "none";
+	pthread_mutex_unlock(&d->lock);
+	return names;
 }

@@ -3,7 +3,7 @@
 
 /*
  * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
- * It serves Attach, Grow, Return, Detach, WatchSlot and ReportFreed in a thread, and checks what the library tells it.
+ * It serves the calls that the library makes in a thread, and checks what it is told.
  */
 
 #include <stdbool.h>
@@ -43,6 +43,9 @@ void fake_daemon_forget(struct fake_daemon *daemon);
 void fake_daemon_set_room(struct fake_daemon *daemon, uint64_t bytes);
 /* What is held by RequestMemory now. */
 uint64_t fake_daemon_count_requested(struct fake_daemon *daemon);
+
+/* What ReportEngine has told since the start: "none", "uring", "epoll" or "both". */
+const char *fake_daemon_get_engines(struct fake_daemon *daemon);
 
 uint32_t fake_daemon_count_present(struct fake_daemon *daemon);
 uint32_t fake_daemon_count_grows(struct fake_daemon *daemon);

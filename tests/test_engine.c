@@ -417,6 +417,32 @@ START_TEST(auto_obeys_the_environment)
 }
 END_TEST
 
+static bool is_told(const char *engines)
+{
+	return strcmp(fake_daemon_get_engines(fake), engines) == 0;
+}
+
+START_TEST(the_daemon_is_told_of_each_kind_of_engine_and_a_new_one_again)
+{
+	const char *first = kinds[_i] == TM_ENGINE_URING ? "uring" : "epoll";
+	struct tm_engine_options options = { .size = sizeof(options), .kind = kinds[!_i] };
+	struct tm_engine *other;
+
+	set_up(_i, 4096, 8);
+	ck_assert(is_told(first)); /* on return, not some day */
+	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &other), 0);
+	ck_assert(is_told("both"));
+	tm_engine_free(other);
+	fake_daemon_stop(fake);
+	fake_daemon_start(fake);
+	ck_assert(is_told("none"));
+	for (int i = 0; i < 1000 && !is_told("both"); i++)
+		ck_assert_int_ge(tm_engine_run(engine, 10), 0);
+	ck_assert(is_told("both"));
+	tear_down();
+}
+END_TEST
+
 /* As container runtimes do by default. */
 static void refuse_io_uring(void)
 {
@@ -474,6 +500,7 @@ int main(void)
 		posted_buffers_do_not_keep_an_owed_page,
 		a_starved_engine_gets_pages_that_a_notice_allows,
 		auto_obeys_the_environment,
+		the_daemon_is_told_of_each_kind_of_engine_and_a_new_one_again,
 		auto_takes_epoll_where_io_uring_is_refused,
 	};
 

@@ -75,6 +75,8 @@ static void state_cell(struct table *table, sd_json_variant *slot)
 		return;
 	}
 	fputs(field_text(slot, "state", "?"), out);
+	if (field_text(slot, "engine", NULL))
+		fprintf(out, "; %s", field_text(slot, "engine", "?"));
 	if (field_text(slot, "emergency", NULL))
 		fprintf(out, "; EMERGENCY: %s", field_text(slot, "emergency", "?"));
 	FIELD_FOREACH(field_array(slot, "pending"), pending)
@@ -293,6 +295,17 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 		line(out, "emergency", field_text(slot, "emergency", "?"), NULL);
 }
 
+static void engine_line(FILE *out, sd_json_variant *slot)
+{
+	const char *engine = field_text(slot, "engine", NULL);
+
+	if (engine)
+		line(out, "engine", engine,
+		     strcmp(engine, "io_uring") == 0
+			     ? "what its tasks receive by"
+			     : "the fallback where io_uring is refused; see: tmctl doctor");
+}
+
 static void pool_section(sd_json_variant *slot, FILE *out)
 {
 	char text[FORMAT_BYTES_MAX];
@@ -308,6 +321,7 @@ static void pool_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "poolPageBytes", 0, "page size", NULL);
 	bytes_line(out, slot, "poolKernelBytes", 0, "hugetlb.2MB.current", NULL);
 	places_line(out, slot, "poolNodes", "hugetlb.2MB.numa_stat");
+	engine_line(out, slot);
 }
 
 /* "12:30:05" */

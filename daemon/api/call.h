@@ -56,6 +56,8 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	       void *userdata);
 int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	     void *userdata);
+int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
+		      sd_varlink_method_flags_t flags, void *userdata);
 int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata);
 int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

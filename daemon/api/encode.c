@@ -212,7 +212,8 @@ static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
 		PAIR_UNSIGNED("poolGrantedBytes", view->pool_granted_bytes),
 		PAIR_UNSIGNED("poolOwedBytes", view->pool_owed_bytes),
 		PAIR_UNSIGNED("poolKernelBytes", view->pool_kernel_bytes),
-		PAIR_UNSIGNED("poolPageBytes", CHUNK_BYTES));
+		PAIR_UNSIGNED("poolPageBytes", CHUNK_BYTES),
+		NULL_IF(!view->engine, "engine", SD_JSON_BUILD_STRING(view->engine)));
 }
 
 /* Takes @value in, whatever the outcome. */
@@ -316,12 +317,12 @@ int encode_nodes(struct manager *manager, sd_json_variant **ret)
 
 int encode_turns(const struct turns *turns, sd_json_variant **ret)
 {
-	return sd_json_buildo(ret, PAIR_UNSIGNED("turns", turns->n),
-			      PAIR_UNSIGNED("over10Msec", turns->n_over_10ms),
-			      PAIR_UNSIGNED("over100Msec", turns->n_over_100ms),
-			      PAIR_UNSIGNED("longestUsec", turns->longest_ns / 1000),
-			      PAIR_UNSIGNED("longestElapsedUsec",
-					    turns->longest_elapsed_ns / 1000));
+	return sd_json_buildo(
+		ret, PAIR_UNSIGNED("turns", turns->n),
+		PAIR_UNSIGNED("over10Msec", turns->n_over_10ms),
+		PAIR_UNSIGNED("over100Msec", turns->n_over_100ms),
+		PAIR_UNSIGNED("longestUsec", turns->longest_ns / 1000),
+		PAIR_UNSIGNED("longestElapsedUsec", turns->longest_elapsed_ns / 1000));
 }
 
 int encode_waiting(const struct wait_view *view, sd_json_variant **ret)

@@ -109,7 +109,10 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(poolGrantedBytes, INT, 0), COMMENT("Part of it above the share, asked back"),
 	FIELD(poolOwedBytes, INT, 0), COMMENT("hugetlb.2MB.current"),
 	FIELD(poolKernelBytes, INT, 0), COMMENT("Page size of the pools"),
-	FIELD(poolPageBytes, INT, 0), COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
+	FIELD(poolPageBytes, INT, 0),
+	COMMENT("What its tasks receive from the network by: io_uring; epoll, the slower fallback; "
+		"mixed; null: nothing yet"),
+	FIELD(engine, STRING, NULLABLE), COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
 	FIELD_TYPE(poolNodes, NodeBytes, ARRAY),
 	COMMENT("memory.numa_stat, anonymous and file pages"),
 	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
@@ -300,6 +303,9 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	OUT(targetChunks, INT, 0), COMMENT("Index of the memfd among the passed descriptors"),
 	OUT(fdIndex, INT, NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD(ReportEngine, IN(grant, INT, 0), IN(uring, BOOL, 0),
+				IN(epoll, BOOL, 0));
+
 static SD_VARLINK_DEFINE_METHOD(Grow, IN(grant, INT, 0), IN(chunks, INT, 0),
 				OUT(chunks, INT, ARRAY));
 
@@ -383,8 +389,10 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("Get huge pages of the slot the caller runs in, as a memfd. Later replies are notices "
 	    "that targetChunks changed"),
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
-	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
-	DOC("Give a grant back as a whole"), &vl_method_Detach,
+	DOC("By what the calling process receives into a grant of its; for listings, after Attach "
+	    "and again after resumeGrant"),
+	&vl_method_ReportEngine, DOC("Give chunks back; they must not be touched any more"),
+	&vl_method_Return, DOC("Give a grant back as a whole"), &vl_method_Detach,
 	DOC("Hear what the slot's memory should come to: at most one notice in a second, the last "
 	    "change always, a smaller target only while usage is above it. Ends with NoSuchSlot "
 	    "when the slot is removed. Tasks of the slot; by name also its owner and "

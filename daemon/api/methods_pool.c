@@ -22,6 +22,7 @@ struct grant_parameters {
 	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
 	uint64_t token;        /* 0: none */
 	sd_json_variant *list; /* borrowed from the call */
+	int uring, epoll;
 };
 
 static const struct grant_parameters nothing_given = {
@@ -297,5 +298,32 @@ int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	if (r <= 0)
 		return r;
 	manager_detach(manager, grant);
+	return sd_varlink_reply(link, NULL);
+}
+
+int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
+		      sd_varlink_method_flags_t flags, void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("grant", grant, SD_JSON_MANDATORY),
+		{ "uring", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_tristate,
+		  offsetof(struct grant_parameters, uring), SD_JSON_MANDATORY },
+		{ "epoll", SD_JSON_VARIANT_BOOLEAN, sd_json_dispatch_tristate,
+		  offsetof(struct grant_parameters, epoll), SD_JSON_MANDATORY },
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct grant *grant;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	manager_note_engines(grant, p.uring > 0, p.epoll > 0);
 	return sd_varlink_reply(link, NULL);
 }

@@ -324,6 +324,7 @@ MANAGER_METHOD(on_request_memory, api_request_memory)
 MANAGER_METHOD(on_explain, api_explain)
 MANAGER_METHOD(on_measure_slot, api_measure_slot)
 MANAGER_METHOD(on_attach, api_attach)
+MANAGER_METHOD(on_report_engine, api_report_engine)
 MANAGER_METHOD(on_grow, api_grow)
 MANAGER_METHOD(on_return, api_return)
 MANAGER_METHOD(on_detach, api_detach)
@@ -354,8 +355,9 @@ static int api_make_server(struct api *api)
 			on_list_counters, API_METHOD("RequestMemory"), on_request_memory,
 			API_METHOD("WatchEvents"), api_watch_events, API_METHOD("WatchSlot"),
 			on_watch_slot, API_METHOD("ReportFreed"), on_report_freed,
-			API_METHOD("Attach"), on_attach, API_METHOD("Grow"), on_grow,
-			API_METHOD("Return"), on_return, API_METHOD("Detach"), on_detach);
+			API_METHOD("Attach"), on_attach, API_METHOD("ReportEngine"),
+			on_report_engine, API_METHOD("Grow"), on_grow, API_METHOD("Return"),
+			on_return, API_METHOD("Detach"), on_detach);
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);
 	if (r >= 0)

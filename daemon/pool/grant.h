@@ -32,14 +32,15 @@ struct grant {
 	int pidfd, file_fd, ledger_fd;
 	struct ledger *ledger; /* shared mapping of ledger_fd */
 	uint32_t n_file_chunks;
-	uint32_t n_held;    /* chunks with pages, known to the task */
-	uint32_t n_pending; /* chunks being filled */
-	uint32_t wanted;    /* what the task asked for in all; bounds the target */
-	uint64_t token;     /* of the request that made it, 0: none */
-	uint32_t target;    /* what it should hold now */
-	void *subscriber;   /* the client's connection; NULL while it is away */
-	bool is_known;      /* the task has named it in a call, so it got the answer */
-	bool is_announced;  /* the client knows of it: notices may follow */
+	uint32_t n_held;           /* chunks with pages, known to the task */
+	uint32_t n_pending;        /* chunks being filled */
+	uint32_t wanted;           /* what the task asked for in all; bounds the target */
+	uint64_t token;            /* of the request that made it, 0: none */
+	uint32_t target;           /* what it should hold now */
+	bool has_uring, has_epoll; /* receive engines that its task has told of */
+	void *subscriber;          /* the client's connection; NULL while it is away */
+	bool is_known;             /* the task has named it in a call, so it got the answer */
+	bool is_announced;         /* the client knows of it: notices may follow */
 	struct populate *populate;
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
 		      void *userdata);

@@ -37,6 +37,8 @@ run_engine() {
 	says serve "listen tcp:127.0.0.1:0 20" '.port > 0'
 	port=$(jq .port <<<"$reply")
 	[[ $(jq -r .engine <<<"$reply") = *"$kind"* ]] || fail "not the $kind engine: $reply"
+	[[ $(slot net .engine) = *"$kind" ]] || fail "shown is engine $(slot net .engine)"
+	tmctl list | grep -q "^net .*running; [io_]*$kind" || fail "$(tmctl list)"
 	$vm_task idle "$port" 200 >/run/idle &
 	peers+=($!)
 	wait_for 30 "200 connections" open_is 200
