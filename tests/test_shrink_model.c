@@ -35,13 +35,16 @@ struct machine {
 	uint64_t refault_rate; /* bytes per second it takes back */
 	/* the kernel */
 	uint64_t max, high, reclaim_rate;
-	enum shrink_verb flight; /* SHRINK_NOTHING: none */
-	uint64_t flight_left;    /* bytes still asked of memory.reclaim */
+	bool has_nonblocking_limits; /* 6.16: memory.max below usage is only set */
+	uint64_t surge;              /* taken once, between the look and the write of memory.max */
+	enum shrink_verb flight;     /* SHRINK_NOTHING: none */
+	uint64_t flight_left;        /* bytes still asked of memory.reclaim */
 	unsigned fruitless;
 	bool has_ended;
 	int result;
 	/* seen */
 	unsigned kills, writes_below_usage, brakes, writes;
+	uint64_t blocked_bytes; /* reclaimed in a write of memory.max, on the loop */
 	uint64_t brake_mark, brake_mark_ns, brake_idle_ns; /* longest brake without progress */
 };
 
@@ -163,6 +166,24 @@ static void begin_write(struct machine *m, const struct shrink_action *a)
 	}
 }
 
+static void write_max(struct machine *m, uint64_t bytes)
+{
+	uint64_t over, got;
+
+	m->hot += m->surge;
+	m->hot_wanted += m->surge;
+	m->surge = 0;
+	m->writes++;
+	m->writes_below_usage += bytes < usage(m);
+	m->max = bytes;
+	if (m->has_nonblocking_limits || usage(m) <= m->max)
+		return;
+	over = usage(m) - m->max;
+	got = reclaim(m, over);
+	m->blocked_bytes += got;
+	m->kills += got < over;
+}
+
 /* Steps until it waits; returns when it next wants to be called. */
 static uint64_t drive(struct machine *m)
 {
@@ -188,9 +209,7 @@ static uint64_t drive(struct machine *m)
 			m->high = BYTES_UNLIMITED;
 			break;
 		case SHRINK_WRITE_MAX:
-			m->writes++;
-			m->writes_below_usage += a.bytes < usage(m);
-			m->max = a.bytes;
+			write_max(m, a.bytes);
 			break;
 		}
 	}
@@ -363,6 +382,51 @@ START_TEST(changing_ones_mind_in_the_middle_leaves_no_brake)
 }
 END_TEST
 
+START_TEST(a_slot_that_outgrows_its_new_max_gets_the_old_one_back_where_limits_do_not_block)
+{
+	struct machine m = machine_of(0, 300 * M, 0, 0, 1024 * M, 0);
+
+	m.has_nonblocking_limits = true;
+	m.surge = 20 * M;
+	aim(&m, 200 * M);
+	ck_assert(run(&m, 20));
+	ck_assert_uint_eq(m.kills, 0);
+	ck_assert_uint_eq(m.blocked_bytes, 0);
+	ck_assert_uint_eq(m.writes_below_usage, 1);
+	ck_assert_uint_eq(m.writes, 3); /* too early, back, and again when there is room */
+	ck_assert_uint_eq(m.max, 200 * M);
+}
+END_TEST
+
+START_TEST(and_keeps_it_as_long_as_nothing_can_be_reclaimed)
+{
+	struct machine m = machine_of(0, 300 * M, 0, 0, 104 * M, 0);
+
+	m.has_nonblocking_limits = true;
+	m.surge = 20 * M;
+	aim(&m, 200 * M);
+	ck_assert(!run(&m, 20));
+	ck_assert_uint_eq(m.kills, 0);
+	ck_assert_uint_eq(m.max, BYTES_UNLIMITED);
+	ck_assert(s.is_pending && s.note[0]);
+}
+END_TEST
+
+START_TEST(where_limits_block_the_write_takes_what_was_outgrown)
+{
+	struct machine m = machine_of(0, 300 * M, 0, 0, 1024 * M, 0);
+
+	m.surge = 20 * M;
+	aim(&m, 200 * M);
+	ck_assert(run(&m, 20));
+	ck_assert_uint_eq(m.kills, 0);
+	ck_assert_uint_gt(m.blocked_bytes, 0);
+	ck_assert_uint_le(m.blocked_bytes, 20 * M);
+	ck_assert_uint_eq(m.writes, 1);
+	ck_assert_uint_eq(m.max, 200 * M);
+}
+END_TEST
+
 START_TEST(any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed)
 {
 	unsigned through = 0, pending = 0, braked = 0;
@@ -378,6 +442,7 @@ START_TEST(any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed)
 
 		target -= target % 4096;
 		m.reclaim_rate = (20 + random_below(400)) * M;
+		m.has_nonblocking_limits = i % 2;
 		goal = target - shrink_margin(target);
 		/* what the model promises: swap for everything, and room for the brake or a
 		 * task that is slower than reclaim */
@@ -425,6 +490,11 @@ int main(void)
 	tcase_add_test(tc, swap_that_fills_up_on_the_way_ends_the_brake_not_the_task);
 	tcase_add_test(tc, locked_memory_is_named_and_left_alone);
 	tcase_add_test(tc, changing_ones_mind_in_the_middle_leaves_no_brake);
+	tcase_add_test(
+		tc,
+		a_slot_that_outgrows_its_new_max_gets_the_old_one_back_where_limits_do_not_block);
+	tcase_add_test(tc, and_keeps_it_as_long_as_nothing_can_be_reclaimed);
+	tcase_add_test(tc, where_limits_block_the_write_takes_what_was_outgrown);
 	tcase_add_test(tc, any_task_is_shrunk_unharmed_when_its_memory_can_be_reclaimed);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

@@ -93,12 +93,14 @@ void host_check_cgroup(struct host_list *list)
 		check_controller(list, h, at_hand, c);
 	check_reclaim(list, mount_fd);
 	check_pressure(list);
+	/* By its version: to see the difference a slot has to grow in the very moment. */
 	if (host_has_kernel(6, 16))
 		host_add(list, "non-blocking limits", HOST_OK,
-			 "this kernel can lower limits without reclaim (Linux 6.16)");
+			 "used: a slot that outgrows a max just written gets the old one back");
 	else
 		host_add(list, "non-blocking limits", HOST_OK,
-			 "lowering a limit waits for reclaim: done off the event loop");
+			 "Linux 6.16 has them; here a slot that outgrows a max just written is "
+			 "reclaimed by the kernel, or loses a process if nothing can be");
 	host_add(list, "huge pages in memory.current", HOST_OK, "%s",
 		 h->has_hugetlb_accounting
 			 ? "counted (memory_hugetlb_accounting): memory.max limits them, too"
