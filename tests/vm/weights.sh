@@ -59,11 +59,14 @@ ratio() {
 
 all_off
 swap_off && swap_on
-fresh_daemon
+# without the tax on who is quiet: shares and nothing else
+printf '[daemon]\nfairness=100%%\n[node default]\nbudget=400M\nhugepages=64\n' | fresh_daemon
 expect add tmctl add thin node=0 weight=100 min=8M
 expect add tmctl add wide node=0 weight=300 min=8M
 expect add tmctl add idle node=0 weight=1 min=24M
 expect add tmctl add far node=1 weight=1
+tmctl --json explain thin | jq -e '.terms[] | select(.name == "fairnessPermille") | .value == 1000' >/dev/null ||
+	fail "fairness: $(tmctl explain thin)"
 [ $(($(slot wide .shareBytes) / 4096)) -eq $(($(slot thin .shareBytes) * 3 / 4096)) ] || fail "the shares are not 1:3"
 
 say "an idle slot and one on node 1 have their memory before the others come"
