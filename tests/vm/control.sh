@@ -12,6 +12,9 @@ has() { [ "$(usage "$1")" -ge $(($2 << 20)) ]; }
 low_is_below() { [ "$(low "$1")" -lt $(($2 << 20)) ]; }
 low_is_share() { [ "$(low "$1")" -eq $(($(slot "$1" .shareBytes) / 4096 * 4096)) ]; }
 has_event() { tmctl events | grep -q "$1"; }
+# pages that reclaim has taken from the slot
+taken() { cgroup "$1" memory.stat | sed -n 's/^pgsteal //p'; }
+gives_back() { [ "$(taken thrift)" -gt 0 ]; }
 term() { tmctl --json explain "$1" | jq ".terms[] | select(.name == \"$2\").value"; }
 
 all_off
@@ -20,6 +23,10 @@ printf '[node default]\nbudget=200M\nhugepages=16\n' | fresh_daemon
 expect add tmctl add cold node=0
 expect add tmctl add hungry node=0
 expect add tmctl add scan node=0 weight=200 min=8M
+# alone on its node, where nothing else reclaims, for all of the time
+expect add tmctl add thrift node=1 mode=save
+hog thrift --bytes 64M --seconds 3600 --pattern touch-once
+thrift_begin=$SECONDS
 
 say "memory that is touched once stays where it is while nobody asks"
 hog cold --bytes 120M --seconds 3600 --pattern touch-once
@@ -61,6 +68,11 @@ wait_for 30 "a dry run says what it would do" has_event 'slot scan: memory.low w
 low_is_share scan || fail "a dry run wrote memory.low"
 refuse 2 tmctl set scan mode=fast
 expect set tmctl set scan mode=share
+
+say "mode save: memory that nobody asks for is given back, a little at a time"
+[ "$(taken thrift)" -gt 0 ] || wait_for 15 "thrift gives back" gives_back
+has thrift 60 || fail "that was not a little: $(mib "$(usage thrift)")M of 64M are left"
+say "$(taken thrift) pages taken after $((SECONDS - thrift_begin)) s"
 
 say "a restart forgets what was learnt, no task and no limit"
 systemctl kill -s KILL taskmemd.service
