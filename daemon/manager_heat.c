@@ -284,7 +284,8 @@ void heat_forget(struct slot *slot)
 	struct measurement *m = slot->heat ? slot->heat->running : NULL;
 
 	if (m) {
-		(void)fault_set(&fault, FAULT_FAILED, "slot %s was removed", slot->policy.name);
+		(void)fault_set(&fault, FAULT_FAILED, "slot %s was removed or moved",
+				slot->policy.name);
 		measurement_stop(m);
 		measurement_end(m, &fault);
 	}

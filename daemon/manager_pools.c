@@ -56,7 +56,7 @@ static uint64_t chunks_claimed(const struct manager *manager, const struct slot 
 	return MAX(part, bytes[manager->nodes[i].node] / CHUNK_BYTES);
 }
 
-static uint64_t node_chunks_free_for(const struct slot *slot, size_t i)
+uint64_t slot_chunks_free_on(const struct slot *slot, size_t i)
 {
 	const struct manager *manager = slot->manager;
 	uint64_t total = manager->nodes[i].hugepages, claimed = 0;
@@ -80,10 +80,10 @@ static uint32_t slot_chunks_available(const struct slot *slot)
 	if (slot->n_granted >= slot->pool_share_chunks)
 		return 0;
 	if (slot->policy.node != NODE_ANY)
-		free_chunks = node_chunks_free_for(slot, node_index(manager, slot->policy.node));
+		free_chunks = slot_chunks_free_on(slot, node_index(manager, slot->policy.node));
 	else
 		for (size_t i = 0; i < manager->n_nodes; i++)
-			free_chunks += node_chunks_free_for(slot, i);
+			free_chunks += slot_chunks_free_on(slot, i);
 	return (uint32_t)MIN(free_chunks, (uint64_t)slot->pool_share_chunks - slot->n_granted);
 }
 

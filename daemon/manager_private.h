@@ -151,6 +151,14 @@ const struct control_slot *slot_shown_control(const struct slot *slot,
 					      const struct control_group **ret_group);
 
 /* ---- manager_slots.c */
+/* Puts the policy into the state file; @old, NULL for a new slot, comes back if that fails. */
+MUST_USE enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
+					const struct slot_policy *old, struct fault *ret_fault);
+/* From now on the slot is @cg, which it takes over, and nothing is known of it: the next plan
+ * writes all. Return: 0 or -errno; then its max is not brought to a new value. */
+MUST_USE int slot_enter_cgroup(struct slot *slot, struct cgdir *cg);
+/* Ends what is under way for the slot's cgroup and closes it; it stays as it is. */
+void slot_leave_cgroup(struct slot *slot);
 /* Makes the object and its cgroup (or opens it) and inserts it; on failure nothing is left. */
 MUST_USE int slot_open(struct manager *manager, const struct slot_policy *policy,
 		       struct slot **ret_slot);
@@ -159,7 +167,25 @@ void slot_close(struct slot *slot);
 /* xattr on its directory, from which a lost state file is rebuilt */
 void slot_note_policy(struct slot *slot);
 
+/* ---- manager_place.c */
+/* A task is about to start: if the slot is empty, and nobody named its node, it goes to the node
+ * that suits it best now. What fails is logged; the slot stays where it is then. */
+void slot_place_anew(struct slot *slot);
+
+/* ---- manager_move.c */
+/**
+ * slot_relocate() - give the slot another cgroup, on the node of @policy
+ * @policy: the slot's own but for node, is_node_auto and grant_bytes; was admitted
+ *
+ * The state file knows the new node first, then the kernel does. The old cgroup is removed.
+ * The plan is made anew. Nobody may be in the slot, and no grant.
+ */
+MUST_USE enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy,
+				       struct fault *ret_fault);
+
 /* ---- manager_pools.c */
+/* Huge pages of the @i-th node that nobody but the slot holds or is promised. */
+uint64_t slot_chunks_free_on(const struct slot *slot, size_t i);
 /* Takes @grant into the slot and watches its process. Return: 0 or -errno. */
 MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
 /* Divides the slot's chunks among its grants, tells those whose target changed, writes

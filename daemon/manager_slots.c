@@ -91,6 +91,21 @@ static void removal_free(struct removal *removal)
 	free(removal);
 }
 
+void slot_leave_cgroup(struct slot *slot)
+{
+	if (slot->save_op)
+		writer_cancel(slot->manager->writer, slot->save_op);
+	slot->save_op = NULL;
+	heat_forget(slot);
+	if (slot->has_limit) {
+		slot_watch_close(slot);
+		limit_deinit(&slot->limit);
+	}
+	slot->has_limit = false;
+	cgdir_close(slot->cg);
+	slot->cg = NULL;
+}
+
 static void slot_free(struct slot *slot)
 {
 	struct grant *grant;
@@ -102,14 +117,7 @@ static void slot_free(struct slot *slot)
 	removal_free(slot->removal);
 	notices_close(slot);
 	admission_forget_slot(slot->manager, slot);
-	if (slot->save_op)
-		writer_cancel(slot->manager->writer, slot->save_op);
-	heat_forget(slot);
-	if (slot->has_limit) {
-		slot_watch_close(slot);
-		limit_deinit(&slot->limit);
-	}
-	cgdir_close(slot->cg);
+	slot_leave_cgroup(slot);
 	free(slot);
 }
 
@@ -146,37 +154,50 @@ static void on_limit_delayed(struct limit *limit, void *userdata)
 		   format_bytes(limit->shrink.target_bytes, max));
 }
 
+int slot_enter_cgroup(struct slot *slot, struct cgdir *cg)
+{
+	struct manager *manager = slot->manager;
+	int r;
+
+	slot->cg = cg;
+	slot->n_oom_kills = UINT64_MAX;
+	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
+	slot->is_share_moving = false;
+	slot->control = slot->shadow = (struct control_slot){};
+	slot->watch = (struct slot_watch){};
+	if (!tree_get_controllers(manager->tree)->memory)
+		return 0;
+	r = limit_init(&slot->limit, manager->event, manager->writer, cg);
+	if (r < 0)
+		return r;
+	slot->has_limit = true;
+	slot->limit.delayed = on_limit_delayed;
+	slot->limit.reached = on_limit_reached;
+	slot->limit.userdata = slot;
+	slot_watch_open(slot);
+	return 0;
+}
+
 int slot_open(struct manager *manager, const struct slot_policy *policy, struct slot **ret_slot)
 {
 	CLEANUP(slot_freep) struct slot *slot = calloc(1, sizeof(*slot));
+	struct cgdir *cg = NULL;
 	int r;
 
 	if (!slot)
 		return -ENOMEM;
 	slot->manager = manager;
 	slot->policy = slot->planned = *policy;
-	slot->n_oom_kills = UINT64_MAX;
-	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
 	list_init(&slot->grants);
 	r = notices_open(slot);
 	if (r >= 0)
-		r = tree_create_slot(manager->tree, policy, &slot->cg);
+		r = tree_create_slot(manager->tree, policy, &cg);
+	if (r >= 0)
+		r = slot_enter_cgroup(slot, cg);
+	if (r >= 0)
+		r = slots_insert(manager, slot);
 	if (r < 0)
 		return r;
-	if (tree_get_controllers(manager->tree)->memory) {
-		r = limit_init(&slot->limit, manager->event, manager->writer, slot->cg);
-		if (r < 0)
-			return r;
-		slot->has_limit = true;
-		slot->limit.delayed = on_limit_delayed;
-		slot->limit.reached = on_limit_reached;
-		slot->limit.userdata = slot;
-	}
-	r = slots_insert(manager, slot);
-	if (r < 0)
-		return r;
-	if (slot->has_limit)
-		slot_watch_open(slot);
 	*ret_slot = TAKE(slot);
 	return 0;
 }
@@ -196,10 +217,11 @@ void slot_note_policy(struct slot *slot)
 static bool policy_is_equal(const struct slot_policy *a, const struct slot_policy *b)
 {
 	return strcmp(a->name, b->name) == 0 && a->owner == b->owner && a->node == b->node &&
-	       a->weight == b->weight && a->tier == b->tier && a->min_bytes == b->min_bytes &&
-	       a->max_bytes == b->max_bytes && a->pool_min_bytes == b->pool_min_bytes &&
-	       a->pool_max_bytes == b->pool_max_bytes && a->mode == b->mode &&
-	       a->need_bytes == b->need_bytes && strcmp(a->on_resize, b->on_resize) == 0;
+	       a->is_node_auto == b->is_node_auto && a->weight == b->weight && a->tier == b->tier &&
+	       a->min_bytes == b->min_bytes && a->max_bytes == b->max_bytes &&
+	       a->pool_min_bytes == b->pool_min_bytes && a->pool_max_bytes == b->pool_max_bytes &&
+	       a->mode == b->mode && a->need_bytes == b->need_bytes &&
+	       strcmp(a->on_resize, b->on_resize) == 0;
 }
 
 enum fault_kind fault_from_refusal(struct fault *fault, int cond, const struct refusal *refusal)
@@ -271,9 +293,8 @@ static enum fault_kind manager_admit(struct manager *manager, struct slot_policy
 	return cond == ADMIT_OK ? FAULT_NONE : fault_from_refusal(fault, cond, &refusal);
 }
 
-/* Puts the policy into the state file; the old one comes back if that fails. */
-static enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
-				      const struct slot_policy *old, struct fault *fault)
+enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
+			       const struct slot_policy *old, struct fault *fault)
 {
 	int r = state_put(manager->state, policy);
 
@@ -335,8 +356,11 @@ static enum fault_kind add_again(struct manager *manager, const struct add_reque
 	if (!existing->removal && policy.request_id[0] &&
 	    strcmp(policy.request_id, existing->policy.request_id) == 0)
 		return FAULT_NONE;
-	if (request->choose_node)
+	if (request->choose_node) {
 		policy.node = existing->policy.node;
+		/* one that an earlier version made has forgotten that its node was chosen */
+		policy.is_node_auto = existing->policy.is_node_auto;
+	}
 	if (!request->is_need_given) {
 		policy.need_bytes = existing->policy.need_bytes;
 		policy.is_need_predicted = existing->policy.is_need_predicted;
@@ -644,6 +668,7 @@ enum fault_kind manager_join(struct manager *manager, const char *name, pid_t pi
 		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", name);
 	if (slot->removal)
 		return fault_set(fault, FAULT_FAILED, "slot %s is being removed", name);
+	slot_place_anew(slot);
 	r = tree_attach(manager->tree, slot->policy.node, name, pid, pidfd);
 	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "process %d could not be moved: %s", (int)pid,

@@ -36,7 +36,8 @@ enum slot_mode {
 struct slot_policy {
 	char name[SLOT_NAME_MAX + 1];
 	uid_t owner;
-	int node; /* 0 .. NODES_MAX-1 or NODE_ANY */
+	int node;          /* 0 .. NODES_MAX-1 or NODE_ANY */
+	bool is_node_auto; /* nobody named the node: while it is empty it may go to another one */
 	uint32_t weight;
 	uint32_t tier;
 	uint64_t min_bytes;

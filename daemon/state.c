@@ -125,6 +125,8 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 		SD_JSON_BUILD_PAIR_CONDITION(p->node == NODE_ANY, "node", SD_JSON_BUILD_NULL),
 		SD_JSON_BUILD_PAIR_CONDITION(p->node != NODE_ANY, "node",
 					     SD_JSON_BUILD_INTEGER(p->node)),
+		SD_JSON_BUILD_PAIR_CONDITION(p->is_node_auto, "nodeAuto",
+					     SD_JSON_BUILD_BOOLEAN(true)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("weight", p->weight),
 		SD_JSON_BUILD_PAIR_UNSIGNED("tier", p->tier),
 		SD_JSON_BUILD_PAIR_UNSIGNED("minBytes", p->min_bytes),
@@ -160,9 +162,9 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 }
 
 static const char *const slot_fields[] = {
-	"name",       "owner",         "node",         "weight",       "tier",
-	"minBytes",   "maxBytes",      "poolMinBytes", "poolMaxBytes", "needBytes",
-	"grantBytes", "needPredicted", "requestId",    "mode",         "onResize",
+	"name",      "owner",        "node",         "weight",    "tier",       "minBytes",
+	"maxBytes",  "poolMinBytes", "poolMaxBytes", "needBytes", "grantBytes", "needPredicted",
+	"requestId", "mode",         "onResize",     "nodeAuto",
 };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
@@ -202,11 +204,22 @@ static int text_from(sd_json_variant *object, const char *field, char *ret, size
 	return 0;
 }
 
+/* Absent is false. */
+static int flag_from(sd_json_variant *object, const char *field, bool *ret,
+		     char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *v = sd_json_variant_by_key(object, field);
+
+	if (v && !sd_json_variant_is_boolean(v))
+		return safefile_fault(error, -EINVAL, "field %s is not true or false", field);
+	*ret = v && sd_json_variant_boolean(v);
+	return 0;
+}
+
 /* What slots had no fields for in earlier versions: absent is none. */
 static int admission_from(sd_json_variant *object, struct slot_policy *p,
 			  char error[static STATE_ERROR_MAX])
 {
-	sd_json_variant *predicted = sd_json_variant_by_key(object, "needPredicted");
 	sd_json_variant *id = sd_json_variant_by_key(object, "requestId");
 	int r = 0;
 
@@ -215,13 +228,12 @@ static int admission_from(sd_json_variant *object, struct slot_policy *p,
 	if (r == 0 && sd_json_variant_by_key(object, "grantBytes"))
 		r = number_from(object, "grantBytes", ADMIT_BYTES_MAX, NULL, &p->grant_bytes,
 				error);
-	if (r < 0)
+	if (r == 0)
+		r = flag_from(object, "needPredicted", &p->is_need_predicted, error);
+	if (r == 0)
+		r = flag_from(object, "nodeAuto", &p->is_node_auto, error);
+	if (r < 0 || !id)
 		return r;
-	if (predicted && !sd_json_variant_is_boolean(predicted))
-		return safefile_fault(error, -EINVAL, "field needPredicted is not true or false");
-	p->is_need_predicted = predicted && sd_json_variant_boolean(predicted);
-	if (!id)
-		return 0;
 	if (!sd_json_variant_is_string(id) || strlen(sd_json_variant_string(id)) > REQUEST_ID_MAX)
 		return safefile_fault(error, -EINVAL, "field requestId is no string or too long");
 	strcpy(p->request_id, sd_json_variant_string(id));

@@ -81,6 +81,7 @@ END_TEST
 START_TEST(any_node_and_no_cap_have_fields_of_their_own)
 {
 	expect(ASSIGN_ADD, "a", WORDS("node=any"), "{\"name\":\"a\",\"anyNode\":true}");
+	expect(ASSIGN_ADD, "a", WORDS("node=auto"), "{\"name\":\"a\"}");
 	expect(ASSIGN_ADD, "a", WORDS("max=max"), "{\"name\":\"a\"}");
 	expect(ASSIGN_SET, "a", WORDS("max=max"), "{\"name\":\"a\",\"uncapped\":true}");
 }
@@ -120,7 +121,8 @@ START_TEST(an_error_names_the_word_the_value_and_the_right_form)
 		"pool=3M: \"3M\" is not right; pool is a size that is a multiple of 2M, such as "
 		"64M");
 	expect_error(ASSIGN_ADD, "a", WORDS("node=64"),
-		     "node=64: \"64\" is not right; node is a NUMA node (0, 1, ...) or \"any\"");
+		     "node=64: \"64\" is not right; node is a NUMA node (0, 1, ...), \"auto\" "
+		     "or \"any\"");
 	expect_error(ASSIGN_ADD, "a", WORDS("owner=no such user"),
 		     "owner=no such user: \"no such user\" is not right; owner is a user's name or "
 		     "number");

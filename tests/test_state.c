@@ -377,6 +377,7 @@ static char *sample_with(const char *field, const char *value)
 		{ "poolMinBytes", "0" },
 		{ "poolMaxBytes", "2097152" },
 		{ "onResize", "\"/bin/true\"" },
+		{ "nodeAuto", "false" },
 	};
 	static char text[512];
 	size_t len = 0;
@@ -424,6 +425,24 @@ START_TEST(need_and_grant_make_the_round_trip_and_may_be_absent)
 }
 END_TEST
 
+START_TEST(a_node_that_was_chosen_is_remembered_as_such)
+{
+	struct slot_policy p = slot_of("a", 0, 0, 256 * M), back;
+	char *text = NULL;
+
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_ptr_null(strstr(text, "nodeAuto")); /* as earlier versions wrote it */
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
+	ck_assert(!back.is_node_auto);
+	free(text);
+	p.is_node_auto = true;
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
+	ck_assert(back.is_node_auto);
+	free(text);
+}
+END_TEST
+
 START_TEST(a_policy_from_json_is_never_trusted)
 {
 	static const struct {
@@ -445,6 +464,7 @@ START_TEST(a_policy_from_json_is_never_trusted)
 		{ "node", NULL, "field node is missing" },
 		{ "node", "64", "field node is above 63" },
 		{ "node", "-1", "field node is no whole number" },
+		{ "nodeAuto", "1", "field nodeAuto is not true or false" },
 		{ "weight", "0", "weight=0: weights are 1 to 10000" },
 		{ "weight", "10001", "field weight is above 10000" },
 		{ "weight", "1.5", "field weight is no whole number" },
@@ -655,6 +675,7 @@ int main(void)
 	tcase_add_test(tc, unknown_fields_survive_a_rewrite);
 	tcase_add_test(tc, content_that_makes_no_sense_is_foreign_in_spite_of_its_checksum);
 	tcase_add_test(tc, a_policy_makes_the_round_trip_through_json);
+	tcase_add_test(tc, a_node_that_was_chosen_is_remembered_as_such);
 	tcase_add_test(tc, need_and_grant_make_the_round_trip_and_may_be_absent);
 	tcase_add_test(tc, a_policy_without_a_mode_is_one_of_an_older_version);
 	tcase_add_test(tc, a_policy_from_json_is_never_trusted);

@@ -63,7 +63,7 @@ static const struct key_form {
 	const char *form;   /* "KEY is ..." */
 } keys[N_KEYS] = {
 	[KEY_NODE] = { "node", "node", KIND_NODE, 0, NODE_MAX,
-		       "a NUMA node (0, 1, ...) or \"any\"" },
+		       "a NUMA node (0, 1, ...), \"auto\" or \"any\"" },
 	[KEY_WEIGHT] = { "weight", "weight", KIND_NUMBER, 1, WEIGHT_MAX,
 			 "a number from 1 to 10000; the default is 100" },
 	[KEY_TIER] = { "tier", "tier", KIND_NUMBER, 0, TIER_MAX,
@@ -86,10 +86,11 @@ static const struct key_form {
 
 struct values {
 	const char *word[N_KEYS]; /* NULL: not given */
-	uint64_t value[N_KEYS];   /* BYTES_UNLIMITED: no cap; NODE_ANY_VALUE: any node */
+	uint64_t value[N_KEYS];   /* BYTES_UNLIMITED: no cap; NODE_ANY_VALUE, NODE_AUTO_VALUE */
 };
 
 #define NODE_ANY_VALUE UINT64_MAX
+#define NODE_AUTO_VALUE (UINT64_MAX - 1)
 
 static int PRINTF_LIKE(2, 3) fail(char *error, const char *format, ...)
 {
@@ -175,6 +176,10 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 	case KIND_NODE:
 		if (strcmp(text, "any") == 0) {
 			*ret = NODE_ANY_VALUE;
+			return 0;
+		}
+		if (strcmp(text, "auto") == 0) {
+			*ret = NODE_AUTO_VALUE;
 			return 0;
 		}
 		return parse_u64(text, key->high, ret);
@@ -275,6 +280,8 @@ static int build(enum assign_verb verb, const char *name, const struct values *v
 			continue;
 		if (k == KEY_NODE && values->value[k] == NODE_ANY_VALUE)
 			r = sd_json_variant_set_field_boolean(&params, "anyNode", 1);
+		else if (k == KEY_NODE && values->value[k] == NODE_AUTO_VALUE)
+			continue; /* the default */
 		else if (k == KEY_MODE)
 			r = sd_json_variant_set_field_string(&params, "mode",
 							     modes[values->value[k]]);

@@ -206,7 +206,8 @@ static const char add_help[] =
 	"Make a slot. The same slot with the same values again is no error.\n"
 	"\n"
 	"NAME: 1 to 63 of a-z 0-9 . _ - with a letter or digit first. Keys:\n" KEYS_HELP
-	"  node=N        NUMA node 0, 1, ... or \"any\"; default: the node with the most room\n"
+	"  node=N        NUMA node 0, 1, ... or \"any\" (all of them); default: auto, the node that\n"
+	"                suits it best, chosen again when a task starts in it while it is empty\n"
 	"  owner=USER    who may run tasks in it and change its weight and max; default: you\n"
 	"  min-grant=SIZE  be content with so much of the need; default: all of it\n"
 	"Without need= the history of the name predicts one, and what is left of the node is granted\n"

@@ -250,7 +250,10 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 	char node[FORMAT_BYTES_MAX];
 
 	fputs("policy\n", out);
-	line(out, "node", node_of(slot, node), NULL);
+	line(out, "node", node_of(slot, node),
+	     field_bool(slot, "nodeAuto", false)
+		     ? "chosen again when a task starts in it while it is empty"
+		     : NULL);
 	owner_line(out, slot);
 	number_line(out, slot, "weight", "claim on contended memory, relative to other slots");
 	number_line(out, slot, "tier", "0 is served first");

@@ -172,6 +172,7 @@ static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 	return sd_json_buildo(
 		ret, SD_JSON_BUILD_PAIR_STRING("name", policy->name),
 		NULL_IF(policy->node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(policy->node)),
+		SD_JSON_BUILD_PAIR_BOOLEAN("nodeAuto", policy->is_node_auto),
 		PAIR_UNSIGNED("owner", policy->owner), PAIR_UNSIGNED("weight", policy->weight),
 		PAIR_UNSIGNED("tier", policy->tier), PAIR_UNSIGNED("minBytes", policy->min_bytes),
 		NULL_IF(policy->max_bytes == BYTES_UNLIMITED, "maxBytes",

@@ -75,7 +75,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(OnResize, COMMENT("Absolute path and argume
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	Slot, FIELD(name, STRING, 0), COMMENT("NUMA node, null when the slot may use every node"),
-	FIELD(node, INT, NULLABLE), COMMENT("uid that may run tasks in the slot"),
+	FIELD(node, INT, NULLABLE),
+	COMMENT("Nobody named the node: it is chosen again when a task starts in the empty slot"),
+	FIELD(nodeAuto, BOOL, 0), COMMENT("uid that may run tasks in the slot"),
 	FIELD(owner, INT, 0), COMMENT("Relative claim on contended memory, 1 to 10000"),
 	FIELD(weight, INT, 0), COMMENT("Priority class, 0 is served first"), FIELD(tier, INT, 0),
 	COMMENT("Guarantee"), FIELD(minBytes, INT, 0), COMMENT("Hard cap; null: the node's budget"),
@@ -212,7 +214,9 @@ static SD_VARLINK_DEFINE_METHOD(ListCounters, COMMENT("In order of names, as Lis
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	AddSlot, SD_VARLINK_SUPPORTS_MORE, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"),
-	IN(name, STRING, 0), COMMENT("Default: the node with the most room"),
+	IN(name, STRING, 0),
+	COMMENT("Default: the node that suits it best, chosen again when a task starts in it while "
+		"it is empty"),
 	IN(node, INT, NULLABLE), COMMENT("true: bound to no node, pages interleaved"),
 	IN(anyNode, BOOL, NULLABLE), COMMENT("Default: the caller"), IN(owner, INT, NULLABLE),
 	IN(weight, INT, NULLABLE), IN(tier, INT, NULLABLE), IN(minBytes, INT, NULLABLE),

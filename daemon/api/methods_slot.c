@@ -252,9 +252,10 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 	if (p.node != NOT_GIVEN_NODE)
 		policy.node =
 			p.node < 0 ? NODES_MAX : p.node; /* refused by name, not taken for any */
+	policy.is_node_auto = p.node == NOT_GIVEN_NODE && p.any_node <= 0;
 	request = (struct add_request){
 		.policy = policy,
-		.choose_node = p.node == NOT_GIVEN_NODE && p.any_node <= 0,
+		.choose_node = policy.is_node_auto,
 		.is_need_given = p.need_bytes != NOT_GIVEN_BYTES,
 		.min_grant_bytes = p.min_grant_bytes,
 		.may_wait = p.wait > 0,

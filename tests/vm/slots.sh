@@ -72,5 +72,27 @@ fresh_daemon
 expect add tmctl add wide node=any tier=0
 expect add tmctl add own node=1 tier=1
 expect run tmctl run own -- true
+
+say "a slot that names no node is placed anew when a task starts in it, one that does is not"
+fresh_daemon
+expect add tmctl add roams max=300M
+expect add tmctl add stays node=0
+expect add tmctl add crowd node=0 min=300M
+[ "$(slot roams '.node, .nodeAuto' | xargs)" = "0 true" ] || fail "roams: $(slot roams '.node, .nodeAuto')"
+tmctl run roams -- sleep 300 &
+wait_for 10 "the task is on node 1" sh -c '[ "$(cat '$slots'/node1/roams/cgroup.procs | wc -l)" = 1 ]'
+expect run tmctl run stays -- true
+[ "$(slot stays '.node, .nodeAuto' | xargs)" = "0 false" ] || fail "stays was moved"
+[ ! -e $slots/node0/roams ] || fail "the old cgroup of roams is still there"
+[ "$(cgroup roams cpuset.mems memory.max | xargs)" = "1 $((300 << 20))" ] || fail "limits of roams"
+tmctl events | grep -q 'slot-placed.*roams' || fail "no event of the placement"
+expect "rm" tmctl rm crowd
+expect add tmctl add crowd node=1 min=300M
+expect run tmctl run roams -- true
+[ "$(slot roams .node)" = 1 ] || fail "roams was moved with a task in it"
+kill -9 "$(daemon_pid)"
+wait_for 15 "the daemon is back" daemon_is_up
+[ "$(slot roams '.node, .nodeAuto' | xargs)" = "1 true" ] || fail "after kill -9: $(slot roams '.node, .nodeAuto')"
+expect "rm --kill" tmctl rm roams --kill
 all_off
 exit 0

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager_private.h"
+
+#include <stdlib.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "message_ids.h"
+#include "policy/booking.h"
+#include "policy/placement.h"
+
+/*
+ * Where a slot without a node of its own is best. What other slots count for is not what they use:
+ * page cache fills whatever there is. It is what was booked for them, or what they use and are
+ * shown to need up to their share, which nobody takes from them.
+ */
+
+static uint64_t slot_claim_bytes(const struct slot *slot)
+{
+	uint64_t booked = MAX(booking_of(&slot->policy), slot_min_bytes(slot)), usage = 0;
+
+	if (cgdir_read_u64(slot->cg, CG_MEMORY_CURRENT, &usage) != CGDIR_OK)
+		usage = 0;
+	return MAX(booked, MIN(MAX(usage, slot->control.demand_bytes), slot->share_bytes));
+}
+
+/* What all slots but @except claim of the @k-th node. */
+static uint64_t node_claimed(const struct manager *manager, size_t k, const struct slot *except)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		const struct slot *slot = manager->slots[i];
+
+		if (slot == except)
+			continue;
+		if (slot->policy.node == manager->nodes[k].node)
+			sum += slot_claim_bytes(slot);
+		else if (slot->policy.node == NODE_ANY)
+			sum += entitle_part_of_bytes(manager->nodes, manager->n_nodes, k,
+						     slot->policy.name, slot_claim_bytes(slot));
+	}
+	return sum;
+}
+
+/* May it be on the node, and with how much of its need? *ret_policy is what it would be then. */
+static bool slot_is_admitted(struct slot *slot, const struct slot_policy *others, uint64_t closed,
+			     int node, struct slot_policy *ret_policy)
+{
+	struct manager *manager = slot->manager;
+	struct add_request request = { .policy = slot->policy };
+	struct fault fault = { .node = NODE_ANY };
+
+	*ret_policy = slot->policy;
+	if (node == slot->policy.node)
+		return true;
+	request.policy.node = node;
+	request.policy.min_bytes = slot_min_bytes(slot);
+	request.min_grant_bytes = slot->policy.is_need_predicted ? 0 : slot->policy.grant_bytes;
+	if (manager_try_add(manager, &request, others, manager->n_slots, closed, ret_policy,
+			    &fault) != FAULT_NONE)
+		return false;
+	ret_policy->min_bytes = slot->policy.min_bytes;
+	return true;
+}
+
+/* How each node would be for the slot, and its policy there. Return: false without memory. */
+static bool slot_survey(struct slot *slot, struct placement_node nodes[static NODES_MAX],
+			struct slot_policy policies[static NODES_MAX])
+{
+	struct manager *manager = slot->manager;
+	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(manager);
+	struct queue_entry entry =
+		admission_entry(manager, &slot->policy, /* choose_node= */ true, 0);
+	uint64_t closed = admission_closed_nodes(manager, &entry);
+
+	if (!others)
+		return false;
+	for (size_t k = 0; k < manager->n_nodes; k++) {
+		const struct node_info *info = &manager->nodes[k];
+
+		nodes[k] = (struct placement_node){
+			.node = info->node,
+			.is_admitted =
+				slot_is_admitted(slot, others, closed, info->node, &policies[k]),
+			.grant_bytes = policies[k].grant_bytes,
+			.budget_bytes = info->budget_bytes - info->reserve_bytes,
+			.used_bytes = node_claimed(manager, k, slot),
+			.free_chunks = slot_chunks_free_on(slot, k),
+		};
+	}
+	return true;
+}
+
+static bool may_be_placed_anew(const struct slot *slot)
+{
+	bool is_populated = true;
+
+	return slot->policy.is_node_auto && slot->policy.node != NODE_ANY &&
+	       slot->manager->n_nodes > 1 && list_is_empty(&slot->grants) &&
+	       slot->lease_bytes == 0 && cgdir_is_populated(slot->cg, &is_populated) == CGDIR_OK &&
+	       !is_populated;
+}
+
+void slot_place_anew(struct slot *slot)
+{
+	struct manager *manager = slot->manager;
+	struct placement_node nodes[NODES_MAX];
+	CLEANUP(freep) struct slot_policy *policies = NULL;
+	struct placement_wish wish = {
+		.node = slot->policy.node,
+		.bytes = MAX(slot->policy.need_bytes, slot->policy.min_bytes),
+		.chunks = slot->policy.pool_max_bytes / CHUNK_BYTES,
+	};
+	struct fault fault = { .node = NODE_ANY };
+	struct queue_entry entry;
+	int old = slot->policy.node;
+	size_t k;
+
+	if (!may_be_placed_anew(slot))
+		return;
+	policies = calloc(NODES_MAX, sizeof(*policies));
+	if (!policies || !slot_survey(slot, nodes, policies))
+		return;
+	k = placement_choose(nodes, manager->n_nodes, &wish);
+	if (k == PLACEMENT_NOWHERE || nodes[k].node == old)
+		return;
+	if (slot_relocate(slot, &policies[k], &fault) != FAULT_NONE) {
+		log_warning("slot %s stays on node %d: %s", slot->policy.name, old, fault.message);
+		return;
+	}
+	entry = admission_entry(manager, &slot->policy, /* choose_node= */ false, 0);
+	admission_note_served(manager, &entry,
+			      booking_nodes(manager->nodes, manager->n_nodes, &slot->policy));
+	events_add(manager->events, LOG_LEVEL_INFO, "slot-placed", MESSAGE_SLOT_PLACED,
+		   slot->policy.name,
+		   "slot %s, empty, went from node %d to node %d, where more of what it may need "
+		   "is free",
+		   slot->policy.name, old, slot->policy.node);
+}
