@@ -182,7 +182,9 @@ static uint64_t group_max(const struct manager *manager, size_t i)
 	 * (a higher tier has all) need the kernel's own memory all the same. */
 	if (max == 0 && !group_has_slots(manager, manager->groups[i].node))
 		return BYTES_UNLIMITED;
-	return MAX(max, GROUP_MAX_LEAST) + group_lent_bytes(&manager->groups[i]);
+	return leftovers_group_max(&manager->groups[i],
+				   MAX(max, GROUP_MAX_LEAST) +
+					   group_lent_bytes(&manager->groups[i]));
 }
 
 void manager_write_group_max(struct manager *manager, struct node_group *group)
@@ -297,6 +299,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	histories_tick(manager, now_ns);
 	admission_tick(manager, now_ns);
 	manager_watch_tick(manager, now_ns);
+	leftovers_tick(manager);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -432,6 +435,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	manager->event = sd_event_ref(event);
 	manager->hooks = *hooks;
 	manager->state_fd = -1;
+	list_init(&manager->leftovers);
+	list_init(&manager->joins);
 	manager->protected_bytes = UINT64_MAX;
 	manager->admin_group = find_admin_group(config->group);
 	manager->events = events_new(hooks->event, hooks->userdata);
@@ -459,6 +464,7 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 		return r;
 	}
 	manager_replan(manager, /* is_change= */ false);
+	leftovers_begin(manager);
 	*ret_manager = manager;
 	return 0;
 }
@@ -470,6 +476,8 @@ void manager_free(struct manager *manager)
 	sd_event_source_disable_unref(manager->tick);
 	sd_event_source_disable_unref(manager->control_tick);
 	admission_close(manager);
+	manager_drop_joins(manager);
+	leftovers_close(manager);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
 	hooks_free(manager->hook_runner);

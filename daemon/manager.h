@@ -109,9 +109,24 @@ MUST_USE enum fault_kind manager_set(struct manager *manager, const struct slot_
 void manager_remove(struct manager *manager, const char *name, bool kill, done_fn done,
 		    void *userdata);
 
-/* Moves the process into the slot. */
-MUST_USE enum fault_kind manager_join(struct manager *manager, const char *name, pid_t pid,
-				      int pidfd, struct fault *ret_fault);
+/* Puts the process into the slot; an empty one may be given another node first. Waits while the
+ * kernel moves pages of a slot to another node. @pidfd is duplicated. */
+void manager_join(struct manager *manager, const char *name, pid_t pid, int pidfd, done_fn done,
+		  void *userdata);
+
+struct move_request {
+	const char *name;
+	int node;         /* NODE_ANY: on all; whatever else is no node is refused */
+	bool choose_node; /* .node is ignored; it may be chosen again when the slot is empty */
+};
+/**
+ * manager_move() - put a slot, with its tasks and their pages, on another node
+ *
+ * Refused like a new slot that does not fit there, and while tasks hold huge pages of its pool.
+ * @done is called when no process is left on the old node, or after 45 s: then the rest follows.
+ */
+void manager_move(struct manager *manager, const struct move_request *request, done_fn done,
+		  void *userdata);
 
 /* @view: the moment's numbers. FAULT_NO_SUCH_SLOT if there is none. */
 MUST_USE enum fault_kind manager_view_slot(struct manager *manager, const char *name,

@@ -2,16 +2,27 @@
 #include "manager_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
+#include "message_ids.h"
 
 /*
  * A cgroup lives and dies below its parent, so a slot that goes to another node gets another
- * cgroup. The state file says first where it is to be. A daemon that was killed at any point
- * after that makes the new cgroup when it starts (manager_restore.c) and removes the old one.
+ * cgroup. The state file says first where it is to be, then the new cgroup is made, then the old
+ * one is noted to belong there. A daemon that was killed at any point after the first finds the
+ * old cgroup as what is left of the slot, and goes on (manager_restore.c).
+ *
+ * Huge pages of pools do not move: a task may have registered them with io_uring, which pins them,
+ * and their charge would stay on the old node, where it is guaranteed to others.
  */
+
+/* ---- the other cgroup */
 
 /* The old node holds again, in the state file too. */
 static void put_back(struct manager *manager, const struct slot_policy *old)
@@ -20,31 +31,256 @@ static void put_back(struct manager *manager, const struct slot_policy *old)
 		log_error("slot %s could not be put back into the state file", old->name);
 }
 
-enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy,
-			      struct fault *fault)
+/* Makes the slot's cgroup there, or takes up the one that it once left. */
+static int open_place(struct manager *manager, const struct slot_policy *policy,
+		      struct cgdir **ret_cg)
+{
+	CLEANUP(cgdir_closep) struct cgdir *cg = NULL;
+	struct leftover *own = leftover_find(manager, policy->name, policy->node);
+	bool is_populated = true;
+	int r = tree_create_slot(manager->tree, policy, &cg);
+
+	if (r < 0)
+		return r;
+	if (r > 0 && !own && (cgdir_is_populated(cg, &is_populated) != CGDIR_OK || is_populated))
+		return -EEXIST; /* not ours */
+	r = r > 0 ? tree_bind_slot(manager->tree, policy->node, cg) : 0;
+	if (r < 0)
+		return r;
+	leftover_free(own);
+	*ret_cg = TAKE(cg);
+	return 0;
+}
+
+static void note_left(const struct slot *slot, struct cgdir *old)
+{
+	CLEANUP(freep) char *text = NULL;
+
+	if (slot_policy_to_json(&slot->policy, &text) < 0 ||
+	    cgdir_set_policy(old, text) != CGDIR_OK)
+		log_debug("slot %s: where it went could not be noted on the cgroup it left",
+			  slot->policy.name);
+}
+
+enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy, done_fn done,
+			      void *userdata, struct fault *fault)
 {
 	struct manager *manager = slot->manager;
 	struct slot_policy old = slot->policy;
-	struct cgdir *cg = NULL;
+	struct cgdir *cg = NULL, *old_cg = slot->cg;
+	struct leftover *left = NULL;
+	bool was_empty = !slot_is_populated(slot);
 	enum fault_kind kind = manager_record(manager, policy, &old, fault);
 	int r;
 
 	if (kind != FAULT_NONE)
 		return kind;
-	r = tree_create_slot(manager->tree, policy, &cg);
+	r = open_place(manager, policy, &cg);
+	if (r == 0) {
+		r = leftover_new(manager, old.name, old.node, old_cg, &left);
+		if (r < 0) {
+			cgdir_close(cg);
+			(void)tree_remove_slot(manager->tree, policy->node, policy->name);
+		}
+	}
 	if (r < 0) {
 		put_back(manager, &old);
-		return fault_set(fault, FAULT_FAILED, "its cgroup could not be made: %s",
-				 strerror(-r));
+		return fault_set(fault, FAULT_FAILED, "its cgroup on node %d could not be made: %s",
+				 policy->node, strerror(-r));
 	}
 	slot_leave_cgroup(slot);
 	slot->policy = *policy;
 	if (slot_enter_cgroup(slot, cg) < 0)
 		log_error("slot %s: memory.max stays as it is for want of memory", policy->name);
 	slot_note_policy(slot);
-	if (tree_remove_slot(manager->tree, old.node, old.name) != CGDIR_OK)
-		log_warning("slot %s: its cgroup on node %d is left behind", old.name, old.node);
+	note_left(slot, old_cg);
 	manager_replan(manager, /* is_change= */ true);
 	slot->is_share_moving = false;
+	if (was_empty)
+		leftover_drop(left);
+	if (done)
+		leftover_set_done(left, done, userdata);
+	leftover_begin(left);
 	return FAULT_NONE;
+}
+
+/* ---- joins that wait */
+
+struct join {
+	struct list in_manager;
+	char name[SLOT_NAME_MAX + 1];
+	pid_t pid;
+	int pidfd;
+	done_fn done;
+	void *userdata;
+};
+
+static void join_free(struct join *join)
+{
+	list_remove(&join->in_manager);
+	fd_closep(&join->pidfd);
+	free(join);
+}
+
+static enum fault_kind join_now(struct manager *manager, const struct join *join,
+				struct fault *fault)
+{
+	struct slot *slot = manager_find_slot(manager, join->name);
+	int r;
+
+	if (!slot)
+		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", join->name);
+	if (slot->removal)
+		return fault_set(fault, FAULT_FAILED, "slot %s is being removed", join->name);
+	slot_place_anew(slot);
+	r = tree_attach(manager->tree, slot->policy.node, join->name, join->pid, join->pidfd);
+	if (r < 0)
+		return fault_set(fault, FAULT_FAILED, "process %d could not be moved: %s",
+				 (int)join->pid, strerror(-r));
+	events_add(manager->events, LOG_LEVEL_INFO, "task-joined", MESSAGE_TASK_JOINED, join->name,
+		   "process %d joined slot %s", (int)join->pid, join->name);
+	return FAULT_NONE;
+}
+
+static void join_end(struct manager *manager, struct join *join)
+{
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind;
+	done_fn done = join->done;
+	void *userdata = join->userdata;
+
+	(void)snprintf(fault.name, sizeof(fault.name), "%s", join->name);
+	kind = join_now(manager, join, &fault);
+	join_free(join);
+	done(kind, &fault, userdata);
+}
+
+void manager_resume_joins(struct manager *manager)
+{
+	while (!list_is_empty(&manager->joins) && leftovers_are_still(manager))
+		join_end(manager, list_entry(manager->joins.next, struct join, in_manager));
+}
+
+void manager_join(struct manager *manager, const char *name, pid_t pid, int pidfd, done_fn done,
+		  void *userdata)
+{
+	struct join *join = calloc(1, sizeof(*join));
+	struct fault fault = { .node = NODE_ANY };
+
+	if (!join) {
+		done(fault_set(&fault, FAULT_FAILED, "out of memory"), &fault, userdata);
+		return;
+	}
+	(void)snprintf(join->name, sizeof(join->name), "%s", name);
+	join->pid = pid;
+	join->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+	join->done = done;
+	join->userdata = userdata;
+	list_append(&manager->joins, &join->in_manager);
+	if (join->pidfd < 0) {
+		join_free(join);
+		done(fault_set(&fault, FAULT_FAILED, "too many open files"), &fault, userdata);
+		return;
+	}
+	manager_resume_joins(manager);
+}
+
+void manager_drop_joins(struct manager *manager)
+{
+	while (!list_is_empty(&manager->joins))
+		join_free(list_entry(manager->joins.next, struct join, in_manager));
+}
+
+/* ---- move */
+
+static enum fault_kind refuse_grants(const struct slot *slot, struct fault *fault)
+{
+	struct grant *grant;
+	uint32_t n = 0;
+
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		n++;
+	if (n == 0)
+		return FAULT_NONE;
+	fault->node = slot->policy.node;
+	fault->needed = slot->n_granted * CHUNK_BYTES;
+	return fault_set(
+		fault, FAULT_REFUSED,
+		"%u tasks of slot %s hold %u huge pages on its node, which cannot move: let "
+		"them detach (tm_slot_detach()) or end, then move it",
+		n, slot->policy.name, slot->n_granted);
+}
+
+static enum fault_kind check_movable(const struct slot *slot, struct fault *fault)
+{
+	const struct slot_policy *policy = &slot->policy;
+
+	if (slot->removal)
+		return fault_set(fault, FAULT_FAILED, "slot %s is being removed", policy->name);
+	if (leftover_find(slot->manager, policy->name, NODES_MAX))
+		return fault_set(fault, FAULT_FAILED,
+				 "slot %s is still on its way to node %d: wait until \"tmctl show "
+				 "%s\" has no move pending",
+				 policy->name, policy->node, policy->name);
+	return FAULT_NONE;
+}
+
+/* It stays; only who chooses its node from now on may have changed. */
+static enum fault_kind keep_place(struct slot *slot, bool is_node_auto, struct fault *fault)
+{
+	struct slot_policy policy = slot->policy;
+	enum fault_kind kind = FAULT_NONE;
+
+	if (policy.is_node_auto == is_node_auto)
+		return FAULT_NONE;
+	policy.is_node_auto = is_node_auto;
+	kind = manager_record(slot->manager, &policy, &slot->policy, fault);
+	if (kind != FAULT_NONE)
+		return kind;
+	slot->policy = policy;
+	slot_note_policy(slot);
+	return FAULT_NONE;
+}
+
+void manager_move(struct manager *manager, const struct move_request *request, done_fn done,
+		  void *userdata)
+{
+	struct slot *slot = manager_find_slot(manager, request->name);
+	struct fault fault = { .node = NODE_ANY };
+	struct slot_policy policy;
+	enum fault_kind kind;
+	bool was_empty;
+	int old_node;
+
+	(void)snprintf(fault.name, sizeof(fault.name), "%s", request->name);
+	if (!slot) {
+		done(fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", request->name), &fault,
+		     userdata);
+		return;
+	}
+	kind = check_movable(slot, &fault);
+	if (kind == FAULT_NONE)
+		kind = slot_admit_on(slot, request->choose_node ? NODE_BEST : request->node,
+				     &policy, &fault);
+	if (kind == FAULT_NONE && policy.node == slot->policy.node) {
+		kind = keep_place(slot, request->choose_node, &fault);
+		done(kind, &fault, userdata);
+		return;
+	}
+	if (kind == FAULT_NONE)
+		kind = refuse_grants(slot, &fault);
+	if (kind == FAULT_REFUSED)
+		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
+			   request->name, "slot %s refused: %s", request->name, fault.message);
+	policy.is_node_auto = request->choose_node;
+	was_empty = !slot_is_populated(slot);
+	old_node = slot->policy.node;
+	if (kind == FAULT_NONE)
+		kind = slot_relocate(slot, &policy, done, userdata, &fault);
+	if (kind != FAULT_NONE)
+		done(kind, &fault, userdata);
+	else if (was_empty)
+		events_add(manager->events, LOG_LEVEL_INFO, "slot-moved", MESSAGE_SLOT_MOVED,
+			   policy.name, "slot %s, empty, moved from node %d to node %d",
+			   policy.name, old_node, policy.node);
 }

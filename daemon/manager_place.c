@@ -43,25 +43,25 @@ static uint64_t node_claimed(const struct manager *manager, size_t k, const stru
 	return sum;
 }
 
-/* May it be on the node, and with how much of its need? *ret_policy is what it would be then. */
-static bool slot_is_admitted(struct slot *slot, const struct slot_policy *others, uint64_t closed,
-			     int node, struct slot_policy *ret_policy)
+/* As slot_admit_on(), for a node that is named. */
+static enum fault_kind admit_there(struct slot *slot, const struct slot_policy *others,
+				   uint64_t closed, int node, struct slot_policy *ret_policy,
+				   struct fault *fault)
 {
 	struct manager *manager = slot->manager;
 	struct add_request request = { .policy = slot->policy };
-	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind;
 
 	*ret_policy = slot->policy;
 	if (node == slot->policy.node)
-		return true;
+		return FAULT_NONE;
 	request.policy.node = node;
 	request.policy.min_bytes = slot_min_bytes(slot);
 	request.min_grant_bytes = slot->policy.is_need_predicted ? 0 : slot->policy.grant_bytes;
-	if (manager_try_add(manager, &request, others, manager->n_slots, closed, ret_policy,
-			    &fault) != FAULT_NONE)
-		return false;
+	kind = manager_try_add(manager, &request, others, manager->n_slots, closed, ret_policy,
+			       fault);
 	ret_policy->min_bytes = slot->policy.min_bytes;
-	return true;
+	return kind;
 }
 
 /* How each node would be for the slot, and its policy there. Return: false without memory. */
@@ -79,10 +79,12 @@ static bool slot_survey(struct slot *slot, struct placement_node nodes[static NO
 	for (size_t k = 0; k < manager->n_nodes; k++) {
 		const struct node_info *info = &manager->nodes[k];
 
+		struct fault fault = { .node = NODE_ANY };
+
 		nodes[k] = (struct placement_node){
 			.node = info->node,
-			.is_admitted =
-				slot_is_admitted(slot, others, closed, info->node, &policies[k]),
+			.is_admitted = admit_there(slot, others, closed, info->node, &policies[k],
+						   &fault) == FAULT_NONE,
 			.grant_bytes = policies[k].grant_bytes,
 			.budget_bytes = info->budget_bytes - info->reserve_bytes,
 			.used_bytes = node_claimed(manager, k, slot),
@@ -92,40 +94,69 @@ static bool slot_survey(struct slot *slot, struct placement_node nodes[static NO
 	return true;
 }
 
+static struct placement_wish slot_wish(const struct slot *slot)
+{
+	uint64_t bytes = MAX(slot->policy.need_bytes, slot_min_bytes(slot));
+
+	/* of an empty one the last task's page cache is no wish */
+	if (slot_is_populated(slot))
+		bytes = MAX(bytes, slot_claim_bytes(slot));
+	return (struct placement_wish){
+		.node = slot->policy.node,
+		.bytes = bytes,
+		.chunks = slot->policy.pool_max_bytes / CHUNK_BYTES,
+	};
+}
+
+static enum fault_kind admit_best(struct slot *slot, struct slot_policy *ret_policy,
+				  struct fault *fault)
+{
+	CLEANUP(freep) struct slot_policy *policies = calloc(NODES_MAX, sizeof(*policies));
+	struct placement_wish wish = slot_wish(slot);
+	struct placement_node nodes[NODES_MAX];
+	size_t k;
+
+	if (!policies || !slot_survey(slot, nodes, policies))
+		return fault_set(fault, FAULT_FAILED, "out of memory");
+	k = placement_choose(nodes, slot->manager->n_nodes, &wish);
+	if (k == PLACEMENT_NOWHERE) /* not even where it is: it is on no one node */
+		return fault_set(fault, FAULT_REFUSED, "no single node has room for slot %s",
+				 slot->policy.name);
+	*ret_policy = policies[k];
+	return FAULT_NONE;
+}
+
+enum fault_kind slot_admit_on(struct slot *slot, int node, struct slot_policy *ret_policy,
+			      struct fault *fault)
+{
+	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(slot->manager);
+
+	if (!others)
+		return fault_set(fault, FAULT_FAILED, "out of memory");
+	if (node == NODE_BEST)
+		return admit_best(slot, ret_policy, fault);
+	return admit_there(slot, others, /* closed= */ 0, node, ret_policy, fault);
+}
+
 static bool may_be_placed_anew(const struct slot *slot)
 {
-	bool is_populated = true;
-
 	return slot->policy.is_node_auto && slot->policy.node != NODE_ANY &&
 	       slot->manager->n_nodes > 1 && list_is_empty(&slot->grants) &&
-	       slot->lease_bytes == 0 && cgdir_is_populated(slot->cg, &is_populated) == CGDIR_OK &&
-	       !is_populated;
+	       slot->lease_bytes == 0 && !slot_is_populated(slot);
 }
 
 void slot_place_anew(struct slot *slot)
 {
 	struct manager *manager = slot->manager;
-	struct placement_node nodes[NODES_MAX];
-	CLEANUP(freep) struct slot_policy *policies = NULL;
-	struct placement_wish wish = {
-		.node = slot->policy.node,
-		.bytes = MAX(slot->policy.need_bytes, slot->policy.min_bytes),
-		.chunks = slot->policy.pool_max_bytes / CHUNK_BYTES,
-	};
 	struct fault fault = { .node = NODE_ANY };
+	struct slot_policy policy;
 	struct queue_entry entry;
 	int old = slot->policy.node;
-	size_t k;
 
-	if (!may_be_placed_anew(slot))
+	if (!may_be_placed_anew(slot) || admit_best(slot, &policy, &fault) != FAULT_NONE ||
+	    policy.node == old)
 		return;
-	policies = calloc(NODES_MAX, sizeof(*policies));
-	if (!policies || !slot_survey(slot, nodes, policies))
-		return;
-	k = placement_choose(nodes, manager->n_nodes, &wish);
-	if (k == PLACEMENT_NOWHERE || nodes[k].node == old)
-		return;
-	if (slot_relocate(slot, &policies[k], &fault) != FAULT_NONE) {
+	if (slot_relocate(slot, &policy, NULL, NULL, &fault) != FAULT_NONE) {
 		log_warning("slot %s stays on node %d: %s", slot->policy.name, old, fault.message);
 		return;
 	}

@@ -10,6 +10,7 @@
 #include "kern/writer.h"
 #include "limit.h"
 #include "manager.h"
+#include "manager_move.h"
 #include "manager_queue.h"
 #include "policy/control.h"
 #include "policy/emergency.h"
@@ -95,6 +96,8 @@ struct node_group {
 	struct manager *manager;
 	struct group_watch watch;
 	struct control_group control, shadow;
+	/* of slots that changed their node: charged here but elsewhere, and the other way round */
+	uint64_t away_bytes, guest_bytes;
 };
 
 struct manager {
@@ -115,7 +118,9 @@ struct manager {
 	struct node_group groups[NODES_MAX + 1]; /* as nodes, then the one without */
 	struct slot **slots;                     /* sorted by name */
 	size_t n_slots;
-	size_t next_verified; /* slot whose limits are read back in the next tick */
+	struct list leftovers; /* what slots that moved left behind */
+	struct list joins;     /* processes that wait until pages are moved */
+	size_t next_verified;  /* slot whose limits are read back in the next tick */
 	struct heat *heat;
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;
@@ -157,7 +162,7 @@ MUST_USE enum fault_kind manager_record(struct manager *manager, const struct sl
 /* From now on the slot is @cg, which it takes over, and nothing is known of it: the next plan
  * writes all. Return: 0 or -errno; then its max is not brought to a new value. */
 MUST_USE int slot_enter_cgroup(struct slot *slot, struct cgdir *cg);
-/* Ends what is under way for the slot's cgroup and closes it; it stays as it is. */
+/* Ends what is under way for the slot's cgroup, which stays open and as it is. */
 void slot_leave_cgroup(struct slot *slot);
 /* Makes the object and its cgroup (or opens it) and inserts it; on failure nothing is left. */
 MUST_USE int slot_open(struct manager *manager, const struct slot_policy *policy,
@@ -166,22 +171,6 @@ MUST_USE int slot_open(struct manager *manager, const struct slot_policy *policy
 void slot_close(struct slot *slot);
 /* xattr on its directory, from which a lost state file is rebuilt */
 void slot_note_policy(struct slot *slot);
-
-/* ---- manager_place.c */
-/* A task is about to start: if the slot is empty, and nobody named its node, it goes to the node
- * that suits it best now. What fails is logged; the slot stays where it is then. */
-void slot_place_anew(struct slot *slot);
-
-/* ---- manager_move.c */
-/**
- * slot_relocate() - give the slot another cgroup, on the node of @policy
- * @policy: the slot's own but for node, is_node_auto and grant_bytes; was admitted
- *
- * The state file knows the new node first, then the kernel does. The old cgroup is removed.
- * The plan is made anew. Nobody may be in the slot, and no grant.
- */
-MUST_USE enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy,
-				       struct fault *ret_fault);
 
 /* ---- manager_pools.c */
 /* Huge pages of the @i-th node that nobody but the slot holds or is promised. */

@@ -20,6 +20,8 @@
  *   in the state file, cgroup there      adopt it
  *   cgroup only, empty, state file whole a remove was cut short: remove it
  *   cgroup only, tasks or no state file  adopt it by the policy noted on the directory
+ *   cgroup there and on another node     the slot was being moved, or what it left has not
+ *                                        drained: go on (manager_leftover.c)
  *
  * Grants come from the fd store; one whose process has ended is freed.
  */
@@ -30,17 +32,20 @@ struct restore {
 	uint32_t n_running; /* slots with tasks that ran on meanwhile */
 };
 
-static void restore_policy_of(struct cgdir *cg, int node, const char *name,
-			      struct slot_policy *policy)
+/* The policy that was noted on the directory of a slot of that name. */
+static bool read_note(struct cgdir *cg, const char *name, struct slot_policy *ret)
 {
 	CLEANUP(freep) char *text = NULL;
 	char why[STATE_ERROR_MAX];
 
-	if (cgdir_get_policy(cg, &text) == CGDIR_OK &&
-	    slot_policy_from_json(text, policy, why) == 0 && strcmp(policy->name, name) == 0 &&
-	    policy->node == node)
-		return;
-	/* Made by hand, or the directory lost its note: defaults, its own limits as they are. */
+	return cgdir_get_policy(cg, &text) == CGDIR_OK &&
+	       slot_policy_from_json(text, ret, why) == 0 && strcmp(ret->name, name) == 0;
+}
+
+/* Made by hand, or the directory lost its note: defaults, its own limits as they are. */
+static void policy_of_stranger(struct cgdir *cg, int node, const char *name,
+			       struct slot_policy *policy)
+{
 	slot_policy_default(policy);
 	(void)snprintf(policy->name, sizeof(policy->name), "%s", name);
 	policy->node = node;
@@ -48,6 +53,16 @@ static void restore_policy_of(struct cgdir *cg, int node, const char *name,
 		policy->min_bytes = 0;
 	if (cgdir_read_u64(cg, CG_MEMORY_MAX, &policy->max_bytes) != CGDIR_OK)
 		policy->max_bytes = BYTES_UNLIMITED;
+}
+
+static int restore_leftover(struct manager *manager, const char *name, int node, struct cgdir *cg)
+{
+	struct leftover *leftover;
+	int r = leftover_new(manager, name, node, cg, &leftover);
+
+	if (r < 0)
+		cgdir_close(cg);
+	return r;
 }
 
 /* For each slot directory that the state file does not know (under this node). */
@@ -58,24 +73,31 @@ static int restore_found(int node, const char *name, struct cgdir *cg, void *use
 	struct manager *manager = restore->manager;
 	const struct state_slot *known = state_find(manager->state, name);
 	struct slot_policy policy;
-	bool is_populated = true;
+	bool is_noted, is_populated = true;
+	int r = 0;
 
 	if (known && known->policy.node == node)
 		return 0;
 	if (cgdir_is_populated(owned, &is_populated) != CGDIR_OK)
 		is_populated = true;
-	if (!is_populated && restore->is_state_whole) {
+	is_noted = read_note(owned, name, &policy);
+	if (!is_populated && restore->is_state_whole && !(known && is_noted)) {
 		(void)tree_remove_slot(manager->tree, node, name);
 		return 0;
 	}
-	if (known) {
+	if (known && !is_noted) {
 		log_warning("slot %s: a second cgroup of that name with tasks on node %d is left "
 			    "alone",
 			    name, node);
 		return 0;
 	}
-	restore_policy_of(owned, node, name, &policy);
-	return state_put(manager->state, &policy);
+	if (!is_noted)
+		policy_of_stranger(owned, node, name, &policy);
+	if (!known)
+		r = state_put(manager->state, &policy);
+	if (r == 0 && (known || policy.node != node)) /* it is noted where the slot went */
+		r = restore_leftover(manager, name, node, TAKE(owned));
+	return r;
 }
 
 static void restore_slots(struct restore *restore)

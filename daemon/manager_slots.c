@@ -102,8 +102,6 @@ void slot_leave_cgroup(struct slot *slot)
 		limit_deinit(&slot->limit);
 	}
 	slot->has_limit = false;
-	cgdir_close(slot->cg);
-	slot->cg = NULL;
 }
 
 static void slot_free(struct slot *slot)
@@ -118,6 +116,7 @@ static void slot_free(struct slot *slot)
 	notices_close(slot);
 	admission_forget_slot(slot->manager, slot);
 	slot_leave_cgroup(slot);
+	cgdir_close(slot->cg);
 	free(slot);
 }
 
@@ -545,6 +544,7 @@ static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 				 r < 0 ? strerror(-r) : "its cgroup is in the way");
 	}
 	slot_close(slot);
+	leftovers_drop(manager, name);
 	histories_slot_removed(manager, name);
 	manager_replan(manager, /* is_change= */ true);
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-removed", MESSAGE_SLOT_REMOVED, name,
@@ -566,11 +566,10 @@ static int on_removal_timer(sd_event_source *source, uint64_t usec, void *userda
 	struct removal *removal = userdata;
 	struct slot *slot = removal->slot;
 	struct fault fault = { .node = NODE_ANY };
-	bool is_populated = false;
 	enum fault_kind kind;
 
 	(void)snprintf(fault.name, sizeof(fault.name), "%s", slot->policy.name);
-	if (cgdir_is_populated(slot->cg, &is_populated) == CGDIR_OK && is_populated) {
+	if (slot_is_populated(slot)) {
 		uint32_t n = 0;
 
 		if (mono_now_ns() < removal->deadline_ns)
@@ -611,7 +610,7 @@ static int removal_start(struct slot *slot, done_fn done, void *userdata)
 	removal->done = done;
 	removal->userdata = userdata;
 	removal->deadline_ns = mono_now_ns() + REMOVAL_TIMEOUT_NS;
-	r = cgdir_write_u64(slot->cg, CG_CGROUP_KILL, 1);
+	r = slot_kill_processes(slot);
 	if (r == CGDIR_OK)
 		r = sd_event_add_time_relative(slot->manager->event, &removal->timer,
 					       CLOCK_MONOTONIC, 0, 1000, on_removal_timer, removal);
@@ -628,8 +627,8 @@ void manager_remove(struct manager *manager, const char *name, bool kill, done_f
 {
 	struct slot *slot = manager_find_slot(manager, name);
 	struct fault fault = { .node = NODE_ANY };
-	bool is_populated = false;
 	enum fault_kind kind;
+	bool is_populated;
 	uint32_t n = 0;
 	int r;
 
@@ -638,15 +637,15 @@ void manager_remove(struct manager *manager, const char *name, bool kill, done_f
 		done(fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", name), &fault, userdata);
 		return;
 	}
-	r = cgdir_is_populated(slot->cg, &is_populated);
-	if (slot->removal || (r == CGDIR_OK && is_populated && !kill)) {
+	is_populated = slot_is_populated(slot);
+	if (slot->removal || (is_populated && !kill)) {
 		if (cgdir_count_processes(slot->cg, &n) == CGDIR_OK)
 			fault.needed = n;
 		done(fault_set(&fault, FAULT_SLOT_BUSY, "processes run in slot %s", name), &fault,
 		     userdata);
 		return;
 	}
-	if (r == CGDIR_OK && is_populated) {
+	if (is_populated) {
 		r = removal_start(slot, done, userdata);
 		if (r < 0)
 			done(fault_set(&fault, FAULT_FAILED,
@@ -656,24 +655,4 @@ void manager_remove(struct manager *manager, const char *name, bool kill, done_f
 	}
 	kind = slot_remove_now(slot, &fault);
 	done(kind, &fault, userdata);
-}
-
-enum fault_kind manager_join(struct manager *manager, const char *name, pid_t pid, int pidfd,
-			     struct fault *fault)
-{
-	struct slot *slot = manager_find_slot(manager, name);
-	int r;
-
-	if (!slot)
-		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", name);
-	if (slot->removal)
-		return fault_set(fault, FAULT_FAILED, "slot %s is being removed", name);
-	slot_place_anew(slot);
-	r = tree_attach(manager->tree, slot->policy.node, name, pid, pidfd);
-	if (r < 0)
-		return fault_set(fault, FAULT_FAILED, "process %d could not be moved: %s", (int)pid,
-				 strerror(-r));
-	events_add(manager->events, LOG_LEVEL_INFO, "task-joined", MESSAGE_TASK_JOINED, name,
-		   "process %d joined slot %s", (int)pid, name);
-	return FAULT_NONE;
 }

@@ -87,6 +87,24 @@ static const char *engine_of(const struct slot *slot)
 	return has_uring ? "io_uring" : has_epoll ? "epoll" : NULL;
 }
 
+static void view_moves(struct slot_view *view)
+{
+	for (size_t i = 0; i < view->n_left; i++) {
+		const struct left_view *left = &view->left[i];
+		struct pending_view *pending;
+
+		if (!left->is_moving)
+			continue;
+		pending = view_add_pending(view, "move");
+		pending->from_bytes = left->from_bytes;
+		pending->now_bytes = left->now_bytes;
+		if (left->n_processes > 0)
+			(void)snprintf(pending->note, sizeof(pending->note),
+				       "%u processes are still in its cgroup on node %d",
+				       left->n_processes, left->node);
+	}
+}
+
 static void slot_view(const struct slot *slot, struct slot_view *view)
 {
 	struct cgdir_events events;
@@ -121,6 +139,8 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
 	slot_view_control(slot, view);
 	view_pending(slot, view);
+	leftovers_view(slot, view);
+	view_moves(view);
 	notices_view(slot, view);
 	heat_view(slot, view);
 }

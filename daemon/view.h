@@ -9,10 +9,11 @@
 #include "policy/control.h"
 #include "policy/explain.h"
 
-#define PENDING_MAX 3
+#define LEFT_MAX 4 /* shown of a slot; there are never so many nodes to be left at once */
+#define PENDING_MAX (3 + LEFT_MAX)
 
 struct pending_view {
-	const char *what; /* "max", "share" or "pool" */
+	const char *what; /* "max", "share", "pool" or "move" */
 	uint64_t from_bytes, to_bytes, now_bytes;
 	uint64_t eta_ns; /* UINT64_MAX: cannot be told */
 	char note[200];  /* empty when nothing is to be said */
@@ -81,6 +82,15 @@ struct heat_report {
 	char note[240]; /* why no more is known, or why it may be wrong; or empty */
 };
 
+/* A cgroup that the slot has left for another node. */
+struct left_view {
+	int node;
+	uint64_t bytes; /* still charged to it */
+	uint32_t n_processes;
+	bool is_moving;                 /* pages or processes are still on their way */
+	uint64_t from_bytes, now_bytes; /* what was and is on .node, of them */
+};
+
 struct slot_view {
 	struct slot_policy policy;
 	uint64_t share_bytes;
@@ -102,6 +112,8 @@ struct slot_view {
 	uint64_t memory_node_bytes[NODES_MAX];
 	size_t n_pending;
 	struct pending_view pending[PENDING_MAX];
+	size_t n_left;
+	struct left_view left[LEFT_MAX];
 	uint32_t n_watchers;
 	struct notice_view notice;
 	struct hook_view hook;

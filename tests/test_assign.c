@@ -82,6 +82,9 @@ START_TEST(any_node_and_no_cap_have_fields_of_their_own)
 {
 	expect(ASSIGN_ADD, "a", WORDS("node=any"), "{\"name\":\"a\",\"anyNode\":true}");
 	expect(ASSIGN_ADD, "a", WORDS("node=auto"), "{\"name\":\"a\"}");
+	expect(ASSIGN_MOVE, "a", WORDS("node=auto"), "{\"name\":\"a\"}");
+	expect(ASSIGN_MOVE, "a", WORDS("node=any"), "{\"name\":\"a\",\"anyNode\":true}");
+	expect(ASSIGN_MOVE, "a", WORDS("node=3"), "{\"name\":\"a\",\"node\":3}");
 	expect(ASSIGN_ADD, "a", WORDS("max=max"), "{\"name\":\"a\"}");
 	expect(ASSIGN_SET, "a", WORDS("max=max"), "{\"name\":\"a\",\"uncapped\":true}");
 }
@@ -145,7 +148,12 @@ START_TEST(a_missing_value_and_a_double_key_are_refused)
 	expect_error(ASSIGN_SET, "a", WORDS("tier=1", "tier=2"),
 		     "tier=2: tier is given twice, first as tier=1");
 	expect_error(ASSIGN_SET, "a", WORDS("node=1"),
-		     "node=1: the node of a slot is fixed when it is added");
+		     "node=1: to change the node of a slot use \"tmctl move\"");
+	expect_error(ASSIGN_MOVE, "a", WORDS("weight=1"),
+		     "weight=1: a move has one key, node=N, node=auto or node=any");
+	expect_error(ASSIGN_MOVE, "a", WORDS("node="),
+		     "node=: the value is missing; node is a NUMA node (0, 1, ...), \"auto\" or "
+		     "\"any\"");
 }
 END_TEST
 

@@ -216,12 +216,15 @@ static int take_word(enum assign_verb verb, const char *word, struct values *val
 	int len = equals ? (int)(equals - word) : (int)strlen(word);
 	size_t k = 0;
 
+	if (verb == ASSIGN_MOVE && strncmp(word, "node=", 5) != 0)
+		return fail(error, "%.100s: a move has one key, node=N, node=auto or node=any",
+			    word);
 	while (k < N_KEYS && (strncmp(keys[k].name, word, (size_t)len) != 0 || keys[k].name[len]))
 		k++;
 	if (k == N_KEYS)
 		return unknown_key(verb, word, len, error);
 	if (verb == ASSIGN_SET && k == KEY_NODE)
-		return fail(error, "%.100s: the node of a slot is fixed when it is added", word);
+		return fail(error, "%.100s: to change the node of a slot use \"tmctl move\"", word);
 	if (verb == ASSIGN_SET && k == KEY_MIN_GRANT)
 		return fail(error, "%.100s: a need that is set is granted in full or not at all",
 			    word);

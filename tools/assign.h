@@ -8,17 +8,18 @@
 
 #include "base/attr.h"
 
-enum assign_verb { ASSIGN_ADD, ASSIGN_SET };
+enum assign_verb { ASSIGN_ADD, ASSIGN_SET, ASSIGN_MOVE };
 
 /* Enough for every message of assign_words() with a word of 100 bytes; longer are cut. */
 #define ASSIGN_ERROR_MAX 320
 
 /**
  * assign_words() - turn a slot's name and its key=value words into parameters
- * @verb:       ASSIGN_ADD knows all keys, ASSIGN_SET all but "node" and "min-grant"
+ * @verb:       ASSIGN_ADD knows all keys, ASSIGN_SET all but "node" and "min-grant", ASSIGN_MOVE
+ *              only "node"
  * @name:       of the slot; checked only for ASSIGN_ADD (elsewhere the daemon knows its slots)
  * @words:      @n_words texts
- * @ret_params: object for AddSlot or SetSlot, owned by the caller
+ * @ret_params: object for AddSlot, SetSlot or MoveSlot, owned by the caller
  * @error:      on failure one sentence: the word, what is wrong with it, the right form
  *
  * "add" completes the pool: pool-max defaults to pool, and pool to 0 beside a pool-max.

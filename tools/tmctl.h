@@ -40,6 +40,7 @@ struct verb {
 extern const struct verb verb_add, verb_set, verb_rm, verb_list, verb_show; /* verb_slot.c */
 extern const struct verb verb_queue;                                        /* verb_queue.c */
 extern const struct verb verb_explain;                                      /* verb_explain.c */
+extern const struct verb verb_move;                                         /* verb_move.c */
 extern const struct verb verb_run;                                          /* verb_run.c */
 extern const struct verb verb_top;                                          /* verb_top.c */
 extern const struct verb verb_doctor, verb_info;                            /* verb_doctor.c */

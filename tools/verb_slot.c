@@ -352,7 +352,7 @@ static const char set_help[] =
 	"room: what takes time is shown as pending, with the time it is expected to take.\n"
 	"\n"
 	"Keys:\n" KEYS_HELP "  owner=USER    administrators only\n"
-	"A slot's node cannot be changed.\n"
+	"Its node is changed by \"tmctl move\".\n"
 	"\n"
 	"  --wait[=TIME]  show progress until nothing is pending; fail after TIME\n"
 	"                 (30, 30s, 2min; default 2min)\n"

@@ -273,7 +273,8 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 
 static void memory_section(sd_json_variant *slot, FILE *out)
 {
-	char text[FORMAT_BYTES_MAX];
+	char text[FORMAT_BYTES_MAX], meaning[128];
+	sd_json_variant *left;
 
 	fputs("\nmemory (names with a dot are read from the kernel's files)\n", out);
 	bytes_line(out, slot, "shareBytes", 0, "share", "what it gets when every slot is hungry");
@@ -289,6 +290,12 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "kernelHighBytes", BYTES_UNLIMITED, "memory.high", NULL);
 	bytes_line(out, slot, "kernelMaxBytes", BYTES_UNLIMITED, "memory.max", NULL);
 	places_line(out, slot, "memoryNodes", "memory.numa_stat");
+	FIELD_FOREACH(field_array(slot, "left"), left) {
+		snprintf(meaning, sizeof(meaning),
+			 "charged on node %s until it is freed; it was moved from there",
+			 node_of(left, text));
+		bytes_line(out, left, "bytes", 0, "left behind", meaning);
+	}
 	snprintf(text, sizeof(text), "%" PRIu64, field_u64(slot, "oomKills", 0));
 	line(out, "memory.events", text, "oom kills");
 	if (field_u64(slot, "leakBytesPerSec", 0))

@@ -44,6 +44,8 @@ int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_me
 		    void *userdata);
 int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		  void *userdata);
+int api_move_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		  void *userdata);
 int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		   void *userdata);
 int api_list_counters(sd_varlink *link, sd_json_variant *parameters,

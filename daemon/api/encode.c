@@ -226,6 +226,15 @@ static int set_field(sd_json_variant **object, const char *name, sd_json_variant
 	return r;
 }
 
+static int encode_left(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct left_view *left = &((const struct slot_view *)context)->left[i];
+
+	return sd_json_buildo(
+		ret, NULL_IF(left->node == NODE_ANY, "node", SD_JSON_BUILD_INTEGER(left->node)),
+		PAIR_UNSIGNED("bytes", left->bytes), PAIR_UNSIGNED("processes", left->n_processes));
+}
+
 int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 {
 	sd_json_variant *slot = NULL, *part = NULL;
@@ -241,6 +250,10 @@ int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 		r = encode_nodes_bytes(view->memory_node_bytes, &part);
 	if (r >= 0)
 		r = set_field(&slot, "memoryNodes", part);
+	if (r >= 0)
+		r = encode_array(view->n_left, encode_left, (void *)view, &part);
+	if (r >= 0)
+		r = set_field(&slot, "left", part);
 	if (r >= 0)
 		r = sd_json_variant_set_field_unsigned(&slot, "watchers", view->n_watchers);
 	if (r >= 0)

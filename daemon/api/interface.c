@@ -19,8 +19,8 @@
 #define ARRAY SD_VARLINK_ARRAY
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
-	Pending, COMMENT("max, share or pool"), FIELD(what, STRING, 0), FIELD(fromBytes, INT, 0),
-	FIELD(toBytes, INT, 0), FIELD(nowBytes, INT, 0),
+	Pending, COMMENT("max, share, pool or move"), FIELD(what, STRING, 0),
+	FIELD(fromBytes, INT, 0), FIELD(toBytes, INT, 0), FIELD(nowBytes, INT, 0),
 	COMMENT("Expected time to completion; null while it cannot be told"),
 	FIELD(etaUsec, INT, NULLABLE), COMMENT("Why it does not move, and what would help"),
 	FIELD(note, STRING, NULLABLE));
@@ -51,6 +51,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(costUsec, INT, 0), COMMENT("Only where one slot was asked for"),
 	FIELD_TYPE(points, HeatPoint, ARRAY | NULLABLE),
 	COMMENT("Why no more is known, or why it may be wrong"), FIELD(note, STRING, NULLABLE));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Left, COMMENT("null: it was bound to none"), FIELD(node, INT, NULLABLE),
+	COMMENT("Charged there until it is freed, wherever it lies by now"), FIELD(bytes, INT, 0),
+	COMMENT("That are still to be moved"), FIELD(processes, INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(NodeBytes, FIELD(node, INT, 0), FIELD(bytes, INT, 0));
 
@@ -119,9 +124,10 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("memory.numa_stat, anonymous and file pages"),
 	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
 	FIELD(state, STRING, 0), COMMENT("Changes that are still under way"),
-	FIELD_TYPE(pending, Pending, ARRAY), COMMENT("Clients that hear the slot's notices"),
-	FIELD(watchers, INT, 0), COMMENT("The last one and what came of it"),
-	FIELD_TYPE(notice, Notice, NULLABLE),
+	FIELD_TYPE(pending, Pending, ARRAY),
+	COMMENT("What it left on other nodes when it was moved"), FIELD_TYPE(left, Left, ARRAY),
+	COMMENT("Clients that hear the slot's notices"), FIELD(watchers, INT, 0),
+	COMMENT("The last one and what came of it"), FIELD_TYPE(notice, Notice, NULLABLE),
 	COMMENT("The command that is run when the slot is resized"),
 	FIELD_TYPE(onResize, OnResize, NULLABLE),
 	COMMENT("Which of its memory is in use; null until it was measured"),
@@ -270,6 +276,15 @@ static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 				COMMENT("true: kill the processes that run in it first"),
 				IN(kill, BOOL, NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD(
+	MoveSlot, IN(name, STRING, 0),
+	COMMENT("Default: the node that suits it best, which may be chosen again when the slot is "
+		"empty"),
+	IN(node, INT, NULLABLE), COMMENT("true: bound to no node"), IN(anyNode, BOOL, NULLABLE),
+	COMMENT("As it is when no process is on the old node any more, or after 45 s, with the rest "
+		"pending"),
+	OUT_TYPE(slot, Slot, 0));
+
 static SD_VARLINK_DEFINE_METHOD(JoinSlot, IN(name, STRING, 0), OUT(slot, STRING, 0));
 
 static SD_VARLINK_DEFINE_METHOD(
@@ -358,6 +373,7 @@ SD_VARLINK_DEFINE_INTERFACE(
 	io_taskmem, API_NAME,
 	SD_VARLINK_INTERFACE_COMMENT("Slots of a machine's memory for stream-processing tasks"),
 	DOC("A change that is under way"), &vl_type_Pending, &vl_type_NodeBytes,
+	DOC("What is charged to a cgroup that a slot has left"), &vl_type_Left,
 	DOC("What the slot's tasks were told of its memory"), &vl_type_Notice, &vl_type_OnResize,
 	DOC("A point of the heat curve"), &vl_type_HeatPoint,
 	DOC("The working set of a slot, and what more memory would be worth to it"), &vl_type_Heat,
@@ -384,6 +400,9 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("Change a running slot, fields left out stay. Administrators; the owner may change "
 	    "weight, maxBytes and onResize, which but for removing it nobody else may, save root"),
 	&vl_method_SetSlot, DOC("Remove a slot; administrators"), &vl_method_RemoveSlot,
+	DOC("Put a slot with its tasks and their pages on another node; administrators. Refused "
+	    "while tasks hold huge pages of its pool"),
+	&vl_method_MoveSlot,
 	DOC("Move the calling process into a slot; administrators and the slot's owner"),
 	&vl_method_JoinSlot, DOC("Why a slot has what it has; open to everyone"),
 	&vl_method_Explain,

@@ -371,33 +371,6 @@ int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_me
 	return 0;
 }
 
-int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		  void *userdata)
-{
-	static const sd_json_dispatch_field table[] = { TEXT("name", name), {} };
-	struct slot_parameters p = nothing_given;
-	CLEANUP(fd_closep) int pidfd = -1;
-	struct manager *manager = userdata;
-	struct fault fault = { .node = NODE_ANY };
-	const struct slot_policy *policy;
-	struct peer peer;
-	int r;
-
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = call_identify(link, manager, &peer, &pidfd);
-	if (r <= 0)
-		return r;
-	r = call_named_slot(link, manager, &peer, p.name, RIGHT_RUN, &policy);
-	if (r <= 0)
-		return r;
-	if (manager_join(manager, p.name, peer.pid, pidfd, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_STRING("slot", p.name));
-}
-
 static int encode_one_slot(struct manager *manager, const char *name, sd_json_variant **ret,
 			   struct fault *fault)
 {

@@ -317,6 +317,7 @@ MANAGER_METHOD(on_add_slot, api_add_slot)
 MANAGER_METHOD(on_set_slot, api_set_slot)
 MANAGER_METHOD(on_remove_slot, api_remove_slot)
 MANAGER_METHOD(on_join_slot, api_join_slot)
+MANAGER_METHOD(on_move_slot, api_move_slot)
 MANAGER_METHOD(on_list_slots, api_list_slots)
 MANAGER_METHOD(on_list_queue, api_list_queue)
 MANAGER_METHOD(on_list_counters, api_list_counters)
@@ -346,18 +347,29 @@ static int api_make_server(struct api *api)
 		r = sd_varlink_server_add_interface(api->server, &vl_interface_io_taskmem);
 	if (r >= 0)
 		r = sd_varlink_server_bind_method_many(
-			api->server, API_METHOD("GetInfo"), api_get_info, API_METHOD("Diagnose"),
-			api_diagnose, API_METHOD("ListSlots"), on_list_slots, API_METHOD("AddSlot"),
-			on_add_slot, API_METHOD("SetSlot"), on_set_slot, API_METHOD("RemoveSlot"),
-			on_remove_slot, API_METHOD("JoinSlot"), on_join_slot, API_METHOD("Explain"),
-			on_explain, API_METHOD("MeasureSlot"), on_measure_slot,
-			API_METHOD("ListQueue"), on_list_queue, API_METHOD("ListCounters"),
-			on_list_counters, API_METHOD("RequestMemory"), on_request_memory,
-			API_METHOD("WatchEvents"), api_watch_events, API_METHOD("WatchSlot"),
-			on_watch_slot, API_METHOD("ReportFreed"), on_report_freed,
-			API_METHOD("Attach"), on_attach, API_METHOD("ReportEngine"),
-			on_report_engine, API_METHOD("Grow"), on_grow, API_METHOD("Return"),
-			on_return, API_METHOD("Detach"), on_detach);
+			api->server,
+			/* clang-format off */
+			API_METHOD("GetInfo"), api_get_info,
+			API_METHOD("Diagnose"), api_diagnose,
+			API_METHOD("ListSlots"), on_list_slots,
+			API_METHOD("AddSlot"), on_add_slot,
+			API_METHOD("SetSlot"), on_set_slot,
+			API_METHOD("JoinSlot"), on_join_slot,
+			API_METHOD("Explain"), on_explain,
+			API_METHOD("MeasureSlot"), on_measure_slot,
+			API_METHOD("ListQueue"), on_list_queue,
+			API_METHOD("ListCounters"), on_list_counters,
+			API_METHOD("RequestMemory"), on_request_memory,
+			API_METHOD("WatchEvents"), api_watch_events,
+			API_METHOD("WatchSlot"), on_watch_slot,
+			API_METHOD("ReportFreed"), on_report_freed,
+			API_METHOD("Attach"), on_attach,
+			API_METHOD("ReportEngine"), on_report_engine,
+			API_METHOD("Grow"), on_grow,
+			API_METHOD("Return"), on_return,
+			API_METHOD("Detach"), on_detach,
+			API_METHOD("MoveSlot"), on_move_slot);
+	/* clang-format on */
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);
 	if (r >= 0)

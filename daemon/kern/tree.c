@@ -155,20 +155,61 @@ static void slot_place(int node, const char *name, char place[static PLACE_MAX])
 	(void)snprintf(place, PLACE_MAX, "%s/%s", place_format_group(node, group), name);
 }
 
+int tree_list_nodes(struct tree *tree, int node, char ret_text[static TREE_NODES_MAX])
+{
+	ssize_t n;
+
+	if (node != NODE_ANY) {
+		(void)snprintf(ret_text, TREE_NODES_MAX, "%d", node);
+		return 0;
+	}
+	n = file_read_small(tree->dir_fd, "cpuset.mems.effective", ret_text, TREE_NODES_MAX);
+	return n < 0 ? (int)n : 0;
+}
+
+int tree_bind_slot(struct tree *tree, int node, struct cgdir *cg)
+{
+	struct values vs = {};
+	int r;
+
+	if (!tree->controllers.cpuset)
+		return 0;
+	r = add_cpuset(tree, node, &vs);
+	if (r == 0 && node == NODE_ANY) /* empty: what the group has */
+		r = add_value(&vs, "cpuset", "cpuset.mems", "\n");
+	if (r == 0 && node == NODE_ANY)
+		r = add_value(&vs, "cpuset", "cpuset.cpus", "\n");
+	for (size_t i = 0; i < vs.n && r == 0; i++)
+		r = cgdir_write_text(cg,
+				     strcmp(vs.v[i].file, "cpuset.mems") == 0 ? CG_CPUSET_MEMS
+									      : CG_CPUSET_CPUS,
+				     vs.v[i].text);
+	return r > 0 ? -EIO : r;
+}
+
+/* An earlier version bound the group to its node: then no slot in it could be moved. */
+static int unbind_group(struct tree *tree, struct cgdir *cg)
+{
+	char bound[TREE_NODES_MAX], all[TREE_NODES_MAX];
+	int r = cgdir_read_text(cg, CG_CPUSET_MEMS, bound, sizeof(bound));
+
+	if (r != CGDIR_OK || bound[strspn(bound, " \n")] == '\0')
+		return 0;
+	r = tree_list_nodes(tree, NODE_ANY, all);
+	if (r == 0)
+		r = cgdir_write_text(cg, CG_CPUSET_MEMS, all);
+	return r > 0 ? -EIO : r;
+}
+
 int tree_open_group(struct tree *tree, int node, struct cgdir **ret_cg)
 {
 	CLEANUP(cgdir_closep) struct cgdir *cg = NULL;
 	char path[PATH_MAX + PLACE_MAX], group[PLACE_GROUP_MAX];
-	struct values vs = {};
 	int r = cgdir_open(tree->dir_fd, place_format_group(node, group), &cg);
 
 	if (r == CGDIR_GONE) {
-		r = tree->controllers.cpuset && node != NODE_ANY
-			    ? add_value(&vs, "cpuset", "cpuset.mems", "%d", node)
-			    : 0;
 		group_path(tree, node, path, sizeof(path));
-		if (r == 0)
-			r = libcg_create(path, vs.v, vs.n);
+		r = libcg_create(path, NULL, 0);
 		if (r == 0)
 			r = cgdir_open(tree->dir_fd, group, &cg);
 	}
@@ -176,15 +217,9 @@ int tree_open_group(struct tree *tree, int node, struct cgdir **ret_cg)
 		return -ENOENT;
 	if (r < 0)
 		return r;
-	if (tree->controllers.cpuset && node != NODE_ANY) {
-		char text[16];
-
-		/* also for one that a crash left without: this changes nothing if it is set */
-		(void)snprintf(text, sizeof(text), "%d", node);
-		r = cgdir_write_text(cg, CG_CPUSET_MEMS, text);
-		if (r != CGDIR_OK)
-			return r < 0 ? r : -EIO;
-	}
+	r = tree->controllers.cpuset ? unbind_group(tree, cg) : 0;
+	if (r < 0)
+		return r;
 	r = controllers_enable(cgdir_dir_fd(cg), tree->controller_bits);
 	if (r < 0)
 		return r;

@@ -65,7 +65,8 @@ const struct tree_controllers *tree_get_controllers(const struct tree *tree);
 /**
  * tree_open_group() - the inner group of a node (or NODE_ANY), created when missing
  *
- * A new node group gets cpuset.mems = the node (cpus are left alone: the slots bind them).
+ * A group allows every node and CPU; its slots bind themselves. So the pages of a slot can be
+ * moved to another node before its processes are (tree_list_nodes()).
  * Return: 0 or -errno.
  */
 MUST_USE int tree_open_group(struct tree *tree, int node, struct cgdir **ret_cg);
@@ -84,6 +85,12 @@ MUST_USE int tree_open_group(struct tree *tree, int node, struct cgdir **ret_cg)
  */
 MUST_USE int tree_create_slot(struct tree *tree, const struct slot_policy *policy,
 			      struct cgdir **ret_cg);
+#define TREE_NODES_MAX 200
+/* What cpuset.mems of a slot on @node is, as text: "1", or "0-3" for NODE_ANY. 0 or -errno. */
+MUST_USE int tree_list_nodes(struct tree *tree, int node, char ret_text[static TREE_NODES_MAX]);
+/* Binds the cgroup of a slot to @node as a new one is, when it was bound to another. Nobody should
+ * be in it: else this waits for their pages. Return: 0 or -errno. */
+MUST_USE int tree_bind_slot(struct tree *tree, int node, struct cgdir *cg);
 /* Removes an empty slot. CGDIR_BUSY when processes are in it; CGDIR_OK if it is gone; -errno.
  * Just after its last process ended it may be BUSY for some milliseconds more. */
 MUST_USE int tree_remove_slot(struct tree *tree, int node, const char *name);
