@@ -209,6 +209,19 @@ static int set_control(struct config *c, const char *value, struct reason *why)
 	return 0;
 }
 
+static int set_move(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "advise") == 0)
+		c->move = CONFIG_MOVE_ADVISE;
+	else if (strcmp(value, "auto") == 0)
+		c->move = CONFIG_MOVE_AUTO;
+	else if (strcmp(value, "off") == 0)
+		c->move = CONFIG_MOVE_OFF;
+	else
+		return wrong(why, "move=%.40s: use advise, auto or off", value);
+	return 0;
+}
+
 static int set_fairness(struct config *c, const char *value, struct reason *why)
 {
 	size_t len = strlen(value);
@@ -290,6 +303,7 @@ static const struct daemon_key {
 	{ "overcommit", set_overcommit },
 	{ "history_half_life", set_history_half_life },
 	{ "emergency", set_emergency },
+	{ "move", set_move },
 	{ "heat_interval", set_heat_interval },
 };
 

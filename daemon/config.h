@@ -25,6 +25,9 @@ enum config_emergency { CONFIG_EMERGENCY_ON, CONFIG_EMERGENCY_LOG, CONFIG_EMERGE
 
 enum config_enforce { CONFIG_ENFORCE_LIMITS, CONFIG_ENFORCE_POOLS_ONLY };
 
+/* Of slots that starve while another node has room: policy/advice.h */
+enum config_move { CONFIG_MOVE_ADVISE, CONFIG_MOVE_AUTO, CONFIG_MOVE_OFF };
+
 enum config_control { CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF, CONFIG_CONTROL_DRY_RUN };
 
 /* A size, or a part of another one. @line: where it was set; 0: built in. */
@@ -57,6 +60,7 @@ struct config {
 	struct booking_rules booking; /* overcommit */
 	uint64_t history_half_life_s;
 	enum config_control control;
+	enum config_move move;
 	uint32_t fairness_permille;
 	uint64_t heat_interval_ns; /* working sets in the background; 0: not */
 	struct config_node node_default;

@@ -300,6 +300,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	admission_tick(manager, now_ns);
 	manager_watch_tick(manager, now_ns);
 	leftovers_tick(manager);
+	advice_tick(manager, now_ns);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 

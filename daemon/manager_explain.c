@@ -87,6 +87,7 @@ enum fault_kind manager_explain(struct manager *manager, const char *name,
 	sum_nodes(slot, &in);
 	in.control = slot_shown_control(slot, &in.group);
 	*ret_view = (struct explain_view){ .n_terms = 0 };
+	(void)slot_advice(slot, ret_view->advice);
 	(void)explain_reason(&in, ret_view->reason);
 	ret_view->n_terms = explain_terms(&in, now_ns, ret_view->terms);
 	return FAULT_NONE;

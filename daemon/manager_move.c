@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mono.h"
 #include "message_ids.h"
 
 /*
@@ -94,6 +95,7 @@ enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *polic
 		log_error("slot %s: memory.max stays as it is for want of memory", policy->name);
 	slot_note_policy(slot);
 	note_left(slot, old_cg);
+	advice_note_moved(&slot->advice, mono_now_ns());
 	manager_replan(manager, /* is_change= */ true);
 	slot->is_share_moving = false;
 	if (was_empty)

@@ -25,6 +25,13 @@ void slot_place_anew(struct slot *slot);
 MUST_USE enum fault_kind slot_admit_on(struct slot *slot, int node, struct slot_policy *ret_policy,
 				       struct fault *ret_fault);
 
+/* Once a second: tells of slots that starve while another node has room for them, and moves them
+ * where the configuration allows it. */
+void advice_tick(struct manager *manager, uint64_t now_ns);
+#define ADVICE_TEXT_MAX ADVICE_VIEW_MAX
+/* "has wanted more memory …: tmctl move NAME node=1", or "". Returns @buf. */
+const char *slot_advice(const struct slot *slot, char buf[static ADVICE_TEXT_MAX]);
+
 /* ---- manager_move.c */
 /**
  * slot_relocate() - give the slot another cgroup, on the node of @policy

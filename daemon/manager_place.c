@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mono.h"
 #include "message_ids.h"
 #include "policy/booking.h"
 #include "policy/placement.h"
@@ -168,4 +170,90 @@ void slot_place_anew(struct slot *slot)
 		   "slot %s, empty, went from node %d to node %d, where more of what it may need "
 		   "is free",
 		   slot->policy.name, old, slot->policy.node);
+}
+
+/* ---- advice */
+
+static bool is_in_need(const struct slot *slot)
+{
+	return slot->control.track.class == CONTROL_EVIDENCE &&
+	       !control_is_retested(&slot->control);
+}
+
+static int find_relief(struct slot *slot)
+{
+	CLEANUP(freep) struct slot_policy *policies = calloc(NODES_MAX, sizeof(*policies));
+	struct placement_wish wish = slot_wish(slot);
+	struct placement_node nodes[NODES_MAX];
+	uint64_t usage = 0;
+	size_t k;
+
+	if (!policies || !slot_survey(slot, nodes, policies))
+		return NODE_ANY;
+	if (cgdir_read_u64(slot->cg, CG_MEMORY_CURRENT, &usage) != CGDIR_OK)
+		return NODE_ANY;
+	wish.bytes = MAX(wish.bytes, MAX(usage, slot->control.demand_bytes));
+	k = placement_relief(nodes, slot->manager->n_nodes, &wish);
+	return k == PLACEMENT_NOWHERE ? NODE_ANY : nodes[k].node;
+}
+
+static bool may_be_moved_now(const struct slot *slot)
+{
+	return slot->manager->config->move == CONFIG_MOVE_AUTO && slot->policy.is_node_auto &&
+	       list_is_empty(&slot->grants) && !slot->removal &&
+	       !leftover_find(slot->manager, slot->policy.name, NODES_MAX);
+}
+
+static void slot_tell_advice(struct slot *slot)
+{
+	struct manager *manager = slot->manager;
+	struct fault fault = { .node = NODE_ANY };
+	struct slot_policy policy;
+	bool is_moved = may_be_moved_now(slot);
+	char text[ADVICE_TEXT_MAX];
+
+	(void)slot_advice(slot, text);
+	events_add(manager->events, LOG_LEVEL_NOTICE, "move-advised", MESSAGE_MOVE_ADVISED,
+		   slot->policy.name, "slot %s %s%s", slot->policy.name, text,
+		   is_moved ? "; it is moved now (move=auto)" : "");
+	if (!is_moved)
+		return;
+	if (slot_admit_on(slot, slot->advice.node, &policy, &fault) != FAULT_NONE ||
+	    slot_relocate(slot, &policy, NULL, NULL, &fault) != FAULT_NONE)
+		log_warning("slot %s could not be moved: %s", slot->policy.name, fault.message);
+}
+
+const char *slot_advice(const struct slot *slot, char buf[static ADVICE_TEXT_MAX])
+{
+	const struct advice *advice = &slot->advice;
+	uint64_t since_s = (advice->seen_ns - advice->since_ns) / NS_PER_SEC;
+
+	buf[0] = '\0';
+	if (advice->is_advised)
+		(void)snprintf(
+			buf, ADVICE_TEXT_MAX,
+			"has wanted more memory than node %d gives it for %llu s, and node %d "
+			"has 1.2 times its size free: tmctl move %s node=%d%s",
+			slot->policy.node, (unsigned long long)since_s, advice->node,
+			slot->policy.name, advice->node,
+			list_is_empty(&slot->grants) ? "" : " (when its tasks have detached)");
+	return buf;
+}
+
+void advice_tick(struct manager *manager, uint64_t now_ns)
+{
+	if (manager->config->move == CONFIG_MOVE_OFF || manager->n_nodes < 2 ||
+	    !manager_is_controlling(manager))
+		return;
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct slot *slot = manager->slots[i];
+		int relief = NODE_ANY;
+
+		if (slot->policy.node == NODE_ANY)
+			continue;
+		if (advice_wants_relief(&slot->advice))
+			relief = find_relief(slot);
+		if (advice_step(&slot->advice, is_in_need(slot), relief, now_ns) == ADVICE_TELL)
+			slot_tell_advice(slot);
+	}
 }

@@ -12,6 +12,7 @@
 #include "manager.h"
 #include "manager_move.h"
 #include "manager_queue.h"
+#include "policy/advice.h"
 #include "policy/control.h"
 #include "policy/emergency.h"
 #include "policy/entitle.h"
@@ -62,6 +63,7 @@ struct slot {
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
 	uint64_t dry_told_ns;
 	bool is_told_scan;
+	struct advice advice;   /* on its node */
 	struct slot_heat *heat; /* NULL until it is first measured */
 	struct slot_watch watch;
 };

@@ -140,6 +140,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 	slot_view_control(slot, view);
 	view_pending(slot, view);
 	leftovers_view(slot, view);
+	(void)slot_advice(slot, view->advice);
 	view_moves(view);
 	notices_view(slot, view);
 	heat_view(slot, view);

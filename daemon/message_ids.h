@@ -14,6 +14,7 @@
 #define MESSAGE_SLOT_CHANGED "8890a09b71f34237a889b651d2f6a380"
 #define MESSAGE_SLOT_PLACED "59e47639ec23431b9ed6bd06420ccda1" /* empty, on another node */
 #define MESSAGE_SLOT_MOVED "a0a04e60e891421cb0c93237e9a13ffc"  /* with its tasks */
+#define MESSAGE_MOVE_ADVISED "0603ba65ae6a48e3b7e02e0b95272f3a"
 #define MESSAGE_SLOT_REMOVED "c72692ead4174761bebaf85883dc5e53"
 #define MESSAGE_REFUSED "14f2ba7064ee49e083900f2bbcadd174"       /* guarantees do not fit */
 #define MESSAGE_LIMIT_PENDING "90eb2ea5b5f946f18d6b0216a269b389" /* usage is above a new max */

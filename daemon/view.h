@@ -91,8 +91,11 @@ struct left_view {
 	uint64_t from_bytes, now_bytes; /* what was and is on .node, of them */
 };
 
+#define ADVICE_VIEW_MAX 288
+
 struct slot_view {
 	struct slot_policy policy;
+	char advice[ADVICE_VIEW_MAX]; /* to move it; or empty */
 	uint64_t share_bytes;
 	uint64_t lease_bytes; /* what its tasks asked for beyond min, as far as max allows */
 	uint64_t low_bytes;   /* what memory.low is meant to be */
@@ -149,6 +152,7 @@ struct wait_view {
 /* Why a slot has what it has. */
 struct explain_view {
 	char reason[EXPLAIN_REASON_MAX];
+	char advice[ADVICE_VIEW_MAX]; /* to move it to another node; or empty */
 	size_t n_terms;
 	struct control_term terms[EXPLAIN_TERMS];
 };

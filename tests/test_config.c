@@ -20,6 +20,7 @@ static const char sample[] = "# how much memory tasks may have\n"
 			     "[daemon]\n"
 			     "enforce=pools-only\n"
 			     "emergency=log\n"
+			     "move=auto\n"
 			     "  cgroup_root = /sys/fs/cgroup/taskmem  \n"
 			     "socket=/run/x/io\r\n"
 			     "state_directory=/srv/state\n"
@@ -42,6 +43,7 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 	ck_assert_int_eq(config_parse("", "taskmemd.conf", &config, error), 0);
 	ck_assert_int_eq(config.enforce, CONFIG_ENFORCE_LIMITS);
 	ck_assert_int_eq(config.emergency, CONFIG_EMERGENCY_ON);
+	ck_assert_int_eq(config.move, CONFIG_MOVE_ADVISE);
 	ck_assert_str_eq(config.cgroup_root, "");
 	ck_assert_str_eq(config.socket, "/run/taskmem/io.taskmem");
 	ck_assert_str_eq(config.state_directory, "/var/lib/taskmem");
@@ -71,6 +73,7 @@ START_TEST(every_key_reaches_its_place)
 	ck_assert_int_eq(config_parse(sample, "taskmemd.conf", &config, error), 0);
 	ck_assert_int_eq(config.enforce, CONFIG_ENFORCE_POOLS_ONLY);
 	ck_assert_int_eq(config.emergency, CONFIG_EMERGENCY_LOG);
+	ck_assert_int_eq(config.move, CONFIG_MOVE_AUTO);
 	ck_assert_str_eq(config.cgroup_root, "/sys/fs/cgroup/taskmem");
 	ck_assert_str_eq(config.socket, "/run/x/io");
 	ck_assert_str_eq(config.state_directory, "/srv/state");
@@ -80,7 +83,7 @@ START_TEST(every_key_reaches_its_place)
 	ck_assert_int_eq(config.control, CONFIG_CONTROL_DRY_RUN);
 	ck_assert_uint_eq(config.fairness_permille, 125);
 	ck_assert_uint_eq(config.nodes[1].budget.bytes, 400 * M);
-	ck_assert_uint_eq(config.nodes[1].budget.line, 16);
+	ck_assert_uint_eq(config.nodes[1].budget.line, 17);
 	ck_assert_uint_eq(config.nodes[1].reserve.permille, 25);
 	ck_assert_uint_eq(config.nodes[1].hugepages, 64);
 	ck_assert_uint_eq(config.nodes[0].line, 0);
@@ -123,6 +126,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[daemon]\nenforce=all\n", "c:2: enforce=all: use limits or pools-only" },
 		{ "[daemon]\nenforce=limits # really\n",
 		  "c:2: enforce=limits # really: use limits or pools-only" },
+		{ "[daemon]\nmove=yes\n", "c:2: move=yes: use advise, auto or off" },
 		{ "[daemon]\nemergency=yes\n", "c:2: emergency=yes: use on, log or off" },
 		{ "[daemon]\nsocket=run/x\n", "c:2: socket=run/x: use an absolute path" },
 		{ "[daemon]\nsocket=\n", "c:2: socket=: use an absolute path" },
@@ -153,7 +157,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
 		  "cgroup_root, socket, state_directory, group, "
 		  "log_level, control, fairness, notice_grace, overcommit, "
-		  "history_half_life, emergency, heat_interval" },
+		  "history_half_life, emergency, move, heat_interval" },
 		{ "[daemon]\novercommit=\n",
 		  "c:2: overcommit= needs at least one number, such as 1.0" },
 		{ "[daemon]\novercommit=1 1 1 1 1\n",

@@ -71,7 +71,10 @@ static int explain_main(struct options *options, int argc, char *argv[])
 		print_json(reply);
 		return TMCTL_DONE;
 	}
-	printf("%s: %s\n\n", argv[optind], field_text(reply, "reason", "?"));
+	printf("%s: %s\n", argv[optind], field_text(reply, "reason", "?"));
+	if (field_text(reply, "advice", NULL))
+		printf("advice: %s %s\n", argv[optind], field_text(reply, "advice", ""));
+	putchar('\n');
 	FIELD_FOREACH(field_array(reply, "terms"), term)
 		print_term(term);
 	return TMCTL_DONE;

@@ -301,6 +301,8 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 	if (field_u64(slot, "leakBytesPerSec", 0))
 		bytes_line(out, slot, "leakBytesPerSec", 0, "leaks",
 			   "a second, for half a minute or more, and uses none of it again");
+	if (field_text(slot, "advice", NULL))
+		line(out, "advice", "it", field_text(slot, "advice", ""));
 	if (field_text(slot, "emergency", NULL))
 		line(out, "emergency", field_text(slot, "emergency", "?"), NULL);
 }

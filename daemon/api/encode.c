@@ -190,7 +190,8 @@ static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 		PAIR_UNSIGNED("lowBytes", view->low_bytes),
 		PAIR_UNSIGNED("demandBytes", view->demand_bytes),
 		SD_JSON_BUILD_PAIR_STRING("class", view->class),
-		NULL_IF(view->reason[0] == '\0', "reason", SD_JSON_BUILD_STRING(view->reason)));
+		NULL_IF(view->reason[0] == '\0', "reason", SD_JSON_BUILD_STRING(view->reason)),
+		NULL_IF(view->advice[0] == '\0', "advice", SD_JSON_BUILD_STRING(view->advice)));
 }
 
 static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)

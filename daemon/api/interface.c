@@ -102,7 +102,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(lowBytes, INT, 0), COMMENT("What it is shown to need"), FIELD(demandBytes, INT, 0),
 	COMMENT("new, quiet, evidence, suspect, polluter or idle; uncontrolled without control"),
 	FIELD(class, STRING, 0), COMMENT("Why it is that, and is protected as it is"),
-	FIELD(reason, STRING, NULLABLE), COMMENT("memory.current"), FIELD(usageBytes, INT, 0),
+	FIELD(reason, STRING, NULLABLE),
+	COMMENT("To move it to another node: it has starved for 30 s, and there is room"),
+	FIELD(advice, STRING, NULLABLE), COMMENT("memory.current"), FIELD(usageBytes, INT, 0),
 	COMMENT("memory.swap.current"), FIELD(swapBytes, INT, 0), COMMENT("memory.min"),
 	FIELD(kernelMinBytes, INT, 0), COMMENT("memory.low"), FIELD(kernelLowBytes, INT, 0),
 	COMMENT("memory.max, null when unlimited"), FIELD(kernelMaxBytes, INT, NULLABLE),
@@ -270,7 +272,9 @@ static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"
 				OUT(reason, STRING, 0),
 				COMMENT("The numbers of the plan, of what holds the slot up and, "
 					"unless control is off, of the controller's last decision"),
-				OUT_TYPE(terms, Term, ARRAY));
+				OUT_TYPE(terms, Term, ARRAY),
+				COMMENT("To move it to another node, in words"),
+				OUT(advice, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 				COMMENT("true: kill the processes that run in it first"),

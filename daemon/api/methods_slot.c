@@ -330,8 +330,11 @@ int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method
 		return call_fault(link, &fault);
 	r = encode_terms(&view, &terms);
 	if (r >= 0)
-		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
-				       SD_JSON_BUILD_PAIR_VARIANT("terms", terms));
+		r = sd_varlink_replybo(
+			link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
+			SD_JSON_BUILD_PAIR_VARIANT("terms", terms),
+			SD_JSON_BUILD_PAIR_CONDITION(view.advice[0] != '\0', "advice",
+						     SD_JSON_BUILD_STRING(view.advice)));
 	sd_json_variant_unref(terms);
 	return r;
 }

@@ -354,6 +354,7 @@ static int api_make_server(struct api *api)
 			API_METHOD("ListSlots"), on_list_slots,
 			API_METHOD("AddSlot"), on_add_slot,
 			API_METHOD("SetSlot"), on_set_slot,
+			API_METHOD("RemoveSlot"), on_remove_slot,
 			API_METHOD("JoinSlot"), on_join_slot,
 			API_METHOD("Explain"), on_explain,
 			API_METHOD("MeasureSlot"), on_measure_slot,

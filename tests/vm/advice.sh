@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two slots starve on one node while the other is empty: it is told, and the slot whose node nobody
+# named is moved there, once.
+. ./lib.sh
+fresh_daemon <<'CONFIG'
+[daemon]
+move=auto
+[node default]
+budget=160M
+hugepages=0
+CONFIG
+swap_on 512M
+
+advised() { tmctl events | grep -q "move-advised.*slot $1 "; }
+
+expect add tmctl add roams
+expect add tmctl add stays node=0
+hog roams --bytes 120M --seconds 300
+roams=$hog_pid
+hog stays --bytes 120M --seconds 300
+stays=$hog_pid
+[ "$(slot roams .node)" = 0 ] || fail "roams began on node $(slot roams .node)"
+
+say "told after half a minute, and moved"
+start=$SECONDS
+wait_for 120 "the advice to move roams" advised roams
+[ $((SECONDS - start)) -ge 25 ] || fail "told after $((SECONDS - start)) s"
+wait_for 30 "roams is on node 1" slot_is roams .node 1
+wait_for 30 "its processes are" sh -c '[ -s '$slots'/node1/roams/cgroup.procs ] && [ ! -s '$slots'/node0/roams/cgroup.procs ]'
+kill -0 $roams && kill -0 $stays || fail "a task has died"
+
+say "the slot that names its node is left there, and nobody is moved twice"
+[ "$(slot stays .node)" = 0 ] || fail "stays was moved"
+[ "$(tmctl events | grep -c 'move-advised.*slot roams ')" = 1 ] || fail "told more than once"
+tmctl events | grep move-advised
+tmctl explain stays
+all_off
+swap_off
+exit 0
