@@ -19,6 +19,7 @@
 #include "events.h"
 #include "fault.h"
 #include "model.h"
+#include "pool/report.h"
 #include "view.h"
 
 struct grant;
@@ -245,5 +246,21 @@ struct grant_view {
 	const char *slot_name;
 };
 void manager_view_grant(const struct grant *grant, struct grant_view *ret_view);
+
+/* A process that holds chunks of a slot, and its pools as it reports them. */
+struct task_view {
+	pid_t pid;
+	uint32_t grant, held_chunks, target_chunks;
+	bool has_report;       /* false: nothing is known of its pools */
+	uint32_t n_unreported; /* pools beyond those it can report */
+	size_t n_pools;
+	struct pool_view pools[POOL_REPORTS];
+};
+size_t manager_count_tasks(const struct manager *manager, const char *name);
+/* @i < manager_count_tasks() of an existing slot. */
+void manager_view_nth_task(const struct manager *manager, const char *name, size_t i,
+			   struct task_view *ret_view);
+/* Where its pools can be read from now on. @fd is taken over in any case. */
+MUST_USE enum fault_kind manager_report_pools(struct grant *grant, int fd, struct fault *ret_fault);
 /* Held chunk indexes into @chunks (room for n_held). Returns their number. */
 size_t manager_list_chunks(const struct grant *grant, uint32_t *chunks);

@@ -212,6 +212,7 @@ static void grant_end(struct grant *grant, const char *why)
 
 	if (grant->subscriber && grant->is_announced)
 		manager->hooks.grant_gone(grant, grant->subscriber, manager->hooks.userdata);
+	load_free(TAKE(grant->load));
 	grant_release(grant);
 	slot_divide_pool(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "task-detached", MESSAGE_TASK_DETACHED,

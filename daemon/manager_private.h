@@ -184,6 +184,11 @@ MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
 void slot_divide_pool(struct slot *slot);
 void slot_release_grants(struct slot *slot);
 
+/* ---- manager_load.c */
+struct load;
+/* NULL is fine. */
+void load_free(struct load *load);
+
 /* ---- manager_notice.c */
 /* Return: 0 or -ENOMEM. */
 MUST_USE int notices_open(struct slot *slot);

@@ -110,8 +110,10 @@ static void slot_free(struct slot *slot)
 
 	if (!slot)
 		return;
-	LIST_FOREACH(&slot->grants, grant, in_slot)
+	LIST_FOREACH(&slot->grants, grant, in_slot) {
+		load_free(TAKE(grant->load));
 		grant_leave(grant);
+	}
 	removal_free(slot->removal);
 	notices_close(slot);
 	admission_forget_slot(slot->manager, slot);

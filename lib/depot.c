@@ -27,6 +27,12 @@
 #define POISON 0xdb /* fills released buffers in debug builds */
 #define WORD_BITS 64
 
+void pool_unlock(struct tm_pool *pool)
+{
+	report_write(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static void unlink_place(struct place *place)
 {
 	list_remove(&place->node);
@@ -210,7 +216,7 @@ void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 	if (pool->n_idle == 0)
 		pool->empty_total++;
 	depot_serve(pool);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 void pool_unqueue(struct tm_pool *pool, struct pool_waiter *waiter)
@@ -227,7 +233,7 @@ bool pool_unwait(struct tm_pool *pool, struct pool_waiter *waiter)
 	is_queued = !list_is_empty(&waiter->node);
 	if (is_queued)
 		pool_unqueue(pool, waiter);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return is_queued;
 }
 
@@ -237,7 +243,7 @@ uint32_t pool_get_post_limit(struct tm_pool *pool)
 
 	pthread_mutex_lock(&pool->lock);
 	limit = pool->n_buffers / (pool->n_users + 1);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return MAX(limit, UINT32_C(1));
 }
 
@@ -246,7 +252,7 @@ void pool_add_user(struct tm_pool *pool, struct pool_user *user)
 	pthread_mutex_lock(&pool->lock);
 	list_append(&pool->users, &user->node);
 	pool->n_users++;
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 void pool_remove_user(struct tm_pool *pool, struct pool_user *user)
@@ -254,7 +260,7 @@ void pool_remove_user(struct tm_pool *pool, struct pool_user *user)
 	pthread_mutex_lock(&pool->lock);
 	list_remove(&user->node);
 	pool->n_users--;
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 static bool is_at_maximum(const struct tm_pool *pool)
@@ -291,6 +297,7 @@ static void cut_chunk(struct tm_pool *pool, struct place *place, uint32_t chunk)
 	uint32_t room = pool->max_buffers - pool->n_buffers - pool->n_leaving;
 
 	place->chunk = chunk;
+	pool->n_chunks++;
 	place->n_buffers = place->n_idle = MIN(pool->per_chunk, room);
 	place->first_word = 0;
 	for (uint32_t i = 0; i < pool->per_chunk; i += WORD_BITS)
@@ -320,7 +327,7 @@ int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
 		cut_chunk(pool, place, chunk);
 		depot_serve(pool);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return r;
 }
 
@@ -330,7 +337,7 @@ static bool needs_chunk(struct tm_pool *pool)
 
 	pthread_mutex_lock(&pool->lock);
 	needs = pool->n_idle == 0 && !is_at_maximum(pool);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return needs;
 }
 
@@ -386,7 +393,7 @@ int pool_find_spare(struct tm_pool *pool, struct place **ret_place)
 		most = emptiness;
 		*ret_place = place;
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return most;
 }
 
@@ -403,7 +410,7 @@ void pool_drain(struct tm_pool *pool, struct place *place)
 	/* even with none posted: an engine may have taken some that it is about to post */
 	LIST_FOREACH(&pool->users, user, node)
 		user->withdraw(user);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 bool pool_undrain(struct tm_pool *pool, struct place *place)
@@ -420,7 +427,7 @@ bool pool_undrain(struct tm_pool *pool, struct place *place)
 		file_place(pool, place);
 		depot_serve(pool);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return fits;
 }
 
@@ -434,10 +441,11 @@ uint32_t pool_collect(struct tm_pool *pool, struct place *place)
 	if (place->n_idle == place->n_buffers) {
 		chunk = place->chunk;
 		place->chunk = CHUNK_NONE;
+		pool->n_chunks--;
 		place->n_buffers = place->n_idle = 0;
 		atomic_store(&place->is_draining, false);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return chunk;
 }
 
@@ -449,7 +457,7 @@ void pool_set_owing(struct tm_pool *pool, bool is_owing)
 		magazine_recall(pool);
 		depot_serve(pool);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 bool pool_is_hungry(struct tm_pool *pool)
@@ -458,6 +466,6 @@ bool pool_is_hungry(struct tm_pool *pool)
 
 	pthread_mutex_lock(&pool->lock);
 	is_hungry = pool->n_waiters > 0 && !is_at_maximum(pool);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return is_hungry;
 }

@@ -162,6 +162,8 @@ static int on_message(struct tm_slot *slot, sd_varlink *link, sd_json_variant *p
 			chunk_reconcile(slot, reply.chunks);
 			/* a new daemon */
 			atomic_store(&slot->has_untold_engine, atomic_load(&slot->engine_kinds));
+			if (slot->report.file)
+				atomic_store(&slot->report.is_untold, true);
 		}
 		slot->link_state = LINK_UP;
 		slot->backoff_ms = BACKOFF_MIN_MS;
@@ -375,10 +377,9 @@ void link_close(struct tm_slot *slot)
 	slot->calls = sd_varlink_close_unref(slot->calls);
 }
 
-int link_call(struct tm_slot *slot, const char *method, sd_json_variant *parameters,
-	      sd_json_variant **ret_reply)
+/* A connection for calls to the daemon that is there now. */
+static int open_calls(struct tm_slot *slot)
 {
-	const char *error_id = NULL;
 	int r;
 
 	if (atomic_exchange(&slot->calls_stale, false))
@@ -388,6 +389,17 @@ int link_call(struct tm_slot *slot, const char *method, sd_json_variant *paramet
 		if (r < 0)
 			return r == -ENOMEM ? r : -ENOTCONN;
 	}
+	return 0;
+}
+
+int link_call(struct tm_slot *slot, const char *method, sd_json_variant *parameters,
+	      sd_json_variant **ret_reply)
+{
+	const char *error_id = NULL;
+	int r = open_calls(slot);
+
+	if (r < 0)
+		return r;
 	r = sd_varlink_call(slot->calls, method, parameters, ret_reply, &error_id);
 	if (r >= 0)
 		return error_id ? link_error_to_errno(error_id) : 0;
@@ -427,4 +439,17 @@ void link_tell_engines(struct tm_slot *slot)
 		pthread_mutex_unlock(&slot->call_lock);
 	}
 	sd_json_variant_unref(parameters);
+}
+
+int link_call_with_fd(struct tm_slot *slot, const char *method, sd_json_variant *parameters, int fd,
+		      sd_json_variant **ret_reply)
+{
+	int r = open_calls(slot);
+
+	if (r < 0)
+		return r;
+	r = sd_varlink_set_allow_fd_passing_output(slot->calls, 1);
+	if (r >= 0)
+		r = sd_varlink_push_dup_fd(slot->calls, fd);
+	return r < 0 ? r : link_call(slot, method, parameters, ret_reply);
 }

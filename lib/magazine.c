@@ -112,6 +112,13 @@ static void set_top(struct magazine *m, struct tm_buffer **top)
 	__atomic_store_n(&m->entry->top, top, __ATOMIC_RELEASE);
 }
 
+/* What is in there as its thread, or the one that empties it, sees it now. */
+static void set_known(struct magazine *m, uint32_t n)
+{
+	m->pool->n_known += n - m->n_known;
+	m->n_known = n;
+}
+
 static void set_open(struct magazine *m, bool is_open, uint32_t capacity)
 {
 	m->pool->n_open += (uint32_t)is_open - (uint32_t)m->is_open;
@@ -131,7 +138,7 @@ static void empty_own(struct magazine *m)
 	struct tm_buffer **base = m->entry->base, **top = top_of(m);
 
 	set_top(m, base);
-	m->n_known = 0;
+	set_known(m, 0);
 	for (struct tm_buffer **slot = base; slot < top; slot++)
 		depot_put(m->pool, *slot);
 }
@@ -174,11 +181,8 @@ static uint32_t capacity_now(const struct magazine *m)
 /* Not by magazine_count(): a look at what other threads write all the time costs both of them. */
 static void note_high_water(struct tm_pool *pool)
 {
-	const struct magazine *m;
-	uint32_t out = depot_count_out(pool), in = pool->n_stash;
+	uint32_t out = depot_count_out(pool), in = pool->n_stash + pool->n_known;
 
-	LIST_FOREACH(&pool->magazines, m, node)
-		in += m->n_known;
 	if (out > in)
 		pool->high_water = MAX(pool->high_water, out - in);
 }
@@ -236,7 +240,7 @@ static void refill(struct magazine *m)
 		}
 	}
 	set_top(m, base + n);
-	m->n_known = n;
+	set_known(m, n);
 	set_open(m, /* is_open= */ true, capacity);
 }
 
@@ -260,7 +264,7 @@ static void flush(struct magazine *m)
 		memmove(base, base + less, (n - less) * sizeof(*base));
 		set_top(m, base + n - less);
 	}
-	m->n_known = (uint32_t)(top_of(m) - base);
+	set_known(m, (uint32_t)(top_of(m) - base));
 	set_open(m, /* is_open= */ true, capacity);
 }
 
@@ -295,7 +299,7 @@ static void steal(struct magazine *m)
 	}
 	m->seen_top = top;
 	m->is_stolen = true;
-	m->n_known = 0;
+	set_known(m, 0);
 	m->is_open = false;
 	m->pool->n_open--;
 }
@@ -361,7 +365,7 @@ static void forget_pool(struct magazine *m)
 	list_remove(&m->node);
 	m->pool = NULL;
 	depot_serve(pool);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 /* A thread ends. Its buffers may still be released by other destructors: it begins anew then. */
@@ -480,7 +484,7 @@ static uint32_t take_at_hand(struct tm_pool *pool, struct magazine *m, uint32_t 
 	if (m && m->is_open) {
 		done = MIN(n, (uint32_t)(top_of(m) - m->entry->base));
 		set_top(m, top_of(m) - done);
-		m->n_known = (uint32_t)(top_of(m) - m->entry->base);
+		set_known(m, (uint32_t)(top_of(m) - m->entry->base));
 		memcpy(ret_buffers, top_of(m), done * sizeof(*ret_buffers));
 	}
 	if (done == n)
@@ -510,7 +514,7 @@ static uint32_t take_from_afar(struct tm_pool *pool, uint32_t n, struct tm_buffe
 		done = depot_take(pool, n, ret_buffers);
 		note_high_water(pool);
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return done;
 }
 
@@ -529,7 +533,7 @@ static uint32_t take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buf
 	}
 	if (done < n)
 		done += take_at_hand(pool, m, n - done, ret_buffers + done);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	while (done < n && (done == 0 || is_eager)) {
 		more = take_from_afar(pool, n - done, ret_buffers + done);
 		if (more == 0)
@@ -543,7 +547,7 @@ static void count_empty(struct tm_pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->empty_total++;
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 TM_PUBLIC struct tm_buffer *tm_pool_acquire_slow_(struct tm_pool *pool)
@@ -590,7 +594,7 @@ static void put(struct tm_buffer *const *buffers, uint32_t n)
 	if (settled == SETTLED_KEPT)
 		flush(m);
 	depot_serve(pool);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 }
 
 TM_PUBLIC void tm_buffer_release_slow_(struct tm_buffer *buffer)
@@ -652,7 +656,7 @@ int magazine_detach_pool(struct tm_pool *pool)
 		}
 		id_is_taken[pool->id] = pool->id == 0;
 	}
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	pthread_mutex_unlock(&ids_lock);
 	return r;
 }

@@ -59,6 +59,7 @@ static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t
 	pool->per_chunk = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
 	pool->per_chunk_shift = (uint32_t)__builtin_ctz(pool->per_chunk);
 	pool->min_buffers = min_buffers;
+	pool->report = &pool->own_report;
 	most = MIN((uint64_t)slot->file_chunks * pool->per_chunk, (uint64_t)UINT32_MAX / 2);
 	pool->max_buffers =
 		max_buffers ? (uint32_t)MIN(most, (uint64_t)max_buffers) : (uint32_t)most;
@@ -144,6 +145,8 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 		pool_free(pool);
 		return r;
 	}
+	report_add_pool(slot, pool);
+	report_tell(slot);
 	*ret_pool = pool;
 	return 0;
 }
@@ -160,6 +163,7 @@ TM_PUBLIC int tm_pool_close(struct tm_pool *pool)
 	r = magazine_detach_pool(pool);
 	if (r == 0) {
 		list_remove(&pool->node);
+		report_remove_pool(slot, pool);
 		give_up_chunks(pool);
 	}
 	pthread_mutex_unlock(&slot->lock);
@@ -204,7 +208,7 @@ static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_n
 	}
 	if (!sleeper.buffer)
 		pool_unqueue(pool, &sleeper.waiter);
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	pthread_cond_destroy(&sleeper.cond);
 	return sleeper.buffer;
 }
@@ -251,6 +255,6 @@ TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stat
 	};
 	if (now.buffers > pool->min_buffers)
 		now.lent = now.buffers - pool->min_buffers;
-	pthread_mutex_unlock(&pool->lock);
+	pool_unlock(pool);
 	return info_write(stats, stats->size, &now, sizeof(now));
 }

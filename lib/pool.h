@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "report.h"
 #include "taskmem.h"
 
 #define BUFFER_BYTES_MIN ((size_t)256)
@@ -79,17 +80,24 @@ struct tm_pool {
 	struct list magazines;    /* of all threads that ever used the pool */
 	struct tm_buffer **stash; /* what magazines had too much of, the newest last */
 	uint32_t n_stash, stash_size;
-	uint32_t n_open; /* of these: buffers may be in there */
-	bool is_scarce;  /* was found empty lately: magazines stay closed */
-	bool is_owing;   /* the slot owes pages: magazines stay closed */
+	uint32_t n_open;  /* of these: buffers may be in there */
+	uint32_t n_known; /* in all of them, as far as their threads came here */
+	bool is_scarce;   /* was found empty lately: magazines stay closed */
+	bool is_owing;    /* the slot owes pages: magazines stay closed */
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
+	uint32_t n_chunks;  /* in all places */
 	uint32_t n_buffers; /* in places that are not draining */
 	uint32_t n_idle;    /* of those, in the depot */
 	uint32_t n_leaving; /* not idle, in draining places */
 	uint32_t high_water;
 	uint64_t acquired_total, empty_total;
+	struct pool_report *report; /* its place in the file, or own_report */
+	struct pool_report own_report;
 };
+
+/* Lets go of pool->lock, with the pool's numbers where the daemon can read them. */
+void pool_unlock(struct tm_pool *pool);
 
 static inline struct buffer *buffer_from_public(struct tm_buffer *public)
 {

@@ -58,6 +58,7 @@ static struct tm_slot *slot_alloc(void)
 	if (!slot)
 		return NULL;
 	slot->epoll_fd = slot->event_fd = slot->timer_fd = slot->watch.timer_fd = -1;
+	slot->report.fd = -1;
 	pthread_mutex_init(&slot->dispatch_lock, NULL);
 	pthread_mutex_init(&slot->call_lock, NULL);
 	pthread_mutex_init(&slot->request.lock, NULL);
@@ -72,6 +73,7 @@ static void slot_free(struct tm_slot *slot)
 	link_close(slot);
 	watch_close(slot);
 	chunk_unmap(slot);
+	report_close(slot);
 	fd_closep(&slot->watch.timer_fd);
 	fd_closep(&slot->timer_fd);
 	fd_closep(&slot->event_fd);
@@ -230,6 +232,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 	link_tell_engines(slot);
 	watch_process(slot);
 	request_process(slot);
+	report_tell(slot);
 	chunk_settle(slot);
 	feed_pools(slot);
 	n_notices = (int)slot->n_notices;

@@ -17,6 +17,7 @@
 
 #include "base/attr.h"
 #include "base/list.h"
+#include "report.h"
 #include "taskmem.h"
 
 enum chunk_state : uint8_t {
@@ -96,6 +97,7 @@ struct tm_slot {
 	atomic_uint n_free;    /* written under lock, peeked without */
 	uint64_t ask_after_ns; /* the daemon refused pages: not before this time again */
 	struct list pools;
+	struct slot_report report;
 	tm_resize_handler resize_handler;
 	void *resize_userdata;
 	struct watch watch;
@@ -128,6 +130,9 @@ MUST_USE int link_call(struct tm_slot *slot, const char *method, sd_json_variant
 void link_note_engine(struct tm_slot *slot, enum tm_engine_kind kind);
 /* Tells what was noted and not told yet. No lock held but dispatch_lock. */
 void link_tell_engines(struct tm_slot *slot);
+/* As link_call(), with a descriptor, which stays the caller's, as number 0. */
+MUST_USE int link_call_with_fd(struct tm_slot *slot, const char *method,
+			       sd_json_variant *parameters, int fd, sd_json_variant **ret_reply);
 
 MUST_USE int link_connect(struct tm_slot *slot, sd_varlink **ret);
 /* The -errno of an error that the daemon replied. */

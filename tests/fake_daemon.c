@@ -39,6 +39,7 @@ struct fake_daemon {
 	uint64_t room, requested, held;
 	bool has_room_changed;
 	bool has_uring, has_epoll; /* of ReportEngine */
+	int pools_fd;              /* of ReportPools */
 };
 
 /* Our own calls are expected to succeed; if not, the test is worth nothing. */
@@ -355,6 +356,29 @@ static int on_engine(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 	return sd_varlink_reply(link, NULL);
 }
 
+static int on_report_pools(sd_varlink *link, sd_json_variant *parameters,
+			   sd_varlink_method_flags_t flags, void *userdata)
+{
+	struct fake_daemon *d = userdata;
+
+	(void)flags;
+	pthread_mutex_lock(&d->lock);
+	d->n_errors += number(parameters, "grant", 0) != d->grant;
+	if (d->pools_fd >= 0)
+		close(d->pools_fd);
+	d->pools_fd = sd_varlink_take_fd(link, (size_t)number(parameters, "fdIndex", 99));
+	must(d->pools_fd >= 0, "take_fd");
+	pthread_mutex_unlock(&d->lock);
+	return sd_varlink_reply(link, NULL);
+}
+
+static int on_connect(sd_varlink_server *server, sd_varlink *link, void *userdata)
+{
+	(void)server;
+	(void)userdata;
+	return sd_varlink_set_allow_fd_passing_input(link, 1);
+}
+
 static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *userdata)
 {
 	struct fake_daemon *d = userdata;
@@ -408,8 +432,9 @@ static void set_up(struct fake_daemon *d)
 		     on_request, "io.taskmem.Grow", on_grow, "io.taskmem.Return", on_return,
 		     "io.taskmem.Detach", on_detach, "io.taskmem.WatchSlot", on_watch,
 		     "io.taskmem.ReportFreed", on_report, "io.taskmem.ReportEngine",
-		     on_engine) >= 0,
+		     on_engine, "io.taskmem.ReportPools", on_report_pools) >= 0,
 	     "bind_method");
+	must(sd_varlink_server_bind_connect(d->server, on_connect) >= 0, "bind_connect");
 	must(sd_varlink_server_bind_disconnect(d->server, on_disconnect) >= 0, "bind_disconnect");
 	must(sd_varlink_server_listen_address(d->server, d->socket, 0600) >= 0, "listen");
 	must(sd_varlink_server_attach_event(d->server, d->event, 0) >= 0, "attach_event");
@@ -443,7 +468,7 @@ struct fake_daemon *fake_daemon_new(uint32_t file_chunks, uint32_t share)
 	d->file_chunks = file_chunks;
 	d->share = share;
 	d->available = file_chunks;
-	d->memfd = -1;
+	d->memfd = d->pools_fd = -1;
 	d->max = UINT64_MAX;
 	pthread_mutex_init(&d->lock, NULL);
 	fake_daemon_start(d);
@@ -486,6 +511,8 @@ void fake_daemon_free(struct fake_daemon *d)
 		fake_daemon_stop(d);
 	forget(d);
 	rmdir(d->directory);
+	if (d->pools_fd >= 0)
+		close(d->pools_fd);
 	pthread_mutex_destroy(&d->lock);
 	free(d->present);
 	free(d);
@@ -641,4 +668,14 @@ const char *fake_daemon_get_engines(struct fake_daemon *d)
 	names = d->has_uring ? (d->has_epoll ? "both" : "uring") : d->has_epoll ? "epoll" : "none";
 	pthread_mutex_unlock(&d->lock);
 	return names;
+}
+
+int fake_daemon_take_pools(struct fake_daemon *d)
+{
+	int fd;
+
+	pthread_mutex_lock(&d->lock);
+	fd = TAKE_FD(d->pools_fd);
+	pthread_mutex_unlock(&d->lock);
+	return fd;
 }

@@ -4,6 +4,7 @@
 /*
  * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
  * It serves the calls that the library makes in a thread, and checks what it is told.
+ * It serves Attach, Grow, Return, Detach, WatchSlot, ReportFreed and ReportPools in a thread, and checks what the library tells it.
  */
 
 #include <stdbool.h>
@@ -55,3 +56,5 @@ uint32_t fake_daemon_count_late_detaches(struct fake_daemon *daemon);
 uint32_t fake_daemon_count_errors(struct fake_daemon *daemon);
 /* Pages of the file that exist; more than present means that the library touched others. */
 uint32_t fake_daemon_count_backed(struct fake_daemon *daemon);
+/* What ReportPools was last called with, once; -1: nothing. The caller closes it. */
+int fake_daemon_take_pools(struct fake_daemon *daemon);

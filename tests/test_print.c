@@ -340,6 +340,34 @@ START_TEST(evidence_alone_is_not_shown_as_a_working_set)
 }
 END_TEST
 
+START_TEST(pools_are_a_row_each_and_tasks_a_line)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *tasks =
+		parse("[{\"pid\":217,\"heldPages\":16,\"targetPages\":12,\"pageBytes\":2097152,"
+		      "\"unreportedPools\":2,\"pools\":[{\"name\":\"join\",\"bufferBytes\":32768,"
+		      "\"buffers\":1024,\"held\":1000,\"idle\":14,\"inMagazines\":4,\"posted\":10,"
+		      "\"waiters\":1,\"highWater\":1024,\"overdraft\":3,\"lent\":512,"
+		      "\"minBuffers\":512,\"maxBuffers\":1021}]},{\"pid\":218,\"pools\":null}]");
+	CLEANUP(freep) char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	ck_assert_int_eq(view_pools(tasks, out, 0, true), 0);
+	ck_assert_int_eq(view_pools(NULL, out, 0, false), 0);
+	fclose(out);
+	ck_assert_str_eq(
+		text,
+		"POOL  PID  SIZE  BUFS  HELD  IDLE  MAG  POSTED  WAIT  HIGH  OVERDRAFT  LENT  MIN   MAX\n"
+		"join  217   32K  1024  1000    14    4      10     1  1024          3   512  512  1021\n"
+		"\n"
+		"pid 217: 16 of 12 pages of 2M, and 2 pools that it has no room to report\n"
+		"pid 218: 0 of 0 pages of 0, reports no pools\n"
+		"\n"
+		"no task holds pages of the slot\n");
+}
+END_TEST
+
 static void expect_sentence(const char *id, const char *params, int status, const char *sentence)
 {
 	CLEANUP(sd_json_variant_unrefp) sd_json_variant *v = parse(params);
@@ -413,6 +441,7 @@ int main(void)
 	tcase_add_test(output, what_a_slot_was_told_is_a_section);
 	tcase_add_test(output, a_working_set_is_shown_with_its_curve);
 	tcase_add_test(output, evidence_alone_is_not_shown_as_a_working_set);
+	tcase_add_test(output, pools_are_a_row_each_and_tasks_a_line);
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);
 	tcase_add_test(output, a_daemon_that_is_down_and_a_locked_socket_differ);
 	suite_add_tcase(suite, output);

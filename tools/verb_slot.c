@@ -498,16 +498,38 @@ static int measure_slot(sd_varlink *link, const char *name, const char *source, 
 	return r < 0 ? client_local_error(r) : client_call(link, "MeasureSlot", params, &reply);
 }
 
+/* The tasks' pools: beside the slot in JSON, else instead of it. */
+static int show_pools(const struct options *options, sd_varlink *link, const char *name,
+		      sd_json_variant *slot_reply)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *both = sd_json_variant_ref(slot_reply);
+	sd_json_variant *reply, *tasks;
+	int status = client_call_name(link, "ListPools", name, &reply), r;
+
+	if (status != 0)
+		return status;
+	tasks = field_array(reply, "tasks");
+	if (options->is_json) {
+		r = sd_json_variant_set_field(&both, "tasks", tasks);
+		if (r >= 0)
+			print_json(both);
+	} else {
+		r = view_pools(tasks, stdout, print_width(STDOUT_FILENO), options->has_header);
+	}
+	return r < 0 ? client_local_error(r) : TMCTL_DONE;
+}
+
 static int show_main(struct options *options, int argc, char *argv[])
 {
-	enum { OPTION_HEAT = OPTION_OF_VERB, OPTION_SOURCE };
+	enum { OPTION_HEAT = OPTION_OF_VERB, OPTION_SOURCE, OPTION_POOLS };
 	static const struct option table[] = { { "heat", optional_argument, NULL, OPTION_HEAT },
 					       { "source", required_argument, NULL, OPTION_SOURCE },
+					       { "pools", no_argument, NULL, OPTION_POOLS },
 					       COMMON_OPTIONS };
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
 	sd_json_variant *reply, *slot;
 	const char *source = NULL;
-	bool must_measure = false;
+	bool must_measure = false, has_pools = false;
 	uint64_t window_ns = 0;
 	int code, status;
 
@@ -517,7 +539,8 @@ static int show_main(struct options *options, int argc, char *argv[])
 		if (code == OPTION_HEAT && optarg && parse_duration_ns(optarg, &window_ns) < 0)
 			return usage_error(&verb_show, "--heat=%s: use 1s to 45s", optarg);
 		must_measure |= code == OPTION_HEAT || code == OPTION_SOURCE;
-		if (code == OPTION_HEAT || code == OPTION_SOURCE)
+		has_pools |= code == OPTION_POOLS;
+		if (code >= OPTION_OF_VERB && code <= OPTION_POOLS)
 			continue;
 		status = common_option(options, &verb_show, code);
 		if (status >= 0)
@@ -532,6 +555,8 @@ static int show_main(struct options *options, int argc, char *argv[])
 		status = ask_slot(link, argv[optind], &reply, &slot);
 	if (status != 0)
 		return status;
+	if (has_pools)
+		return show_pools(options, link, argv[optind], reply);
 	if (options->is_json)
 		print_json(reply);
 	else
@@ -540,7 +565,7 @@ static int show_main(struct options *options, int argc, char *argv[])
 }
 
 static const char show_help[] =
-	"Usage: tmctl show NAME [--heat[=TIME]] [--source SOURCE] [--json]\n"
+	"Usage: tmctl show NAME [--heat[=TIME]] [--source SOURCE] [--pools] [--json]\n"
 	"Show all of one slot: its policy, its memory as the kernel's own files have it, its\n"
 	"working set as last measured, its pool with the nodes the pages are on, and changes\n"
 	"under way.\n"
@@ -549,10 +574,13 @@ static const char show_help[] =
 	"                   touch, then show; root, group taskmem and the slot's owner\n"
 	"  --source SOURCE  lru_gen: page tables and the multi-gen LRU, exact (default where the\n"
 	"                   host has it); damon: sampled addresses. Implies --heat\n"
+	"  --pools          instead: the buffer pools in its tasks, as these report them; with\n"
+	"                   --json both\n"
 	"\n"
 	"Examples:\n"
 	"  tmctl show ingest\n"
 	"  tmctl show ingest --heat=10s\n"
+	"  tmctl show ingest --pools\n"
 	"  tmctl show ingest --json | jq '.slots[0].heat.workingSetBytes'\n"
 	"\n" EXIT_HELP;
 

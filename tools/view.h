@@ -17,6 +17,8 @@ MUST_USE int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool 
 MUST_USE int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header);
 /* An array of the interface's Waiting. */
 MUST_USE int view_queue(sd_json_variant *waiting, FILE *out, unsigned width, bool has_header);
+/* An array of the interface's Task: a row for each pool, then a line for each task. */
+MUST_USE int view_pools(sd_json_variant *tasks, FILE *out, unsigned width, bool has_header);
 /* One Slot in sections. */
 void view_slot(sd_json_variant *slot, FILE *out);
 /* The part of it about the working set. */

@@ -70,6 +70,11 @@ int api_watch_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_met
 int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 		     void *userdata);
 
+int api_report_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata);
+int api_list_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		   void *userdata);
+
 /* A notice on a link that waits for more: of the slot's memory. */
 void api_send_notice(const struct memory_notice *notice, void *subscriber, void *userdata);
 /* The last reply on it: the slot is removed. */

@@ -465,3 +465,59 @@ int encode_terms(struct explain_view *view, sd_json_variant **ret)
 {
 	return encode_array(view->n_terms, encode_term, view, ret);
 }
+
+/* ---- pools of tasks */
+
+static int encode_pool(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct pool_view *pool = &((const struct task_view *)context)->pools[i];
+
+	return sd_json_buildo(
+		ret, SD_JSON_BUILD_PAIR_STRING("name", pool->name),
+		PAIR_UNSIGNED("bufferBytes", pool->buffer_bytes),
+		PAIR_UNSIGNED("minBuffers", pool->min_buffers),
+		PAIR_UNSIGNED("maxBuffers", pool->max_buffers),
+		PAIR_UNSIGNED("buffers", pool->n_buffers), PAIR_UNSIGNED("held", pool->n_held),
+		PAIR_UNSIGNED("posted", pool->n_posted), PAIR_UNSIGNED("idle", pool->n_idle),
+		PAIR_UNSIGNED("inMagazines", pool->n_in_magazines),
+		PAIR_UNSIGNED("waiters", pool->n_waiters),
+		PAIR_UNSIGNED("highWater", pool->high_water),
+		PAIR_UNSIGNED("overdraft", pool->n_overdraft), PAIR_UNSIGNED("lent", pool->n_lent),
+		PAIR_UNSIGNED("pages", pool->n_chunks),
+		PAIR_UNSIGNED("acquiredTotal", pool->acquired_total),
+		PAIR_UNSIGNED("emptyTotal", pool->empty_total));
+}
+
+struct slot_tasks {
+	const struct manager *manager;
+	const char *slot;
+};
+
+static int encode_task(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct slot_tasks *tasks = context;
+	sd_json_variant *pools = NULL;
+	struct task_view view;
+	int r;
+
+	manager_view_nth_task(tasks->manager, tasks->slot, i, &view);
+	r = encode_array(view.n_pools, encode_pool, &view, &pools);
+	if (r < 0)
+		return r;
+	r = sd_json_buildo(
+		ret, PAIR_UNSIGNED("pid", (uint64_t)view.pid), PAIR_UNSIGNED("grant", view.grant),
+		PAIR_UNSIGNED("heldPages", view.held_chunks),
+		PAIR_UNSIGNED("targetPages", view.target_chunks),
+		PAIR_UNSIGNED("pageBytes", CHUNK_BYTES),
+		NULL_IF(!view.has_report, "pools", SD_JSON_BUILD_VARIANT(pools)),
+		NULL_IF(!view.has_report, "unreportedPools", UNSIGNED(view.n_unreported)));
+	sd_json_variant_unref(pools);
+	return r;
+}
+
+int encode_tasks(const struct manager *manager, const char *slot, sd_json_variant **ret)
+{
+	struct slot_tasks tasks = { .manager = manager, .slot = slot };
+
+	return encode_array(manager_count_tasks(manager, slot), encode_task, &tasks, ret);
+}

@@ -26,4 +26,6 @@ MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
 MUST_USE int encode_counters(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_event_counts(const struct events *events, sd_json_variant **ret);
 MUST_USE int encode_terms(struct explain_view *view, sd_json_variant **ret);
+/* The processes that hold pages of a slot that exists, with their pools. */
+MUST_USE int encode_tasks(const struct manager *manager, const char *slot, sd_json_variant **ret);
 MUST_USE int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret);

@@ -166,6 +166,32 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(due, BOOL, 0), COMMENT("The number that fails"), FIELD(reason, STRING, 0),
 	FIELD(requestId, STRING, NULLABLE));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Pool, COMMENT("As the task reports it, and nobody checks. Counts are of buffers"),
+	FIELD(name, STRING, 0), FIELD(bufferBytes, INT, 0),
+	COMMENT("Never taken away by a resize of the slot"), FIELD(minBuffers, INT, 0),
+	FIELD(maxBuffers, INT, 0), COMMENT("All there are: held, posted and idle"),
+	FIELD(buffers, INT, 0), COMMENT("By the task"), FIELD(held, INT, 0),
+	COMMENT("Offered to the kernel, empty so far"), FIELD(posted, INT, 0), FIELD(idle, INT, 0),
+	COMMENT("Part of idle, in magazines of threads"), FIELD(inMagazines, INT, 0),
+	COMMENT("Threads and engines that wait for a buffer"), FIELD(waiters, INT, 0),
+	COMMENT("Most ever held and posted together"), FIELD(highWater, INT, 0),
+	COMMENT("Part of held, beyond maxBuffers"), FIELD(overdraft, INT, 0),
+	COMMENT("Part of buffers, beyond minBuffers"), FIELD(lent, INT, 0),
+	COMMENT("Huge pages it has"), FIELD(pages, INT, 0),
+	COMMENT("Buffers handed out, but for what a thread got back from its own magazine"),
+	FIELD(acquiredTotal, INT, 0), COMMENT("Times a buffer was wanted and there was none"),
+	FIELD(emptyTotal, INT, 0));
+
+static SD_VARLINK_DEFINE_STRUCT_TYPE(Task, FIELD(pid, INT, 0), FIELD(grant, INT, 0),
+				     COMMENT("Huge pages it holds"), FIELD(heldPages, INT, 0),
+				     COMMENT("What it should hold: less, and pages are owed"),
+				     FIELD(targetPages, INT, 0), FIELD(pageBytes, INT, 0),
+				     COMMENT("null: it reports none, as before its first pool"),
+				     FIELD_TYPE(pools, Pool, ARRAY | NULLABLE),
+				     COMMENT("Pools beyond those it can report"),
+				     FIELD(unreportedPools, INT, NULLABLE));
+
 static SD_VARLINK_DEFINE_STRUCT_TYPE(Check, FIELD(name, STRING, 0),
 				     COMMENT("ok, degraded or missing"), FIELD(status, STRING, 0),
 				     FIELD(detail, STRING, 0), COMMENT("How to get it"),
@@ -356,6 +382,14 @@ static SD_VARLINK_DEFINE_METHOD(ReportFreed, IN(freedBytes, INT, 0),
 				COMMENT("The notice that is answered; default: the last one"),
 				IN(notice, INT, NULLABLE));
 
+static SD_VARLINK_DEFINE_METHOD(
+	ReportPools, IN(grant, INT, 0),
+	COMMENT("Index among the passed descriptors of a memfd of the task's own, sealed against "
+		"resizing; lib/base/pool_report.h says what is in it"),
+	IN(fdIndex, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD(ListPools, IN(name, STRING, 0), OUT_TYPE(tasks, Task, ARRAY));
+
 static SD_VARLINK_DEFINE_METHOD(Detach, IN(grant, INT, 0));
 
 static SD_VARLINK_DEFINE_ERROR(NoSuchSlot, FIELD(name, STRING, 0));
@@ -386,6 +420,8 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("What only grows: since the slot was made, of freezes and kills since the daemon started"),
 	&vl_type_Counters, DOC("How often something happened"), &vl_type_EventCount,
 	DOC("A request that waits for memory"), &vl_type_Waiting,
+	DOC("Buffers of one size in a task, for one operator"), &vl_type_Pool,
+	DOC("A process that holds huge pages of a slot"), &vl_type_Task,
 	DOC("One line of what the host offers"), &vl_type_Check, &vl_type_Event,
 	DOC("One number of what a slot has and why"), &vl_type_Term,
 	DOC("How long the daemon's event loop was held up"), &vl_type_Loop,
@@ -418,8 +454,13 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
 	DOC("By what the calling process receives into a grant of its; for listings, after Attach "
 	    "and again after resumeGrant"),
-	&vl_method_ReportEngine, DOC("Give chunks back; they must not be touched any more"),
-	&vl_method_Return, DOC("Give a grant back as a whole"), &vl_method_Detach,
+	&vl_method_ReportEngine,
+	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
+	DOC("Give a grant back as a whole"), &vl_method_Detach,
+	DOC("Where the daemon can read the state of the calling process' pools from now on, until the "
+	    "grant ends. It only reads"),
+	&vl_method_ReportPools, DOC("What is in the pools of a slot's tasks; open to everyone"),
+	&vl_method_ListPools,
 	DOC("Hear what the slot's memory should come to: at most one notice in a second, the last "
 	    "change always, a smaller target only while usage is above it. Ends with NoSuchSlot "
 	    "when the slot is removed. Tasks of the slot; by name also its owner and "

@@ -20,6 +20,7 @@
 
 struct grant_parameters {
 	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
+	uint32_t fd_index;
 	uint64_t token;        /* 0: none */
 	sd_json_variant *list; /* borrowed from the call */
 	int uring, epoll;
@@ -31,6 +32,7 @@ static const struct grant_parameters nothing_given = {
 	.min_chunks = NOT_GIVEN,
 	.wanted_chunks = NOT_GIVEN,
 	.resume = NOT_GIVEN,
+	.fd_index = NOT_GIVEN,
 };
 
 #define NUMBER(json, member, flags)                                     \
@@ -326,4 +328,56 @@ int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
 		return r;
 	manager_note_engines(grant, p.uring > 0, p.epoll > 0);
 	return sd_varlink_reply(link, NULL);
+}
+
+/* ---- what is in the pools */
+
+int api_report_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		     void *userdata)
+{
+	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
+							NUMBER("fdIndex", fd_index,
+							       SD_JSON_MANDATORY),
+							{} };
+	struct grant_parameters p = nothing_given;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY, .field = "fdIndex" };
+	struct grant *grant;
+	int r, fd;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	fd = sd_varlink_take_fd(link, p.fd_index);
+	if (fd < 0)
+		return sd_varlink_error_invalid_parameter_name(link, "fdIndex");
+	if (manager_report_pools(grant, fd, &fault) != FAULT_NONE)
+		return call_fault(link, &fault);
+	return sd_varlink_reply(link, NULL);
+}
+
+int api_list_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		   void *userdata)
+{
+	static const sd_json_dispatch_field table[] = { { "name", SD_JSON_VARIANT_STRING,
+							  sd_json_dispatch_const_string, 0,
+							  SD_JSON_MANDATORY },
+							{} };
+	struct manager *manager = userdata;
+	sd_json_variant *tasks = NULL;
+	const char *name = NULL;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &name);
+	if (r != 0)
+		return r;
+	if (!manager_find_policy(manager, name))
+		return call_no_such_slot(link, name);
+	r = encode_tasks(manager, name, &tasks);
+	return call_reply_value(link, r, "tasks", tasks);
 }

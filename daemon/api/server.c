@@ -285,7 +285,10 @@ static int on_connect(sd_varlink_server *server, sd_varlink *link, void *userdat
 {
 	(void)server;
 	(void)userdata;
-	return sd_varlink_set_allow_fd_passing_output(link, 1);
+	int r = sd_varlink_set_allow_fd_passing_output(link, 1);
+
+	/* of ReportPools; what a handler does not take is closed with its message */
+	return r < 0 ? r : sd_varlink_set_allow_fd_passing_input(link, 1);
 }
 
 static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *userdata)
@@ -329,6 +332,8 @@ MANAGER_METHOD(on_report_engine, api_report_engine)
 MANAGER_METHOD(on_grow, api_grow)
 MANAGER_METHOD(on_return, api_return)
 MANAGER_METHOD(on_detach, api_detach)
+MANAGER_METHOD(on_report_pools, api_report_pools)
+MANAGER_METHOD(on_list_pools, api_list_pools)
 MANAGER_METHOD(on_watch_slot, api_watch_slot)
 MANAGER_METHOD(on_report_freed, api_report_freed)
 
@@ -369,7 +374,9 @@ static int api_make_server(struct api *api)
 			API_METHOD("Grow"), on_grow,
 			API_METHOD("Return"), on_return,
 			API_METHOD("Detach"), on_detach,
-			API_METHOD("MoveSlot"), on_move_slot);
+			API_METHOD("MoveSlot"), on_move_slot,
+			API_METHOD("ReportPools"), on_report_pools,
+			API_METHOD("ListPools"), on_list_pools);
 	/* clang-format on */
 	if (r >= 0)
 		r = sd_varlink_server_bind_connect(api->server, on_connect);

@@ -48,6 +48,7 @@ struct grant {
 	uint32_t *growing;            /* n_pending indexes */
 	struct growth *waiting;       /* of the manager: its first pages are still owed by others */
 	sd_event_source *exit_source; /* watches pidfd; owned by the manager */
+	struct load *load;            /* of the manager: what its task reports of its pools */
 	void *slot;                   /* struct slot of the manager */
 };
 

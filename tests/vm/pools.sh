@@ -25,6 +25,11 @@ says t1 "open 65536 0 0" '.error == null'
 says t1 "take 512" '.buffers == 512 and .error == ""'
 says t1 nodes '.nodes == [0, 8192, 0, 0] and .absent == 0'
 says t1 check '.buffers == 512 and .bad == 0'
+pools=$(tmctl show sink --pools --json)
+jq -e ".slots[0].name == \"sink\" and .tasks[0].pid == $pid and .tasks[0].heldPages == 16 and
+	(.tasks[0].pools | length == 1 and .[0].held == 512 and .[0].bufferBytes == 65536 and
+	 .[0].idle == 0 and .[0].pages == 16)" <<<"$pools" >/dev/null || fail "tmctl show --pools: $pools"
+tmctl show sink --pools | grep -q "pid $pid: 16 of 16 pages of 2M" || fail "$(tmctl show sink --pools)"
 charge_is sink 32 || fail "charged: $(cgroup sink hugetlb.2MB.current)"
 [ "$(cgroup sink hugetlb.2MB.numa_stat)" = "total=33554432 N0=0 N1=33554432" ] ||
 	fail "numa_stat: $(cgroup sink hugetlb.2MB.numa_stat)"
