@@ -9,7 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "message_ids.h"
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 /*
  * Huge pages are handed out only when they are physically there: what others hold, or are

@@ -30,7 +30,7 @@
 #include "base/mono.h"
 #include "bench_load_task.h"
 #include "kern/sample.h"
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 #define GROUP "taskmem-bench"
 /* Files that commands of a load leave when they are killed; memory of somebody. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 #include <check.h>
 #include <errno.h>

@@ -19,7 +19,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 /* Protection of a scan, and the end of the tax: room for what a task needs to run at all. */
 #define LEAST_GROUP_DIVISOR 50

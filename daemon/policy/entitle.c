@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 typedef unsigned __int128 u128;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A share is found by water-filling (policy/maxmin.h), but what came out can be checked by anybody
+ * A share is found by water-filling (base/maxmin.h), but what came out can be checked by anybody
  * with a pencil: a slot is at its guarantee, at its max, or has its part by weight of what those
  * have together that are at neither. So that is what is said, with the numbers.
  */

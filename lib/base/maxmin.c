@@ -25,7 +25,7 @@
  * result depends on that order and is up to several buffers from fair.
  */
 
-#include "policy/maxmin.h"
+#include "base/maxmin.h"
 
 #include <errno.h>
 #include <stdbool.h>
