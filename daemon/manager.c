@@ -214,39 +214,69 @@ static void manager_write(struct manager *manager, bool is_change, const uint64_
 	}
 }
 
-void manager_replan(struct manager *manager, bool is_change)
+/* Who should get what now, an array to be freed; NULL: the old plan stays. */
+static struct entitle_slot *manager_plan(struct manager *manager)
 {
-	CLEANUP(freep) struct entitle_slot *plans = calloc(manager->n_slots + 1, sizeof(*plans));
-	CLEANUP(freep) uint64_t *old_shares = calloc(manager->n_slots + 1, sizeof(*old_shares));
+	struct entitle_slot *plans = calloc(manager->n_slots + 1, sizeof(*plans));
 	int r;
 
-	if (!plans || !old_shares) {
+	if (!plans) {
 		log_error("no memory for a plan of %zu slots; the old one stays", manager->n_slots);
-		return;
+		return NULL;
 	}
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct slot *slot = manager->slots[i];
+		uint64_t need = slot_pool_need_chunks(slot);
 
 		slot->planned = slot->policy;
 		slot->planned.min_bytes = slot_min_bytes(slot);
 		plans[i].policy = &slot->planned;
-		old_shares[i] = manager->slots[i]->share_bytes;
+		plans[i].pool_need_chunks = need == UINT64_MAX ? 0 : need;
 	}
 	r = entitle(manager->nodes, manager->n_nodes, plans, manager->n_slots, manager->node_plans,
 		    &manager->any_plan);
 	if (r < 0) {
 		log_error("no plan could be made: %s; the old one stays", strerror(-r));
-		return;
+		free(plans);
+		return NULL;
 	}
 	if (r == ENTITLE_OVERPROMISED)
 		log_warning("guarantees exceed the memory of a node and were cut in proportion");
+	return plans;
+}
+
+static void slot_plan_pool(struct slot *slot, const struct entitle_slot *plan)
+{
+	slot->pool_share_chunks = (uint32_t)plan->pool_share_chunks;
+	slot->pool_guaranteed_chunks = (uint32_t)plan->pool_guaranteed_chunks;
+}
+
+void manager_replan_pools(struct manager *manager)
+{
+	CLEANUP(freep) struct entitle_slot *plans = manager_plan(manager);
+
+	if (!plans)
+		return;
+	for (size_t i = 0; i < manager->n_slots; i++)
+		slot_plan_pool(manager->slots[i], &plans[i]);
+	for (size_t i = 0; i < manager->n_slots; i++)
+		slot_divide_pool(manager->slots[i]);
+}
+
+void manager_replan(struct manager *manager, bool is_change)
+{
+	CLEANUP(freep) struct entitle_slot *plans = manager_plan(manager);
+	CLEANUP(freep) uint64_t *old_shares = calloc(manager->n_slots + 1, sizeof(*old_shares));
+
+	if (!plans || !old_shares)
+		return;
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct slot *slot = manager->slots[i];
 
+		old_shares[i] = slot->share_bytes;
 		slot->share_bytes = plans[i].share_bytes;
 		slot->guaranteed_bytes = plans[i].guaranteed_bytes;
-		slot->pool_share_chunks = (uint32_t)plans[i].pool_share_chunks;
-		slot->pool_guaranteed_chunks = (uint32_t)plans[i].pool_guaranteed_chunks;
+		slot_plan_pool(slot, &plans[i]);
 	}
 	manager_write(manager, is_change, old_shares);
 	admission_kick(manager);
@@ -459,6 +489,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	if (r >= 0)
 		r = manager_start_control(manager);
 	if (r >= 0)
+		r = manager_start_load(manager);
+	if (r >= 0)
 		r = heat_new(manager, &manager->heat);
 	if (r < 0) {
 		manager_free(manager);
@@ -476,6 +508,7 @@ void manager_free(struct manager *manager)
 		return;
 	sd_event_source_disable_unref(manager->tick);
 	sd_event_source_disable_unref(manager->control_tick);
+	sd_event_source_disable_unref(manager->load_tick);
 	admission_close(manager);
 	manager_drop_joins(manager);
 	leftovers_close(manager);

@@ -251,6 +251,7 @@ void manager_view_grant(const struct grant *grant, struct grant_view *ret_view);
 struct task_view {
 	pid_t pid;
 	uint32_t grant, held_chunks, target_chunks;
+	uint64_t need_chunks;  /* as its load shows; UINT64_MAX: all it may have */
 	bool has_report;       /* false: nothing is known of its pools */
 	uint32_t n_unreported; /* pools beyond those it can report */
 	size_t n_pools;

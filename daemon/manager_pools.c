@@ -156,6 +156,7 @@ static void grant_set_target(struct grant *grant, uint32_t target)
 void slot_divide_pool(struct slot *slot)
 {
 	CLEANUP(freep) struct claim *claims = NULL;
+	CLEANUP(freep) uint64_t *needs = NULL;
 	CLEANUP(freep) char(*names)[16] = NULL;
 	struct grant *grant;
 	size_t n = 0;
@@ -168,7 +169,8 @@ void slot_divide_pool(struct slot *slot)
 		return;
 	claims = calloc(n, sizeof(*claims));
 	names = calloc(n, sizeof(*names));
-	if (!claims || !names)
+	needs = calloc(n, sizeof(*needs));
+	if (!claims || !names || !needs)
 		return;
 	n = 0;
 	LIST_FOREACH(&slot->grants, grant, in_slot) {
@@ -178,9 +180,9 @@ void slot_divide_pool(struct slot *slot)
 			.weight = 1,
 			.max = MIN(grant->wanted, grant->n_file_chunks),
 		};
-		n++;
+		needs[n++] = grant_need_chunks(grant);
 	}
-	if (maxmin_divide(claims, n, slot->pool_share_chunks) < 0)
+	if (maxmin_divide_needs(claims, needs, n, slot->pool_share_chunks) < 0)
 		return;
 	n = 0;
 	LIST_FOREACH(&slot->grants, grant, in_slot)
@@ -226,6 +228,7 @@ static void grant_end(struct grant *grant, const char *why)
 			   NULL, 0);
 	}
 	slot_serve_waiting(slot);
+	manager_offer_pages(manager);
 }
 
 static int on_process_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -465,7 +468,8 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 	events_add(manager->events, LOG_LEVEL_INFO, "task-attached", MESSAGE_TASK_ATTACHED,
 		   slot->policy.name, "process %d of slot %s attaches", (int)request->pid,
 		   slot->policy.name);
-	slot_divide_pool(slot);
+	/* of its need nothing is known yet, so the slot claims all again */
+	manager_replan_pools(manager);
 	grant_start_first(grant, growth);
 }
 
@@ -523,6 +527,7 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 		available = 0;
 	else
 		available = MIN(available, grant->target - grant->n_held);
+	grant->is_refused = available == 0 && grant->n_held < grant->target;
 	if (available == 0) {
 		enum fault_kind kind = fault_no_hugepages(&fault, slot, n, 0);
 
@@ -547,6 +552,7 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant, con
 		   slot->policy.name, "process %d of slot %s gave %zu huge pages back, holds %u",
 		   (int)grant->pid, slot->policy.name, n, grant->n_held);
 	slot_serve_waiting(slot);
+	manager_offer_pages(manager);
 	return FAULT_NONE;
 }
 

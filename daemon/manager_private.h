@@ -13,6 +13,7 @@
 #include "manager_move.h"
 #include "manager_queue.h"
 #include "policy/advice.h"
+#include "policy/appetite.h"
 #include "policy/control.h"
 #include "policy/emergency.h"
 #include "policy/entitle.h"
@@ -109,7 +110,8 @@ struct manager {
 	struct events *events;
 	struct tree *tree;
 	struct writer *writer;
-	sd_event_source *tick, *control_tick;
+	sd_event_source *tick, *control_tick, *load_tick;
+	bool has_new_needs; /* of pages, since they were divided by them */
 	gid_t admin_group;
 	int state_fd; /* the state directory */
 	struct state *state;
@@ -135,6 +137,8 @@ struct manager {
 struct slot *manager_find_slot(const struct manager *manager, const char *name);
 /* Recomputes who gets what and writes what changed. @is_change: by a request, show progress */
 void manager_replan(struct manager *manager, bool is_change);
+/* Divides the huge pages alone, by what their tasks are shown to need. */
+void manager_replan_pools(struct manager *manager);
 struct node_group *manager_group(struct manager *manager, int node);
 /* Writes the group's memory.max, if it is not what it should be now. */
 void manager_write_group_max(struct manager *manager, struct node_group *group);
@@ -188,6 +192,13 @@ void slot_release_grants(struct slot *slot);
 struct load;
 /* NULL is fine. */
 void load_free(struct load *load);
+/* Begins to look at loads. Return: 0 or -errno. */
+MUST_USE int manager_start_load(struct manager *manager);
+/* What it is shown to need; UINT64_MAX: not known, all it may have. */
+uint64_t grant_need_chunks(const struct grant *grant);
+uint64_t slot_pool_need_chunks(const struct slot *slot);
+/* Pages may be there for who was refused some. */
+void manager_offer_pages(struct manager *manager);
 
 /* ---- manager_notice.c */
 /* Return: 0 or -ENOMEM. */

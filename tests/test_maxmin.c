@@ -159,6 +159,40 @@ START_TEST(tables_by_hand)
 }
 END_TEST
 
+START_TEST(needs_come_first_and_the_rest_goes_by_weight)
+{
+	static const struct {
+		uint64_t total, need[3], max[3], share[3];
+	} rows[] = {
+		/* nobody says: as without */
+		{ 90, { UINT64_MAX, UINT64_MAX, UINT64_MAX }, { 90, 90, 90 }, { 15, 30, 45 } },
+		/* one needs little: the others have its part by their weights */
+		{ 90, { 10, UINT64_MAX, UINT64_MAX }, { 90, 90, 90 }, { 10, 32, 48 } },
+		/* all are met, the rest by weight on top, up to max */
+		{ 90, { 10, 10, 10 }, { 90, 90, 90 }, { 15, 30, 45 } },
+		{ 90, { 40, 10, 10 }, { 90, 90, 90 }, { 40, 20, 30 } },
+		{ 90, { 40, 10, 10 }, { 90, 90, 25 }, { 40, 25, 25 } },
+		/* the min (5 of the first) counts whatever the need, so does the max */
+		{ 30, { 0, UINT64_MAX, UINT64_MAX }, { 90, 90, 90 }, { 5, 10, 15 } },
+		{ 90, { UINT64_MAX, 90, 0 }, { 7, 20, 90 }, { 7, 20, 63 } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct claim claims[3];
+
+		for (uint64_t k = 0; k < 3; k++)
+			claims[k] = (struct claim){ .name = (const char *[]){ "a", "b", "c" }[k],
+						    .weight = k + 1,
+						    .min = k == 0 ? 5 : 0,
+						    .max = rows[i].max[k] };
+		ck_assert_int_eq(maxmin_divide_needs(claims, rows[i].need, 3, rows[i].total), 0);
+		for (size_t k = 0; k < 3; k++)
+			ck_assert_msg(claims[k].share == rows[i].share[k], "row %zu: %s has %llu",
+				      i, claims[k].name, (unsigned long long)claims[k].share);
+	}
+}
+END_TEST
+
 START_TEST(no_claims_take_nothing)
 {
 	ck_assert_int_eq(maxmin_divide(NULL, 0, 100), 0);
@@ -456,6 +490,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, tables_by_hand);
+	tcase_add_test(tc, needs_come_first_and_the_rest_goes_by_weight);
 	tcase_add_test(tc, no_claims_take_nothing);
 	tcase_add_test(tc, flinks_published_cases_give_the_same_totals);
 	tcase_add_test(tc, a_gate_that_overflows_flinks_product_gets_its_share);

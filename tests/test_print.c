@@ -343,12 +343,12 @@ END_TEST
 START_TEST(pools_are_a_row_each_and_tasks_a_line)
 {
 	CLEANUP(sd_json_variant_unrefp)
-	sd_json_variant *tasks =
-		parse("[{\"pid\":217,\"heldPages\":16,\"targetPages\":12,\"pageBytes\":2097152,"
-		      "\"unreportedPools\":2,\"pools\":[{\"name\":\"join\",\"bufferBytes\":32768,"
-		      "\"buffers\":1024,\"held\":1000,\"idle\":14,\"inMagazines\":4,\"posted\":10,"
-		      "\"waiters\":1,\"highWater\":1024,\"overdraft\":3,\"lent\":512,"
-		      "\"minBuffers\":512,\"maxBuffers\":1021}]},{\"pid\":218,\"pools\":null}]");
+	sd_json_variant *tasks = parse(
+		"[{\"pid\":217,\"heldPages\":16,\"targetPages\":12,\"pageBytes\":2097152,\"needPages\":9,"
+		"\"unreportedPools\":2,\"pools\":[{\"name\":\"join\",\"bufferBytes\":32768,"
+		"\"buffers\":1024,\"held\":1000,\"idle\":14,\"inMagazines\":4,\"posted\":10,"
+		"\"waiters\":1,\"highWater\":1024,\"overdraft\":3,\"lent\":512,"
+		"\"minBuffers\":512,\"maxBuffers\":1021}]},{\"pid\":218,\"pools\":null}]");
 	CLEANUP(freep) char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
@@ -361,7 +361,7 @@ START_TEST(pools_are_a_row_each_and_tasks_a_line)
 		"POOL  PID  SIZE  BUFS  HELD  IDLE  MAG  POSTED  WAIT  HIGH  OVERDRAFT  LENT  MIN   MAX\n"
 		"join  217   32K  1024  1000    14    4      10     1  1024          3   512  512  1021\n"
 		"\n"
-		"pid 217: 16 of 12 pages of 2M, and 2 pools that it has no room to report\n"
+		"pid 217: 16 of 12 pages of 2M, needs 9, and 2 pools that it has no room to report\n"
 		"pid 218: 0 of 0 pages of 0, reports no pools\n"
 		"\n"
 		"no task holds pages of the slot\n");

@@ -38,6 +38,8 @@ static void task_line(sd_json_variant *task, FILE *out)
 		field_u64(task, "pid", 0), field_u64(task, "heldPages", 0),
 		field_u64(task, "targetPages", 0),
 		format_bytes(field_u64(task, "pageBytes", 0), page));
+	if (field_u64(task, "needPages", UINT64_MAX) != UINT64_MAX)
+		fprintf(out, ", needs %" PRIu64, field_u64(task, "needPages", 0));
 	if (!field_array(task, "pools"))
 		fputs(", reports no pools", out);
 	else if (unreported > 0)

@@ -508,6 +508,7 @@ static int encode_task(size_t i, void *context, sd_json_variant **ret)
 		ret, PAIR_UNSIGNED("pid", (uint64_t)view.pid), PAIR_UNSIGNED("grant", view.grant),
 		PAIR_UNSIGNED("heldPages", view.held_chunks),
 		PAIR_UNSIGNED("targetPages", view.target_chunks),
+		NULL_IF(view.need_chunks == UINT64_MAX, "needPages", UNSIGNED(view.need_chunks)),
 		PAIR_UNSIGNED("pageBytes", CHUNK_BYTES),
 		NULL_IF(!view.has_report, "pools", SD_JSON_BUILD_VARIANT(pools)),
 		NULL_IF(!view.has_report, "unreportedPools", UNSIGNED(view.n_unreported)));

@@ -183,14 +183,15 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(acquiredTotal, INT, 0), COMMENT("Times a buffer was wanted and there was none"),
 	FIELD(emptyTotal, INT, 0));
 
-static SD_VARLINK_DEFINE_STRUCT_TYPE(Task, FIELD(pid, INT, 0), FIELD(grant, INT, 0),
-				     COMMENT("Huge pages it holds"), FIELD(heldPages, INT, 0),
-				     COMMENT("What it should hold: less, and pages are owed"),
-				     FIELD(targetPages, INT, 0), FIELD(pageBytes, INT, 0),
-				     COMMENT("null: it reports none, as before its first pool"),
-				     FIELD_TYPE(pools, Pool, ARRAY | NULLABLE),
-				     COMMENT("Pools beyond those it can report"),
-				     FIELD(unreportedPools, INT, NULLABLE));
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Task, FIELD(pid, INT, 0), FIELD(grant, INT, 0), COMMENT("Huge pages it holds"),
+	FIELD(heldPages, INT, 0), COMMENT("What it should hold: less, and pages are owed"),
+	FIELD(targetPages, INT, 0),
+	COMMENT("What its load shows it to need; null: not known, all it may have"),
+	FIELD(needPages, INT, NULLABLE), FIELD(pageBytes, INT, 0),
+	COMMENT("null: it reports none, as before its first pool"),
+	FIELD_TYPE(pools, Pool, ARRAY | NULLABLE), COMMENT("Pools beyond those it can report"),
+	FIELD(unreportedPools, INT, NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(Check, FIELD(name, STRING, 0),
 				     COMMENT("ok, degraded or missing"), FIELD(status, STRING, 0),

@@ -59,6 +59,7 @@ struct resource {
 	uint64_t (*node_amount)(const struct node_info *node);
 	uint64_t (*slot_min)(const struct slot_policy *policy);
 	uint64_t (*slot_max)(const struct slot_policy *policy);
+	uint64_t (*slot_need)(const struct entitle_slot *slot); /* UINT64_MAX: all it may have */
 };
 
 static uint64_t node_bytes(const struct node_info *node)
@@ -91,8 +92,22 @@ static uint64_t slot_max_chunks(const struct slot_policy *policy)
 	return policy->pool_max_bytes / CHUNK_BYTES;
 }
 
-static const struct resource memory = { node_bytes, slot_min_bytes, slot_max_bytes };
-static const struct resource huge_pages = { node_chunks, slot_min_chunks, slot_max_chunks };
+/* Need of memory is control.c's business: it moves what is protected, not the entitlement. */
+static uint64_t slot_need_bytes(const struct entitle_slot *slot)
+{
+	(void)slot;
+	return UINT64_MAX;
+}
+
+static uint64_t slot_need_chunks(const struct entitle_slot *slot)
+{
+	return slot->pool_need_chunks ? slot->pool_need_chunks : UINT64_MAX;
+}
+
+static const struct resource memory = { node_bytes, slot_min_bytes, slot_max_bytes,
+					slot_need_bytes };
+static const struct resource huge_pages = { node_chunks, slot_min_chunks, slot_max_chunks,
+					    slot_need_chunks };
 
 /* How `any` slots' parts fall: on the nodes that have something; if none has, on all, where they
  * show as overpromised. */
@@ -135,16 +150,18 @@ uint64_t entitle_part_of_chunks(const struct node_info *nodes, size_t n_nodes, s
 	return part_of(&huge_pages, nodes, n_nodes, k, name, chunks);
 }
 
-/* The claims on one node, and the slot each belongs to. Both arrays hold all slots. */
+/* The claims on one node, and the slot each belongs to. The arrays hold all slots. */
 struct claims {
 	struct claim *claims;
-	size_t *owners; /* index into slots, by claim */
+	uint64_t *needs; /* by claim */
+	size_t *owners;  /* index into slots, by claim */
 	size_t n;
 };
 
 static void claims_freep(struct claims *c)
 {
 	free(c->claims);
+	free(c->needs);
 	free(c->owners);
 }
 
@@ -208,6 +225,46 @@ static int fill_tiers(struct claims *c, const struct entitle_slot *slots, uint64
 	return r;
 }
 
+static void swap(uint64_t *a, uint64_t *b)
+{
+	uint64_t old = *a;
+
+	*a = *b;
+	*b = old;
+}
+
+/* As fill_tiers(), by needs first. */
+static int fill_needs(struct claims *c, const struct entitle_slot *slots, uint64_t total,
+		      uint64_t guaranteed)
+{
+	uint64_t shared = 0;
+	int r;
+
+	/* need is the cap, max waits in its place */
+	for (size_t i = 0; i < c->n; i++) {
+		struct claim *claim = &c->claims[i];
+
+		c->needs[i] = MIN(claim->max, MAX(c->needs[i], claim->min));
+		swap(&c->needs[i], &claim->max);
+	}
+	r = fill_tiers(c, slots, total, guaranteed);
+	for (size_t i = 0; i < c->n; i++) {
+		shared += c->claims[i].share;
+		swap(&c->needs[i], &c->claims[i].max);
+	}
+	if (r < 0 || shared == total)
+		return r;
+	/* what is met is the floor, min waits in its place */
+	for (size_t i = 0; i < c->n; i++) {
+		c->needs[i] = c->claims[i].share;
+		swap(&c->needs[i], &c->claims[i].min);
+	}
+	r = fill_tiers(c, slots, total, shared);
+	for (size_t i = 0; i < c->n; i++)
+		swap(&c->needs[i], &c->claims[i].min);
+	return r;
+}
+
 /* Divides one resource of the node nodes[k]. The shares are left in @c. */
 static int divide_node(const struct resource *what, const struct node_info *nodes, size_t n_nodes,
 		       size_t k, const struct entitle_slot *slots, size_t n_slots, struct claims *c,
@@ -224,6 +281,7 @@ static int divide_node(const struct resource *what, const struct node_info *node
 		const struct slot_policy *p = slots[i].policy;
 		bool is_any = p->node == NODE_ANY;
 		uint64_t min = what->slot_min(p), max = what->slot_max(p);
+		uint64_t need = what->slot_need(&slots[i]);
 
 		if (is_any ? !parts.has_one : p->node != nodes[k].node)
 			continue;
@@ -233,10 +291,11 @@ static int divide_node(const struct resource *what, const struct node_info *node
 			.min = is_any ? entitle_part(p->name, min, parts.index, parts.n) : min,
 			.max = is_any ? entitle_part(p->name, max, parts.index, parts.n) : max,
 		};
+		c->needs[c->n] = is_any ? entitle_part(p->name, need, parts.index, parts.n) : need;
 		c->owners[c->n++] = i;
 	}
 
-	r = fill_tiers(c, slots, total, fit_guarantees(c, total, &sums.is_overpromised));
+	r = fill_needs(c, slots, total, fit_guarantees(c, total, &sums.is_overpromised));
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c->n; i++)
@@ -347,8 +406,9 @@ int entitle(const struct node_info *nodes, size_t n_nodes, struct entitle_slot *
 	if (!input_is_sound(nodes, n_nodes, slots, n_slots))
 		return -EINVAL;
 	c.claims = calloc(n_slots ? n_slots : 1, sizeof(*c.claims));
+	c.needs = calloc(n_slots ? n_slots : 1, sizeof(*c.needs));
 	c.owners = calloc(n_slots ? n_slots : 1, sizeof(*c.owners));
-	if (!c.claims || !c.owners)
+	if (!c.claims || !c.needs || !c.owners)
 		return -ENOMEM;
 
 	for (size_t i = 0; i < n_slots; i++) {

@@ -18,6 +18,9 @@ struct entitle_slot {
 	uint64_t guaranteed_bytes; /* min_bytes, or less when the node cannot honour it */
 	uint64_t pool_share_chunks;
 	uint64_t pool_guaranteed_chunks;
+	/* What its tasks are shown to use of their pools, from the caller; 0: not known, all that
+	 * the slot may have. */
+	uint64_t pool_need_chunks;
 	/* NULL, or the caller's array of n_nodes: the pool share on each node, by index */
 	uint64_t *pool_node_chunks;
 };
@@ -59,6 +62,10 @@ enum entitle_cond {
  * Every slot first has its min, whatever its tier. Then tier 0 is filled by weighted max-min up
  * to its slots' max, what remains goes to tier 1, and so on. A slot without a node claims an
  * equal part of its weight, min and max on each node that has memory (huge pages for pools).
+ *
+ * Huge pages go by need first, where it is known, tier by tier; what is left when the needs of all
+ * tiers are met is divided once more, up to each slot's max. So idle pages are lent, and a slot
+ * in need finds them whatever its tier.
  *
  * For each node: shared_bytes + any_bytes <= distributable_bytes, and group_max_bytes of all
  * nodes and of `any` sum to the sum of the budgets.

@@ -40,6 +40,7 @@ struct grant {
 	bool has_uring, has_epoll; /* receive engines that its task has told of */
 	void *subscriber;          /* the client's connection; NULL while it is away */
 	bool is_known;             /* the task has named it in a call, so it got the answer */
+	bool is_refused;           /* asked for pages it is due, and there were none */
 	bool is_announced;         /* the client knows of it: notices may follow */
 	struct populate *populate;
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,

@@ -163,3 +163,33 @@ int maxmin_divide(struct claim *claims, size_t n, uint64_t total)
 		return r;
 	return share_out(claims, n, total, num, den);
 }
+
+int maxmin_divide_needs(struct claim *claims, const uint64_t *needs, size_t n, uint64_t total)
+{
+	struct claim *part = malloc((n ? n : 1) * sizeof(*part));
+	u128 shared = 0;
+	int r;
+
+	if (!part)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		part[i] = claims[i];
+		/* a min above max is refused below, not hidden */
+		if (claims[i].min <= claims[i].max)
+			part[i].max = MIN(claims[i].max, MAX(needs[i], claims[i].min));
+	}
+	r = maxmin_divide(part, n, total);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		shared += part[i].share;
+	if (r == 0 && shared < total) {
+		for (size_t i = 0; i < n; i++) {
+			part[i].min = part[i].share;
+			part[i].max = claims[i].max;
+		}
+		r = maxmin_divide(part, n, total);
+	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		claims[i].share = part[i].share;
+	free(part);
+	return r;
+}

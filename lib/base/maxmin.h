@@ -30,3 +30,16 @@ struct claim {
  *         out of bounds; -ENOMEM. Shares are written only on 0.
  */
 MUST_USE int maxmin_divide(struct claim *claims, size_t n, uint64_t total);
+
+/**
+ * maxmin_divide_needs() - the same, where needs are known
+ * @needs: what each claim can use; UINT64_MAX: all it gets
+ *
+ * First the total is divided with each need, but no less than min and no more than max, in place
+ * of max: so one that needs less than its part by weight leaves the rest to the others. What is
+ * left when all needs are met is divided on top of that, up to max.
+ *
+ * Return: as maxmin_divide().
+ */
+MUST_USE int maxmin_divide_needs(struct claim *claims, const uint64_t *needs, size_t n,
+				 uint64_t total);
