@@ -181,6 +181,8 @@ void chunk_put(struct tm_slot *slot, uint32_t chunk)
 {
 	if (slot->chunks[chunk] == CHUNK_DRAINING)
 		slot->n_leaving--;
+	if (slot->chunks[chunk] == CHUNK_MOVING)
+		slot->n_moving--;
 	set_free(slot, chunk);
 }
 
@@ -310,7 +312,8 @@ static bool undrain_one(struct tm_slot *slot)
 
 	LIST_FOREACH(&slot->pools, pool, node) {
 		for (uint32_t i = 0; i < pool->n_places; i++) {
-			if (!atomic_load(&pool->places[i].is_draining))
+			if (!atomic_load(&pool->places[i].is_draining) ||
+			    slot->chunks[pool->places[i].chunk] != CHUNK_DRAINING)
 				continue;
 			if (!pool_undrain(pool, &pool->places[i]))
 				continue;
@@ -330,8 +333,11 @@ static void collect_drained(struct tm_slot *slot)
 
 	LIST_FOREACH(&slot->pools, pool, node) {
 		for (uint32_t i = 0; i < pool->n_places; i++) {
-			chunk = pool_collect(pool, &pool->places[i]);
-			if (chunk != CHUNK_NONE)
+			chunk = pool->places[i].chunk;
+			/* what moves to another pool is balance.c's */
+			if (chunk == CHUNK_NONE || slot->chunks[chunk] != CHUNK_DRAINING)
+				continue;
+			if (pool_collect(pool, &pool->places[i]) != CHUNK_NONE)
 				slot->chunks[chunk] = CHUNK_RETURNING;
 		}
 	}
@@ -384,6 +390,14 @@ static sd_json_variant *collect(struct tm_slot *slot)
 		slot->n_leaving++;
 		n_owed--;
 	}
+	for (chunk = 0; n_owed > 0 && slot->n_moving > 0 && chunk < slot->file_chunks; chunk++) {
+		if (slot->chunks[chunk] != CHUNK_MOVING)
+			continue;
+		slot->chunks[chunk] = CHUNK_DRAINING;
+		slot->n_moving--;
+		slot->n_leaving++;
+		n_owed--;
+	}
 	if (n_owed > 0 || slot->n_leaving > 0)
 		set_owing(slot, true);
 	while (n_owed > 0 && drain_one(slot))
@@ -429,7 +443,7 @@ void chunk_settle(struct tm_slot *slot)
 	int r;
 
 	pthread_mutex_lock(&slot->lock);
-	if (slot->n_leaving == 0)
+	if (slot->n_leaving == 0 && slot->n_moving == 0)
 		set_owing(slot, false);
 	if (slot->is_connected)
 		indexes = collect(slot);
@@ -454,7 +468,7 @@ void chunk_settle(struct tm_slot *slot)
 		slot->chunks[chunk] = CHUNK_ABSENT;
 		slot->n_held--;
 	}
-	if (slot->n_leaving == 0)
+	if (slot->n_leaving == 0 && slot->n_moving == 0)
 		set_owing(slot, false);
 	pthread_mutex_unlock(&slot->lock);
 	sd_json_variant_unref(indexes);

@@ -136,7 +136,8 @@ void depot_put(struct tm_pool *pool, struct tm_buffer *public)
 	pool->n_idle++;
 	file_place(pool, place);
 	/* it may go in place of one that drains */
-	if (place->n_idle == place->n_buffers && atomic_load(&pool->slot->n_leaving) > 0)
+	if (place->n_idle == place->n_buffers &&
+	    (atomic_load(&pool->slot->n_leaving) > 0 || atomic_load(&pool->slot->n_moving) > 0))
 		slot_signal(pool->slot);
 }
 
@@ -206,8 +207,15 @@ void pool_put(struct buffer *buffer)
 	tm_buffer_release(&buffer->public);
 }
 
+static bool is_at_maximum(const struct tm_pool *pool)
+{
+	return pool->n_buffers + pool->n_leaving >= pool->max_buffers;
+}
+
 void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 {
+	bool can_grow;
+
 	pthread_mutex_lock(&pool->lock);
 	list_append(&pool->waiters, &waiter->node);
 	pool->n_waiters++;
@@ -216,7 +224,11 @@ void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 	if (pool->n_idle == 0)
 		pool->empty_total++;
 	depot_serve(pool);
+	can_grow = pool->n_waiters > 0 && !is_at_maximum(pool);
 	pool_unlock(pool);
+	/* more pages may be had, of the daemon or of other pools */
+	if (can_grow)
+		slot_signal(pool->slot);
 }
 
 void pool_unqueue(struct tm_pool *pool, struct pool_waiter *waiter)
@@ -261,11 +273,6 @@ void pool_remove_user(struct tm_pool *pool, struct pool_user *user)
 	list_remove(&user->node);
 	pool->n_users--;
 	pool_unlock(pool);
-}
-
-static bool is_at_maximum(const struct tm_pool *pool)
-{
-	return pool->n_buffers + pool->n_leaving >= pool->max_buffers;
 }
 
 static int make_buffers(struct tm_pool *pool, struct place *place)
@@ -468,4 +475,29 @@ bool pool_is_hungry(struct tm_pool *pool)
 	is_hungry = pool->n_waiters > 0 && !is_at_maximum(pool);
 	pool_unlock(pool);
 	return is_hungry;
+}
+
+void pool_get_demand(struct tm_pool *pool, struct pool_demand *ret)
+{
+	uint32_t in_magazines;
+
+	pthread_mutex_lock(&pool->lock);
+	in_magazines = MIN(pool->n_stash + pool->n_known, pool->n_buffers - pool->n_idle);
+	*ret = (struct pool_demand){
+		.n_chunks = pool->n_chunks,
+		.n_used = pool->n_buffers - pool->n_idle - in_magazines,
+		.n_waiters = is_at_maximum(pool) ? 0 : pool->n_waiters,
+	};
+	for (uint32_t i = 0; i < pool->n_places; i++)
+		ret->n_chunks -= atomic_load(&pool->places[i].is_draining);
+	pool_unlock(pool);
+}
+
+bool pool_has_draining(struct tm_pool *pool)
+{
+	bool has = false;
+
+	for (uint32_t i = 0; i < pool->n_places && !has; i++)
+		has = atomic_load(&pool->places[i].is_draining);
+	return has;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "balance.h"
 #include "base/mono.h"
 #include "info.h"
 #include "magazine.h"
@@ -188,6 +189,18 @@ static void give_to_sleeper(struct pool_waiter *waiter, struct buffer *buffer)
 	pthread_cond_signal(&sleeper->cond);
 }
 
+/* From pages that other pools of the task have beyond their part; nobody may be there to dispatch. */
+static void get_from_others(struct tm_pool *pool)
+{
+	struct tm_slot *slot = pool->slot;
+
+	if (!pool_is_hungry(pool))
+		return;
+	pthread_mutex_lock(&slot->lock);
+	balance_pools(slot);
+	pthread_mutex_unlock(&slot->lock);
+}
+
 /* Sleeps until served or @deadline_ns (UINT64_MAX: no end). NULL: too late. */
 static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_ns)
 {
@@ -198,6 +211,7 @@ static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_n
 	int r = 0;
 
 	pool_wait(pool, &sleeper.waiter);
+	get_from_others(pool);
 	pthread_mutex_lock(&pool->lock);
 	while (!sleeper.buffer && r == 0) {
 		if (deadline_ns == UINT64_MAX)

@@ -154,5 +154,13 @@ void pool_drain(struct tm_pool *pool, struct place *place);
 bool pool_undrain(struct tm_pool *pool, struct place *place);
 /* Vacates a drained place; returns its chunk, or CHUNK_NONE while buffers are out. */
 uint32_t pool_collect(struct tm_pool *pool, struct place *place);
+/* What balance.c goes by; exact while magazines are closed. */
+struct pool_demand {
+	uint32_t n_chunks;  /* that do not drain */
+	uint32_t n_used;    /* buffers held or posted in there */
+	uint32_t n_waiters; /* 0 also for a pool at its maximum, which pages do not help */
+};
+void pool_get_demand(struct tm_pool *pool, struct pool_demand *ret);
+bool pool_has_draining(struct tm_pool *pool);
 /* True if threads or engines wait and the pool is below its maximum. */
 bool pool_is_hungry(struct tm_pool *pool);

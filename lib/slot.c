@@ -18,6 +18,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "balance.h"
 #include "base/fd.h"
 #include "base/mono.h"
 #include "info.h"
@@ -184,7 +185,6 @@ void slot_signal(struct tm_slot *slot)
 static void feed_pools(struct tm_slot *slot)
 {
 	struct tm_pool *pool;
-	uint32_t chunk;
 	bool is_hungry = false, may_ask;
 	int n_missing = 0;
 
@@ -197,21 +197,13 @@ static void feed_pools(struct tm_slot *slot)
 	is_hungry = n_missing > 0;
 	n_missing -= (int)chunk_count_takable(slot);
 	pthread_mutex_unlock(&slot->lock);
-	if (!is_hungry)
+	if (!is_hungry && atomic_load(&slot->n_moving) == 0)
 		return;
-	if (n_missing > 0 && may_ask && chunk_grow(slot, (uint32_t)n_missing) < 0)
+	if (is_hungry && n_missing > 0 && may_ask && chunk_grow(slot, (uint32_t)n_missing) < 0)
 		link_set_timer(slot, 1000);
 
 	pthread_mutex_lock(&slot->lock);
-	LIST_FOREACH(&slot->pools, pool, node) {
-		if (!pool_is_hungry(pool))
-			continue;
-		chunk = chunk_take(slot);
-		if (chunk == CHUNK_NONE)
-			break;
-		if (pool_add_chunk(pool, chunk) < 0)
-			chunk_put(slot, chunk);
-	}
+	balance_pools(slot);
 	pthread_mutex_unlock(&slot->lock);
 }
 

@@ -24,6 +24,7 @@ enum chunk_state : uint8_t {
 	CHUNK_ABSENT,    /* not granted: touching it would fault a page or kill the task */
 	CHUNK_FREE,      /* held, in no pool */
 	CHUNK_POOL,      /* cut into buffers of one pool */
+	CHUNK_MOVING,    /* as DRAINING, but for another pool of the task */
 	CHUNK_DRAINING,  /* owed; some buffers may still be out */
 	CHUNK_RETURNING, /* unmapped, on its way to the daemon */
 };
@@ -91,6 +92,7 @@ struct tm_slot {
 	enum chunk_state *chunks; /* [file_chunks] */
 	uint32_t n_held;
 	atomic_uint n_leaving; /* of these, DRAINING and RETURNING; peeked without the lock */
+	atomic_uint n_moving;  /* MOVING; likewise */
 	uint32_t target;
 	uint32_t told_target;  /* what the resize handler knows */
 	uint32_t n_targets;    /* counts changes of target by notices */
@@ -178,7 +180,7 @@ void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes);
 uint32_t chunk_take(struct tm_slot *slot);
 /* How many chunk_take() would give now. slot->lock held. */
 uint32_t chunk_count_takable(struct tm_slot *slot);
-/* POOL to FREE. slot->lock held. */
+/* To FREE, of what is or was a pool's. slot->lock held. */
 void chunk_put(struct tm_slot *slot, uint32_t chunk);
 /* May more pages be had, and is it not too early to ask again? */
 bool chunk_may_ask(struct tm_slot *slot);

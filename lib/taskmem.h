@@ -301,6 +301,11 @@ struct tm_pool_stats {
  * the slot has none left over (see tm_slot_dispatch() for the time that takes). Later the pool
  * grows by a page when an acquire finds it empty and the slot has one left over.
  *
+ * When the slot has none left over and somebody waits for a buffer, the pools of the task divide
+ * its pages anew: each has those of its min_buffers, then all get equal parts, but none more than
+ * it uses and a quarter; what is left is for who waits. Idle pages go over at once, others as
+ * their buffers are released. While nobody waits nothing is moved.
+ *
  * Return: 0, or -ENOBUFS (not enough pages for @min_buffers; no pool was made), -ENOTCONN
  *         (more pages would be needed and the daemon is away), -ESTALE (the daemon has forgotten
  *         this attachment), -ETIMEDOUT, -ENOMEM, -EINVAL.

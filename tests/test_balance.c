@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Pages that go between the pools of one task, and beyond a pool's maximum for a while. */
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/attr.h"
+#include "fake_daemon.h"
+#include "suite.h"
+#include "taskmem.h"
+
+#define SIZE ((size_t)32 << 10)
+#define PER_CHUNK 64
+#define MS UINT64_C(1000000)
+
+static struct fake_daemon *fake;
+static struct tm_slot *slot;
+
+static void set_up(uint32_t share)
+{
+	struct tm_attach_options options = { .size = sizeof(options) };
+
+	fake = fake_daemon_new(32, share);
+	options.socket = fake_daemon_get_socket(fake);
+	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
+}
+
+static void tear_down(void)
+{
+	tm_slot_detach(slot);
+	ck_assert_uint_eq(fake_daemon_count_present(fake), 0);
+	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
+	fake_daemon_free(fake);
+}
+
+static struct tm_pool *open_pool(const char *name, uint32_t min, uint32_t max)
+{
+	struct tm_pool *pool;
+
+	ck_assert_int_eq(tm_pool_open(slot, name, SIZE, min, max, &pool), 0);
+	return pool;
+}
+
+static struct tm_pool_stats stats(struct tm_pool *pool)
+{
+	struct tm_pool_stats s = { .size = sizeof(s) };
+
+	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
+	return s;
+}
+
+/* Takes up to @n, waiting 1 ms at most for each. Returns how many. */
+static uint32_t take(struct tm_pool *pool, uint32_t n, struct tm_buffer *buffers[])
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (tm_pool_acquire_wait(pool, MS, &buffers[i]) < 0)
+			return i;
+	return n;
+}
+
+static void give(struct tm_buffer *buffers[], uint32_t n)
+{
+	tm_buffer_release_bulk(buffers, n);
+}
+
+START_TEST(a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch)
+{
+	static struct tm_buffer *a[16 * PER_CHUNK], *b[16 * PER_CHUNK];
+	struct tm_pool *first, *second;
+
+	set_up(8);
+	first = open_pool("first", PER_CHUNK, 0);
+	second = open_pool("second", 0, 0);
+	/* the first one had all, and is idle now but for two pages */
+	ck_assert_uint_eq(take(first, 8 * PER_CHUNK, a), 8 * PER_CHUNK);
+	give(a + 2 * PER_CHUNK, 6 * PER_CHUNK);
+	ck_assert_uint_eq(stats(second).buffers, 0);
+	/* two are used, and one more is left for what comes next */
+	ck_assert_uint_eq(take(second, 16 * PER_CHUNK, b), 5 * PER_CHUNK);
+	ck_assert_uint_eq(stats(first).buffers, 3 * PER_CHUNK);
+	ck_assert_uint_eq(stats(first).held, 2 * PER_CHUNK);
+	give(a, 2 * PER_CHUNK);
+	ck_assert_uint_eq(take(second, 16 * PER_CHUNK, b + 5 * PER_CHUNK), 2 * PER_CHUNK);
+	/* the minimum stays */
+	ck_assert_uint_eq(stats(first).buffers, PER_CHUNK);
+	give(b, 7 * PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(second), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(nothing_moves_while_nobody_waits)
+{
+	static struct tm_buffer *a[8 * PER_CHUNK];
+	struct tm_pool *first, *second;
+
+	set_up(8);
+	first = open_pool("first", 0, 0);
+	second = open_pool("second", PER_CHUNK, PER_CHUNK);
+	ck_assert_uint_eq(take(first, 7 * PER_CHUNK, a), 7 * PER_CHUNK);
+	give(a, 7 * PER_CHUNK);
+	/* a pool at its maximum is not helped by pages */
+	ck_assert_uint_eq(take(second, 2 * PER_CHUNK, a), PER_CHUNK);
+	(void)tm_slot_dispatch(slot);
+	ck_assert_uint_eq(stats(first).buffers, 7 * PER_CHUNK);
+	give(a, PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(second), 0);
+	tear_down();
+}
+END_TEST
+
+struct waiter {
+	struct tm_pool *pool;
+	struct tm_buffer *buffers[8 * PER_CHUNK];
+	uint32_t n_wanted;
+	atomic_uint n;
+};
+
+static void *wait_for_all(void *userdata)
+{
+	struct waiter *w = userdata;
+
+	while (w->n < w->n_wanted) {
+		ck_assert_int_eq(tm_pool_acquire_wait(w->pool, UINT64_MAX, &w->buffers[w->n]), 0);
+		w->n++;
+	}
+	return NULL;
+}
+
+START_TEST(a_pool_above_its_part_gives_as_its_buffers_are_released)
+{
+	static struct tm_buffer *a[8 * PER_CHUNK];
+	static struct waiter w;
+	struct tm_pool *first;
+	pthread_t thread;
+	uint32_t n_released = 0;
+
+	set_up(8);
+	first = open_pool("first", 0, 0);
+	w.pool = open_pool("second", 0, 0);
+	w.n_wanted = 4 * PER_CHUNK;
+	ck_assert_uint_eq(take(first, 8 * PER_CHUNK, a), 8 * PER_CHUNK);
+	ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_all, &w), 0);
+	/* whatever page its buffers are of, in turn of all */
+	for (uint32_t i = 0; i < PER_CHUNK; i++)
+		for (uint32_t k = 0; k < 8; k++) {
+			if (w.n == w.n_wanted)
+				break;
+			tm_buffer_release(a[k * PER_CHUNK + i]);
+			a[k * PER_CHUNK + i] = NULL;
+			n_released++;
+			(void)tm_slot_dispatch(slot);
+		}
+	for (int i = 0; i < 5000 && w.n < w.n_wanted; i++) {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+	}
+	ck_assert_uint_eq(w.n, w.n_wanted);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_le(stats(first).buffers, 4 * PER_CHUNK);
+	for (uint32_t i = 0; i < 8 * PER_CHUNK; i++)
+		tm_buffer_release(a[i]);
+	give(w.buffers, w.n_wanted);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(w.pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(two_that_both_wait_end_with_the_same)
+{
+	static struct tm_buffer *a[8 * PER_CHUNK], *b[8 * PER_CHUNK];
+	struct tm_pool *first, *second;
+	uint32_t n_a, n_b;
+
+	set_up(8);
+	first = open_pool("first", 0, 0);
+	second = open_pool("second", 0, 0);
+	n_a = take(first, 6 * PER_CHUNK, a);
+	n_b = take(second, 2 * PER_CHUNK, b);
+	/* each releases a page now and then and wants more than there is */
+	for (int turn = 0; turn < 50; turn++) {
+		uint32_t less = MIN(n_a, (uint32_t)PER_CHUNK);
+
+		n_a -= less;
+		give(a + n_a, less);
+		n_b += take(second, 8 * PER_CHUNK - n_b, b + n_b);
+		n_a += take(first, 8 * PER_CHUNK - n_a, a + n_a);
+		(void)tm_slot_dispatch(slot);
+	}
+	ck_assert_uint_ge(n_b, 4 * PER_CHUNK);
+	ck_assert_uint_ge(n_a, 2 * PER_CHUNK);
+	ck_assert_uint_eq(n_a + n_b, 8 * PER_CHUNK);
+	give(a, n_a);
+	give(b, n_b);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(second), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(pages_on_the_move_go_to_the_daemon_first)
+{
+	static struct tm_buffer *a[4 * PER_CHUNK];
+	static struct waiter w;
+	struct tm_slot_info info = { .size = sizeof(info) };
+	struct tm_pool *first;
+	pthread_t thread;
+
+	set_up(4);
+	first = open_pool("first", 0, 0);
+	w.pool = open_pool("second", 0, 0);
+	w.n_wanted = 1;
+	ck_assert_uint_eq(take(first, 4 * PER_CHUNK, a), 4 * PER_CHUNK);
+	ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_all, &w), 0);
+	while (stats(w.pool).waiters == 0)
+		usleep(1000);
+	(void)tm_slot_dispatch(slot);
+	fake_daemon_set_share(fake, 2);
+	do {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
+	} while (info.chunks_target != 2);
+	give(a, 2 * PER_CHUNK);
+	for (int i = 0; i < 3000 && info.chunks_held > 2; i++) {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
+	}
+	ck_assert_uint_eq(info.chunks_held, 2);
+	ck_assert_uint_eq(w.n, 0);
+	give(a + 2 * PER_CHUNK, 2 * PER_CHUNK);
+	for (int i = 0; i < 3000 && w.n < 1; i++) {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+	}
+	ck_assert_uint_eq(w.n, 1);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	give(w.buffers, 1);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(w.pool), 0);
+	tear_down();
+}
+END_TEST
+
+/* ---- everything at once */
+
+#define POOLS 3
+#define WORKERS 4
+
+static struct tm_pool *pools[POOLS];
+static atomic_bool is_over;
+static atomic_uint n_turns[WORKERS];
+
+static void *work(void *userdata)
+{
+	unsigned id = (unsigned)(uintptr_t)userdata, seed = id + 1;
+	struct tm_buffer *held[160];
+	uint32_t n = 0;
+
+	while (!is_over) {
+		struct tm_pool *pool = pools[(unsigned)rand_r(&seed) % POOLS];
+		uint32_t want = (uint32_t)rand_r(&seed) % 40;
+
+		for (; want > 0 && n < ARRAY_LEN(held); want--) {
+			/* who holds some never waits for ever: that would be a deadlock of its own */
+			if (tm_pool_acquire_wait(pool, n > 0 ? MS : UINT64_MAX, &held[n]) < 0)
+				break;
+			*(unsigned *)held[n]->data = id;
+			n++;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			ck_assert_uint_eq(*(unsigned *)held[i]->data, id);
+		for (uint32_t less = n ? (uint32_t)rand_r(&seed) % (n + 1) : 0; less > 0; less--)
+			tm_buffer_release(held[--n]);
+		n_turns[id]++;
+	}
+	for (; n > 0; n--)
+		tm_buffer_release(held[n - 1]);
+	return NULL;
+}
+
+/* Threads that wait on pools which take pages from each other, while the slot shrinks and grows and
+ * a fourth pool is opened and closed. A waiter nobody wakes would stop its thread for ever. */
+START_TEST(nobody_waits_for_ever_while_pools_take_from_each_other)
+{
+	static const char *const names[POOLS] = { "one", "two", "three" };
+	pthread_t threads[WORKERS];
+	uint32_t before[WORKERS] = {};
+	struct tm_buffer *extra;
+	struct tm_pool *fourth;
+
+	set_up(6);
+	for (int i = 0; i < POOLS; i++)
+		pools[i] = open_pool(names[i], i == 0 ? 10 : 0, i == 2 ? 100 : 0);
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, work, (void *)i), 0);
+	for (int round = 0; round < 40; round++) {
+		fake_daemon_set_share(fake, 2 + (uint32_t)round * 7 % 6);
+		for (int i = 0; i < 25; i++) {
+			usleep(1000);
+			(void)tm_slot_dispatch(slot);
+		}
+		if (tm_pool_open(slot, "four", 64 << 10, 0, 32, &fourth) == 0) {
+			if (tm_pool_acquire_wait(fourth, MS, &extra) == 0)
+				tm_buffer_release(extra);
+			ck_assert_int_eq(tm_pool_close(fourth), 0);
+		}
+		if (round % 8 != 7)
+			continue;
+		for (int i = 0; i < WORKERS; i++) {
+			for (int ms = 0; ms < 20000 && n_turns[i] == before[i]; ms++) {
+				usleep(1000);
+				(void)tm_slot_dispatch(slot);
+			}
+			ck_assert_msg(n_turns[i] != before[i], "round %d: worker %d hangs", round,
+				      i);
+			before[i] = n_turns[i];
+		}
+	}
+	is_over = true;
+	for (int i = 0; i < WORKERS; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	for (int i = 0; i < POOLS; i++) {
+		ck_assert_uint_eq(stats(pools[i]).held, 0);
+		ck_assert_uint_eq(stats(pools[i]).idle, stats(pools[i]).buffers);
+		ck_assert_int_eq(tm_pool_close(pools[i]), 0);
+	}
+	tear_down();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("balance");
+	TCase *between = tcase_create("between pools");
+
+	tcase_set_timeout(between, 60);
+	tcase_add_test(between, a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch);
+	tcase_add_test(between, nothing_moves_while_nobody_waits);
+	tcase_add_test(between, a_pool_above_its_part_gives_as_its_buffers_are_released);
+	tcase_add_test(between, two_that_both_wait_end_with_the_same);
+	tcase_add_test(between, pages_on_the_move_go_to_the_daemon_first);
+	tcase_add_test(between, nobody_waits_for_ever_while_pools_take_from_each_other);
+	suite_add_tcase(suite, between);
+	return suite_run(suite);
+}
