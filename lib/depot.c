@@ -99,7 +99,7 @@ uint32_t depot_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buff
 	return n;
 }
 
-static void die_of_double_release(const struct tm_buffer *buffer)
+_Noreturn void depot_die_of_double_release(const struct tm_buffer *buffer)
 {
 	fprintf(stderr, "libtaskmem: pool \"%s\": buffer %u released twice\n", buffer->pool->name,
 		buffer->index);
@@ -113,7 +113,7 @@ static void mark_idle(struct place *place, struct tm_buffer *public)
 	uint32_t w = i / WORD_BITS;
 
 	if (place->idle[w] & bit)
-		die_of_double_release(public);
+		depot_die_of_double_release(public);
 #ifdef TM_DEBUG
 	memset(public->data, POISON, public->capacity);
 #endif
@@ -158,7 +158,7 @@ void depot_serve(struct tm_pool *pool)
 
 uint32_t depot_count_out(const struct tm_pool *pool)
 {
-	return pool->n_buffers - pool->n_idle + pool->n_leaving;
+	return pool->n_buffers - pool->n_idle + pool->n_leaving + pool->n_overdraft;
 }
 
 static void count_posted(struct buffer *buffer, bool is_posted)
@@ -207,7 +207,7 @@ void pool_put(struct buffer *buffer)
 	tm_buffer_release(&buffer->public);
 }
 
-static bool is_at_maximum(const struct tm_pool *pool)
+bool pool_is_at_maximum(const struct tm_pool *pool)
 {
 	return pool->n_buffers + pool->n_leaving >= pool->max_buffers;
 }
@@ -224,7 +224,7 @@ void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 	if (pool->n_idle == 0)
 		pool->empty_total++;
 	depot_serve(pool);
-	can_grow = pool->n_waiters > 0 && !is_at_maximum(pool);
+	can_grow = pool->n_waiters > 0 && !pool_is_at_maximum(pool);
 	pool_unlock(pool);
 	/* more pages may be had, of the daemon or of other pools */
 	if (can_grow)
@@ -310,6 +310,7 @@ static void cut_chunk(struct tm_pool *pool, struct place *place, uint32_t chunk)
 	for (uint32_t i = 0; i < pool->per_chunk; i += WORD_BITS)
 		place->idle[i / WORD_BITS] = 0;
 	for (uint32_t i = 0; i < place->n_buffers; i++) {
+		place->buffers[i].public.magazine_ = pool->head.magazine_;
 		place->buffers[i].public.data = data + (size_t)i * pool->buffer_bytes;
 		place->idle[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
 	}
@@ -326,7 +327,7 @@ int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
 	pthread_mutex_lock(&pool->lock);
 	while (place < end && place->chunk != CHUNK_NONE)
 		place++;
-	if (place == end || is_at_maximum(pool))
+	if (place == end || pool_is_at_maximum(pool))
 		r = -ENOBUFS;
 	else if (!place->buffers)
 		r = make_buffers(pool, place);
@@ -343,7 +344,7 @@ static bool needs_chunk(struct tm_pool *pool)
 	bool needs;
 
 	pthread_mutex_lock(&pool->lock);
-	needs = pool->n_idle == 0 && !is_at_maximum(pool);
+	needs = pool->n_idle == 0 && !pool_is_at_maximum(pool);
 	pool_unlock(pool);
 	return needs;
 }
@@ -390,7 +391,8 @@ int pool_find_spare(struct tm_pool *pool, struct place **ret_place)
 	pthread_mutex_lock(&pool->lock);
 	for (uint32_t i = 0; i < pool->n_places; i++) {
 		place = &pool->places[i];
-		if (place->chunk == CHUNK_NONE || atomic_load(&place->is_draining) ||
+		if (place->chunk == CHUNK_NONE || place->n_buffers == 0 ||
+		    atomic_load(&place->is_draining) ||
 		    pool->n_buffers - place->n_buffers < pool->min_buffers)
 			continue;
 		emptiness = (int)((uint64_t)(place->n_idle + atomic_load(&place->n_posted)) *
@@ -445,7 +447,7 @@ uint32_t pool_collect(struct tm_pool *pool, struct place *place)
 	if (!atomic_load(&place->is_draining))
 		return CHUNK_NONE;
 	pthread_mutex_lock(&pool->lock);
-	if (place->n_idle == place->n_buffers) {
+	if (place->n_idle == place->n_buffers && place->n_overdraft == 0) {
 		chunk = place->chunk;
 		place->chunk = CHUNK_NONE;
 		pool->n_chunks--;
@@ -472,7 +474,7 @@ bool pool_is_hungry(struct tm_pool *pool)
 	bool is_hungry;
 
 	pthread_mutex_lock(&pool->lock);
-	is_hungry = pool->n_waiters > 0 && !is_at_maximum(pool);
+	is_hungry = pool->n_waiters > 0 && !pool_is_at_maximum(pool);
 	pool_unlock(pool);
 	return is_hungry;
 }
@@ -486,7 +488,7 @@ void pool_get_demand(struct tm_pool *pool, struct pool_demand *ret)
 	*ret = (struct pool_demand){
 		.n_chunks = pool->n_chunks,
 		.n_used = pool->n_buffers - pool->n_idle - in_magazines,
-		.n_waiters = is_at_maximum(pool) ? 0 : pool->n_waiters,
+		.n_waiters = pool_is_at_maximum(pool) ? 0 : pool->n_waiters,
 	};
 	for (uint32_t i = 0; i < pool->n_places; i++)
 		ret->n_chunks -= atomic_load(&pool->places[i].is_draining);
@@ -500,4 +502,41 @@ bool pool_has_draining(struct tm_pool *pool)
 	for (uint32_t i = 0; i < pool->n_places && !has; i++)
 		has = atomic_load(&pool->places[i].is_draining);
 	return has;
+}
+
+int pool_add_uncut(struct tm_pool *pool, uint32_t chunk)
+{
+	struct place *place = pool->places, *end = pool->places + pool->n_places;
+	int r = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	while (place < end && place->chunk != CHUNK_NONE)
+		place++;
+	if (place == end)
+		r = -ENOBUFS;
+	else if (!place->buffers)
+		r = make_buffers(pool, place);
+	if (r == 0) {
+		place->chunk = chunk;
+		place->n_buffers = place->n_idle = 0;
+		pool->n_chunks++;
+		atomic_store(&pool->has_uncut, true);
+	}
+	pool_unlock(pool);
+	return r;
+}
+
+uint32_t pool_collect_uncut(struct tm_pool *pool, struct place *place)
+{
+	uint32_t chunk = CHUNK_NONE;
+
+	pthread_mutex_lock(&pool->lock);
+	if (place->chunk != CHUNK_NONE && place->n_buffers == 0 && place->n_overdraft == 0) {
+		chunk = place->chunk;
+		place->chunk = CHUNK_NONE;
+		pool->n_chunks--;
+		atomic_store(&pool->has_uncut, false); /* there is one at a time */
+	}
+	pool_unlock(pool);
+	return chunk;
 }

@@ -606,9 +606,14 @@ TM_PUBLIC void tm_buffer_release_owned_(struct tm_buffer *buffer)
 {
 	struct buffer_owner *owner = TAKE(buffer_from_public(buffer)->owner);
 
-	buffer->magazine_ = buffer->pool->head.magazine_;
-	tm_buffer_release(buffer);
-	owner->released(owner);
+	if (buffer_from_public(buffer)->is_overdraft || !owner) {
+		overdraft_put(buffer);
+	} else {
+		buffer->magazine_ = buffer->pool->head.magazine_;
+		tm_buffer_release(buffer);
+	}
+	if (owner)
+		owner->released(owner);
 }
 
 TM_PUBLIC void tm_buffer_release_bulk_slow_(struct tm_buffer *const *buffers, uint32_t n,

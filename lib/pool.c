@@ -60,12 +60,14 @@ static struct tm_pool *pool_new(struct tm_slot *slot, const char *name, uint32_t
 	pool->per_chunk = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
 	pool->per_chunk_shift = (uint32_t)__builtin_ctz(pool->per_chunk);
 	pool->min_buffers = min_buffers;
+	pool->max_overdraft = OVERDRAFT_DEFAULT;
 	pool->report = &pool->own_report;
 	most = MIN((uint64_t)slot->file_chunks * pool->per_chunk, (uint64_t)UINT32_MAX / 2);
 	pool->max_buffers =
 		max_buffers ? (uint32_t)MIN(most, (uint64_t)max_buffers) : (uint32_t)most;
-	/* one more, so that a pool at its maximum can replace a chunk that drains */
-	n_places = ((uint64_t)pool->max_buffers + pool->per_chunk - 1) / pool->per_chunk + 1;
+	/* one more, so that a pool at its maximum can replace a chunk that drains; another for
+	 * what is beyond its maximum */
+	n_places = ((uint64_t)pool->max_buffers + pool->per_chunk - 1) / pool->per_chunk + 2;
 	pool->n_places = (uint32_t)MIN(n_places, (uint64_t)slot->file_chunks);
 	pool->places = calloc(pool->n_places, sizeof(*pool->places));
 	if (!pool->places) {
@@ -257,7 +259,7 @@ TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stat
 	posted = MIN(atomic_load(&pool->n_posted), out);
 	pool->high_water = MAX(pool->high_water, out);
 	now = (struct tm_pool_stats){
-		.buffers = pool->n_buffers + pool->n_leaving,
+		.buffers = pool->n_buffers + pool->n_leaving + pool->n_overdraft,
 		.idle = pool->n_idle + in_magazines,
 		.held = out - posted,
 		.posted = posted,
@@ -266,6 +268,7 @@ TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stat
 		.acquired_total = pool->acquired_total,
 		.empty_total = pool->empty_total,
 		.in_magazines = in_magazines,
+		.overdraft = pool->n_overdraft,
 	};
 	if (now.buffers > pool->min_buffers)
 		now.lent = now.buffers - pool->min_buffers;

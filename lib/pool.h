@@ -34,6 +34,7 @@ struct buffer {
 	struct place *place;
 	struct buffer_owner *owner; /* touched by the holder only, as is */
 	bool is_posted;
+	bool is_overdraft; /* out, beyond the cut ones of its place; under pool->lock */
 } __attribute__((aligned(64)));
 
 /* Fullness classes of a place with idle buffers; the fullest one is handed out first. */
@@ -41,12 +42,13 @@ struct buffer {
 
 /* One chunk within a pool, or a vacancy for one. All of it is under pool->lock. */
 struct place {
-	struct list node;       /* in pool->buckets[], or alone */
-	struct buffer *buffers; /* survive the chunk, so that a stale release is noticed */
-	uint64_t *idle;         /* a bit for each of them, behind them: in the depot */
-	uint32_t first_word;    /* of idle that may be other than 0 */
-	uint32_t chunk;         /* of the slot, or CHUNK_NONE */
-	uint32_t n_buffers, n_idle;
+	struct list node;           /* in pool->buckets[], or alone */
+	struct buffer *buffers;     /* survive the chunk, so that a stale release is noticed */
+	uint64_t *idle;             /* a bit for each of them, behind them: in the depot */
+	uint32_t first_word;        /* of idle that may be other than 0 */
+	uint32_t chunk;             /* of the slot, or CHUNK_NONE */
+	uint32_t n_buffers, n_idle; /* cut; 0 of them in a page for overdraft alone */
+	uint32_t n_overdraft;       /* out, of those behind the cut ones */
 	atomic_uint n_posted;    /* can be withdrawn, so as good as idle when a chunk must drain */
 	int bucket;              /* -1: in none */
 	atomic_bool is_draining; /* engines read it without the lock */
@@ -86,10 +88,12 @@ struct tm_pool {
 	bool is_owing;    /* the slot owes pages: magazines stay closed */
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
-	uint32_t n_chunks;  /* in all places */
-	uint32_t n_buffers; /* in places that are not draining */
-	uint32_t n_idle;    /* of those, in the depot */
-	uint32_t n_leaving; /* not idle, in draining places */
+	uint32_t n_chunks;                   /* in all places */
+	uint32_t n_buffers;                  /* in places that are not draining */
+	uint32_t n_idle;                     /* of those, in the depot */
+	uint32_t n_leaving;                  /* not idle, in draining places */
+	uint32_t n_overdraft, max_overdraft; /* out beyond max_buffers */
+	atomic_bool has_uncut;               /* a page for overdraft alone */
 	uint32_t high_water;
 	uint64_t acquired_total, empty_total;
 	struct pool_report *report; /* its place in the file, or own_report */
@@ -142,10 +146,22 @@ void depot_put(struct tm_pool *pool, struct tm_buffer *buffer);
 void depot_serve(struct tm_pool *pool);
 /* Not in the depot: held, posted, in a magazine or in the stash, in whatever place. */
 uint32_t depot_count_out(const struct tm_pool *pool);
+_Noreturn void depot_die_of_double_release(const struct tm_buffer *buffer);
+bool pool_is_at_maximum(const struct tm_pool *pool);
+/* ---- overdraft.c */
+#define OVERDRAFT_DEFAULT 5
+/* An overdraft buffer comes back; aborts if it is none that is out. No lock held. */
+void overdraft_put(struct tm_buffer *buffer);
+/* Pages that were taken for overdraft alone, and are not used any more, are the slot's. */
+void overdraft_settle(struct tm_slot *slot);
 
 /* For chunk.c and slot.c, all under slot->lock. */
 /* Cuts a chunk into buffers. 0, -ENOMEM, or -ENOBUFS if the pool has its maximum. */
 int pool_add_chunk(struct tm_pool *pool, uint32_t chunk);
+/* The pool has the chunk for overdraft alone. 0, -ENOMEM, -ENOBUFS (no place for it). */
+int pool_add_uncut(struct tm_pool *pool, uint32_t chunk);
+/* Vacates such a place if nothing of it is out; its chunk, or CHUNK_NONE. */
+uint32_t pool_collect_uncut(struct tm_pool *pool, struct place *place);
 /* How empty the emptiest chunk is that the pool can spare, 0..POOL_ALL_EMPTY; -1: none. */
 #define POOL_ALL_EMPTY 1024
 int pool_find_spare(struct tm_pool *pool, struct place **ret_place);

@@ -107,7 +107,8 @@ void report_write(struct tm_pool *pool)
 
 	/* what a thread has released since it came here last is not known */
 	out -= MIN(out, idle);
-	SET(report->n_buffers, pool->n_buffers + pool->n_leaving);
+	SET(report->n_buffers, pool->n_buffers + pool->n_leaving + pool->n_overdraft);
+	SET(report->n_overdraft, pool->n_overdraft);
 	SET(report->n_out, out);
 	SET(report->n_in_magazines, idle);
 	SET(report->n_posted, atomic_load_explicit(&pool->n_posted, memory_order_relaxed));

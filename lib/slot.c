@@ -225,6 +225,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 	watch_process(slot);
 	request_process(slot);
 	report_tell(slot);
+	overdraft_settle(slot);
 	chunk_settle(slot);
 	feed_pools(slot);
 	n_notices = (int)slot->n_notices;

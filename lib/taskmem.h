@@ -284,7 +284,8 @@ struct tm_pool_stats {
 	uint64_t acquired_total;
 	uint64_t empty_total;  /* times a buffer was wanted and there was none */
 	uint32_t in_magazines; /* of @idle, in magazines of threads */
-	uint32_t lent; /* of @buffers, above the pool's min_buffers: a resize may take them */
+	uint32_t lent;      /* of @buffers, above the pool's min_buffers: a resize may take them */
+	uint32_t overdraft; /* of @held, beyond max_buffers */
 };
 
 /**
@@ -349,6 +350,22 @@ TM_MUST_USE struct tm_buffer *tm_pool_acquire(struct tm_pool *pool);
  */
 TM_MUST_USE uint32_t tm_pool_acquire_bulk(struct tm_pool *pool, struct tm_buffer **buffers,
 					  uint32_t n);
+
+/**
+ * tm_pool_acquire_overdraft() - take an idle buffer, or one beyond the pool's maximum
+ *
+ * For who must not stop where it is, such as in the middle of a record. As tm_pool_acquire(), but
+ * when a pool that has its max_buffers is empty, or has waiters, a few more can be had; 5 at a
+ * time unless tm_pool_set_overdraft() said otherwise. They are what the pool's last page has
+ * beyond the maximum, or in a page the slot has left over; never of another pool, and none while
+ * the slot owes pages. They serve no waiter when they are released.
+ *
+ * Return: the buffer, held by the caller until tm_buffer_release(), or NULL.
+ */
+TM_MUST_USE struct tm_buffer *tm_pool_acquire_overdraft(struct tm_pool *pool);
+
+/* So many at a time, 0 .. 64; those that are out stay out. Return: 0, or -EINVAL. */
+int tm_pool_set_overdraft(struct tm_pool *pool, uint32_t max_buffers);
 
 /**
  * tm_pool_acquire_wait() - take a buffer, wait for one if need be

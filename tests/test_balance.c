@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,6 +253,143 @@ START_TEST(pages_on_the_move_go_to_the_daemon_first)
 }
 END_TEST
 
+/* ---- overdraft */
+
+static bool is_filled(const struct tm_buffer *buffer, unsigned char with)
+{
+	const unsigned char *data = buffer->data;
+
+	for (uint32_t i = 0; i < buffer->capacity; i++)
+		if (data[i] != with)
+			return false;
+	return true;
+}
+
+START_TEST(overdraft_is_bounded_and_serves_nobody_else)
+{
+	struct tm_buffer *a[10], *over[10], *again;
+	struct tm_pool *pool;
+	uint32_t n;
+
+	set_up(1);
+	pool = open_pool("pool", 10, 10);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, a, 10), 10);
+	ck_assert_ptr_null(tm_pool_acquire(pool));
+	for (n = 0; (over[n] = tm_pool_acquire_overdraft(pool)); n++)
+		memset(over[n]->data, (int)n, over[n]->capacity);
+	ck_assert_uint_eq(n, 5);
+	ck_assert_uint_eq(stats(pool).overdraft, 5);
+	ck_assert_uint_eq(stats(pool).held, 15);
+	ck_assert_uint_eq(stats(pool).buffers, 15);
+	ck_assert_uint_eq(stats(pool).high_water, 15);
+	ck_assert_int_eq(tm_pool_close(pool), -EBUSY);
+	for (n = 0; n < 5; n++)
+		ck_assert(is_filled(over[n], (unsigned char)n));
+	/* one that comes back is not idle */
+	tm_buffer_release(over[0]);
+	ck_assert_uint_eq(stats(pool).idle, 0);
+	ck_assert_ptr_null(tm_pool_acquire(pool));
+	ck_assert_int_eq(tm_pool_acquire_wait(pool, MS, &again), -ETIMEDOUT);
+	over[0] = tm_pool_acquire_overdraft(pool);
+	ck_assert_ptr_nonnull(over[0]);
+	/* while there is an idle one that is taken */
+	tm_buffer_release(a[0]);
+	a[0] = tm_pool_acquire_overdraft(pool);
+	ck_assert_ptr_nonnull(a[0]);
+	ck_assert_uint_eq(stats(pool).overdraft, 5);
+	ck_assert_int_eq(tm_pool_set_overdraft(pool, 65), -EINVAL);
+	ck_assert_int_eq(tm_pool_set_overdraft(pool, 6), 0);
+	over[5] = tm_pool_acquire_overdraft(pool);
+	ck_assert_ptr_nonnull(over[5]);
+	ck_assert_ptr_null(tm_pool_acquire_overdraft(pool));
+	tm_buffer_release_bulk(over, 6);
+	give(a, 10);
+	ck_assert_uint_eq(stats(pool).buffers, 10);
+	ck_assert_uint_eq(stats(pool).idle, 10);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(overdraft_takes_a_page_that_is_left_over_and_gives_it_back)
+{
+	static struct tm_buffer *a[PER_CHUNK], *b[4 * PER_CHUNK];
+	struct tm_buffer *over[5];
+	struct tm_pool *pool, *other;
+
+	set_up(3);
+	pool = open_pool("pool", PER_CHUNK, PER_CHUNK);
+	other = open_pool("other", PER_CHUNK, 0);
+	ck_assert_uint_eq(take(pool, PER_CHUNK, a), PER_CHUNK);
+	for (int i = 0; i < 5; i++) {
+		over[i] = tm_pool_acquire_overdraft(pool);
+		ck_assert_ptr_nonnull(over[i]);
+	}
+	ck_assert_ptr_null(tm_pool_acquire_overdraft(pool));
+	/* now nothing is left over, and the other one has what it is due */
+	ck_assert_uint_eq(take(other, 4 * PER_CHUNK, b), PER_CHUNK);
+	give(over, 5);
+	(void)tm_slot_dispatch(slot);
+	ck_assert_uint_eq(take(other, 3 * PER_CHUNK, b + PER_CHUNK), PER_CHUNK);
+	/* there is no page for it any more, whatever the others' minimum */
+	ck_assert_ptr_null(tm_pool_acquire_overdraft(pool));
+	give(b, 2 * PER_CHUNK);
+	ck_assert_ptr_null(tm_pool_acquire_overdraft(pool));
+	give(a, PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	ck_assert_int_eq(tm_pool_close(other), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(overdraft_does_not_keep_a_page_that_is_owed_for_ever)
+{
+	struct tm_slot_info info = { .size = sizeof(info) };
+	static struct tm_buffer *a[PER_CHUNK];
+	struct tm_buffer *over;
+	struct tm_pool *pool;
+
+	set_up(2);
+	pool = open_pool("pool", PER_CHUNK, PER_CHUNK);
+	ck_assert_uint_eq(take(pool, PER_CHUNK, a), PER_CHUNK);
+	over = tm_pool_acquire_overdraft(pool);
+	ck_assert_ptr_nonnull(over);
+	fake_daemon_set_share(fake, 1);
+	do {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
+	} while (info.chunks_target != 1);
+	ck_assert_uint_eq(info.chunks_held, 2);
+	tm_buffer_release(over);
+	for (int i = 0; i < 3000 && info.chunks_held > 1; i++) {
+		usleep(1000);
+		(void)tm_slot_dispatch(slot);
+		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
+	}
+	ck_assert_uint_eq(info.chunks_held, 1);
+	ck_assert_ptr_null(tm_pool_acquire_overdraft(pool));
+	give(a, PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(an_overdraft_buffer_released_twice_aborts)
+{
+	struct tm_buffer *buffer;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool("twice", 1, 1);
+	buffer = tm_pool_acquire(pool);
+	ck_assert_ptr_nonnull(buffer);
+	buffer = tm_pool_acquire_overdraft(pool);
+	tm_buffer_release(buffer);
+	tm_buffer_release(buffer);
+}
+END_TEST
+
 /* ---- everything at once */
 
 #define POOLS 3
@@ -278,6 +416,8 @@ static void *work(void *userdata)
 			*(unsigned *)held[n]->data = id;
 			n++;
 		}
+		if (n < ARRAY_LEN(held) && (held[n] = tm_pool_acquire_overdraft(pool)))
+			*(unsigned *)held[n++]->data = id;
 		for (uint32_t i = 0; i < n; i++)
 			ck_assert_uint_eq(*(unsigned *)held[i]->data, id);
 		for (uint32_t less = n ? (uint32_t)rand_r(&seed) % (n + 1) : 0; less > 0; less--)
@@ -342,7 +482,7 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("balance");
-	TCase *between = tcase_create("between pools");
+	TCase *between = tcase_create("between pools"), *beyond = tcase_create("overdraft");
 
 	tcase_set_timeout(between, 60);
 	tcase_add_test(between, a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch);
@@ -352,5 +492,10 @@ int main(void)
 	tcase_add_test(between, pages_on_the_move_go_to_the_daemon_first);
 	tcase_add_test(between, nobody_waits_for_ever_while_pools_take_from_each_other);
 	suite_add_tcase(suite, between);
+	tcase_add_test(beyond, overdraft_is_bounded_and_serves_nobody_else);
+	tcase_add_test(beyond, overdraft_takes_a_page_that_is_left_over_and_gives_it_back);
+	tcase_add_test(beyond, overdraft_does_not_keep_a_page_that_is_owed_for_ever);
+	tcase_add_test_raise_signal(beyond, an_overdraft_buffer_released_twice_aborts, SIGABRT);
+	suite_add_tcase(suite, beyond);
 	return suite_run(suite);
 }
