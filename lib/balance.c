@@ -174,26 +174,36 @@ static void divide(struct tm_slot *slot, size_t n)
 			break;
 }
 
+/* Another pool may get pages of it, once its buffers are released. */
+static bool may_give(struct tm_pool *pool)
+{
+	struct pool_demand demand;
+
+	pool_get_demand(pool, &demand);
+	return demand.n_waiters == 0 && demand.n_chunks > in_chunks(pool, pool->min_buffers);
+}
+
 void balance_pools(struct tm_slot *slot)
 {
 	struct tm_pool *pool;
+	bool is_short;
 	size_t n = 0;
 
 	LIST_FOREACH(&slot->pools, pool, node)
 		n++;
 	collect_moved(slot);
-	if (!feed(slot)) {
-		take_back(slot);
-		return; /* magazines are opened by chunk_settle() */
-	}
-	if (n < 2)
-		return;
+	is_short = feed(slot) && n > 1;
 	take_back(slot);
-	divide(slot, n);
-	collect_moved(slot);
-	(void)feed(slot);
-	if (atomic_load(&slot->n_leaving) > 0)
+	if (is_short) {
+		/* from here on who releases wakes us, so nothing is missed that divide() did not see */
+		atomic_store(&slot->is_short, true);
+		divide(slot, n);
+		collect_moved(slot);
+		is_short = feed(slot);
+	}
+	atomic_store(&slot->is_short, is_short);
+	if (slot->n_leaving > 0)
 		return; /* chunk.c's */
 	LIST_FOREACH(&slot->pools, pool, node)
-		pool_set_owing(pool, pool_has_draining(pool));
+		pool_set_owing(pool, pool_has_draining(pool) || (is_short && may_give(pool)));
 }

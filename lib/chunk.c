@@ -443,7 +443,7 @@ void chunk_settle(struct tm_slot *slot)
 	int r;
 
 	pthread_mutex_lock(&slot->lock);
-	if (slot->n_leaving == 0 && slot->n_moving == 0)
+	if (slot->n_leaving == 0 && slot->n_moving == 0 && !slot->is_short)
 		set_owing(slot, false);
 	if (slot->is_connected)
 		indexes = collect(slot);
@@ -468,7 +468,7 @@ void chunk_settle(struct tm_slot *slot)
 		slot->chunks[chunk] = CHUNK_ABSENT;
 		slot->n_held--;
 	}
-	if (slot->n_leaving == 0 && slot->n_moving == 0)
+	if (slot->n_leaving == 0 && slot->n_moving == 0 && !slot->is_short)
 		set_owing(slot, false);
 	pthread_mutex_unlock(&slot->lock);
 	sd_json_variant_unref(indexes);

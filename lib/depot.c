@@ -39,8 +39,9 @@ static void unlink_place(struct place *place)
 	place->bucket = -1;
 }
 
-/* Puts the place in the bucket of its fullness: 0 has 1/8 idle at most, 8 is all idle. */
-static void file_place(struct tm_pool *pool, struct place *place)
+/* Puts the place in the bucket of its fullness: 0 has 1/8 idle at most, 8 is all idle. Return: true
+ * if it is another one. */
+static bool file_place(struct tm_pool *pool, struct place *place)
 {
 	int bucket;
 
@@ -51,11 +52,12 @@ static void file_place(struct tm_pool *pool, struct place *place)
 	else
 		bucket = (int)((place->n_idle * (BUCKETS - 1)) >> pool->per_chunk_shift);
 	if (bucket == place->bucket)
-		return;
+		return false;
 	unlink_place(place);
 	place->bucket = bucket;
 	if (bucket >= 0)
 		list_append(pool->buckets[bucket].next, &place->node);
+	return true;
 }
 
 /* The lowest @n of a place that has so many. */
@@ -91,7 +93,7 @@ uint32_t depot_take(struct tm_pool *pool, uint32_t n, struct tm_buffer *ret_buff
 		place = list_entry(pool->buckets[bucket].next, struct place, node);
 		some = MIN(n - done, place->n_idle);
 		take_from(place, some, ret_buffers + done);
-		file_place(pool, place);
+		(void)file_place(pool, place);
 		done += some;
 	}
 	pool->n_idle -= n;
@@ -134,7 +136,9 @@ void depot_put(struct tm_pool *pool, struct tm_buffer *public)
 		return;
 	}
 	pool->n_idle++;
-	file_place(pool, place);
+	/* the pool may have a page to spare now for one that is waited for */
+	if (file_place(pool, place) && atomic_load(&pool->slot->is_short))
+		slot_signal(pool->slot);
 	/* it may go in place of one that drains */
 	if (place->n_idle == place->n_buffers &&
 	    (atomic_load(&pool->slot->n_leaving) > 0 || atomic_load(&pool->slot->n_moving) > 0))
@@ -316,7 +320,7 @@ static void cut_chunk(struct tm_pool *pool, struct place *place, uint32_t chunk)
 	}
 	pool->n_buffers += place->n_buffers;
 	pool->n_idle += place->n_idle;
-	file_place(pool, place);
+	(void)file_place(pool, place);
 }
 
 int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
@@ -433,7 +437,7 @@ bool pool_undrain(struct tm_pool *pool, struct place *place)
 		pool->n_buffers += place->n_buffers;
 		pool->n_idle += place->n_idle;
 		pool->n_leaving -= place->n_buffers - place->n_idle;
-		file_place(pool, place);
+		(void)file_place(pool, place);
 		depot_serve(pool);
 	}
 	pool_unlock(pool);

@@ -225,6 +225,9 @@ static struct buffer *sleep_for_buffer(struct tm_pool *pool, uint64_t deadline_n
 	if (!sleeper.buffer)
 		pool_unqueue(pool, &sleeper.waiter);
 	pool_unlock(pool);
+	/* nothing has to be kept ready for this one any more */
+	if (!sleeper.buffer && pool->slot->is_short)
+		slot_signal(pool->slot);
 	pthread_cond_destroy(&sleeper.cond);
 	return sleeper.buffer;
 }

@@ -93,6 +93,7 @@ struct tm_slot {
 	uint32_t n_held;
 	atomic_uint n_leaving; /* of these, DRAINING and RETURNING; peeked without the lock */
 	atomic_uint n_moving;  /* MOVING; likewise */
+	atomic_bool is_short; /* a pool is waited for, and others may come to have pages to spare */
 	uint32_t target;
 	uint32_t told_target;  /* what the resize handler knows */
 	uint32_t n_targets;    /* counts changes of target by notices */

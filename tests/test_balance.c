@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -54,6 +55,15 @@ static struct tm_pool_stats stats(struct tm_pool *pool)
 
 	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
 	return s;
+}
+
+/* As a task does that has nothing else to do: only when it is told to. */
+static void dispatch(void)
+{
+	struct pollfd pfd = { .fd = tm_slot_fd(slot), .events = POLLIN };
+
+	if (poll(&pfd, 1, 1) > 0)
+		(void)tm_slot_dispatch(slot);
 }
 
 /* Takes up to @n, waiting 1 ms at most for each. Returns how many. */
@@ -142,7 +152,6 @@ START_TEST(a_pool_above_its_part_gives_as_its_buffers_are_released)
 	static struct waiter w;
 	struct tm_pool *first;
 	pthread_t thread;
-	uint32_t n_released = 0;
 
 	set_up(8);
 	first = open_pool("first", 0, 0);
@@ -157,12 +166,11 @@ START_TEST(a_pool_above_its_part_gives_as_its_buffers_are_released)
 				break;
 			tm_buffer_release(a[k * PER_CHUNK + i]);
 			a[k * PER_CHUNK + i] = NULL;
-			n_released++;
-			(void)tm_slot_dispatch(slot);
+			if (k == 7)
+				dispatch();
 		}
 	for (int i = 0; i < 5000 && w.n < w.n_wanted; i++) {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 	}
 	ck_assert_uint_eq(w.n, w.n_wanted);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -170,6 +178,39 @@ START_TEST(a_pool_above_its_part_gives_as_its_buffers_are_released)
 	for (uint32_t i = 0; i < 8 * PER_CHUNK; i++)
 		tm_buffer_release(a[i]);
 	give(w.buffers, w.n_wanted);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(w.pool), 0);
+	tear_down();
+}
+END_TEST
+
+START_TEST(a_waiter_that_found_the_others_busy_gets_their_page_when_they_are_idle)
+{
+	static struct tm_buffer *a[4 * PER_CHUNK];
+	static struct waiter w;
+	struct tm_pool *first;
+	pthread_t thread;
+
+	set_up(4);
+	first = open_pool("first", 0, 0);
+	w.pool = open_pool("second", 0, 0);
+	/* more than its part is in use, and nothing moves; then one of the last page is released */
+	for (w.n_wanted = 1; w.n_wanted <= 3; w.n_wanted++) {
+		uint32_t n = take(first, 4 * PER_CHUNK, a);
+
+		ck_assert_uint_ge(n, 3 * PER_CHUNK);
+		ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_all, &w), 0);
+		while (w.n < w.n_wanted && stats(w.pool).waiters == 0)
+			usleep(1000);
+		for (int i = 0; i < 20; i++)
+			dispatch();
+		give(a, n);
+		for (int i = 0; i < 3000 && w.n < w.n_wanted; i++)
+			dispatch();
+		ck_assert_uint_eq(w.n, w.n_wanted);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	}
+	give(w.buffers, w.n);
 	ck_assert_int_eq(tm_pool_close(first), 0);
 	ck_assert_int_eq(tm_pool_close(w.pool), 0);
 	tear_down();
@@ -227,22 +268,19 @@ START_TEST(pages_on_the_move_go_to_the_daemon_first)
 	(void)tm_slot_dispatch(slot);
 	fake_daemon_set_share(fake, 2);
 	do {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
 	} while (info.chunks_target != 2);
 	give(a, 2 * PER_CHUNK);
 	for (int i = 0; i < 3000 && info.chunks_held > 2; i++) {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
 	}
 	ck_assert_uint_eq(info.chunks_held, 2);
 	ck_assert_uint_eq(w.n, 0);
 	give(a + 2 * PER_CHUNK, 2 * PER_CHUNK);
 	for (int i = 0; i < 3000 && w.n < 1; i++) {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 	}
 	ck_assert_uint_eq(w.n, 1);
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -356,15 +394,13 @@ START_TEST(overdraft_does_not_keep_a_page_that_is_owed_for_ever)
 	ck_assert_ptr_nonnull(over);
 	fake_daemon_set_share(fake, 1);
 	do {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
 	} while (info.chunks_target != 1);
 	ck_assert_uint_eq(info.chunks_held, 2);
 	tm_buffer_release(over);
 	for (int i = 0; i < 3000 && info.chunks_held > 1; i++) {
-		usleep(1000);
-		(void)tm_slot_dispatch(slot);
+		dispatch();
 		ck_assert_int_eq(tm_slot_get_info(slot, &info), 0);
 	}
 	ck_assert_uint_eq(info.chunks_held, 1);
@@ -447,8 +483,7 @@ START_TEST(nobody_waits_for_ever_while_pools_take_from_each_other)
 	for (int round = 0; round < 40; round++) {
 		fake_daemon_set_share(fake, 2 + (uint32_t)round * 7 % 6);
 		for (int i = 0; i < 25; i++) {
-			usleep(1000);
-			(void)tm_slot_dispatch(slot);
+			dispatch();
 		}
 		if (tm_pool_open(slot, "four", 64 << 10, 0, 32, &fourth) == 0) {
 			if (tm_pool_acquire_wait(fourth, MS, &extra) == 0)
@@ -459,8 +494,7 @@ START_TEST(nobody_waits_for_ever_while_pools_take_from_each_other)
 			continue;
 		for (int i = 0; i < WORKERS; i++) {
 			for (int ms = 0; ms < 20000 && n_turns[i] == before[i]; ms++) {
-				usleep(1000);
-				(void)tm_slot_dispatch(slot);
+				dispatch();
 			}
 			ck_assert_msg(n_turns[i] != before[i], "round %d: worker %d hangs", round,
 				      i);
@@ -488,6 +522,8 @@ int main(void)
 	tcase_add_test(between, a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch);
 	tcase_add_test(between, nothing_moves_while_nobody_waits);
 	tcase_add_test(between, a_pool_above_its_part_gives_as_its_buffers_are_released);
+	tcase_add_test(between,
+		       a_waiter_that_found_the_others_busy_gets_their_page_when_they_are_idle);
 	tcase_add_test(between, two_that_both_wait_end_with_the_same);
 	tcase_add_test(between, pages_on_the_move_go_to_the_daemon_first);
 	tcase_add_test(between, nobody_waits_for_ever_while_pools_take_from_each_other);
