@@ -207,3 +207,27 @@ void balance_pools(struct tm_slot *slot)
 	LIST_FOREACH(&slot->pools, pool, node)
 		pool_set_owing(pool, pool_has_draining(pool) || (is_short && may_give(pool)));
 }
+
+uint32_t balance_reclaim(struct tm_slot *slot, uint32_t n)
+{
+	struct tm_pool *pool;
+	struct place *place;
+	uint32_t done = 0;
+
+	LIST_FOREACH(&slot->pools, pool, node) {
+		/* what is in magazines is idle */
+		if (done < n && may_give(pool))
+			pool_set_owing(pool, true);
+		while (done < n && pool_find_spare(pool, &place) == POOL_ALL_EMPTY &&
+		       atomic_load(&place->n_posted) == 0) {
+			slot->chunks[place->chunk] = CHUNK_MOVING;
+			atomic_fetch_add(&slot->n_moving, 1);
+			pool_drain(pool, place);
+			collect_moved(slot);
+			done++;
+		}
+		if (slot->n_leaving == 0 && !slot->is_short)
+			pool_set_owing(pool, pool_has_draining(pool));
+	}
+	return done;
+}

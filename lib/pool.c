@@ -118,6 +118,17 @@ static int try_fill(struct tm_pool *pool, uint32_t n_chunks, uint32_t *ret_short
 	return r < 0 ? r : 1;
 }
 
+/* What other pools of the task have beyond their minimum was lent to them. */
+static bool get_idle(struct tm_slot *slot, uint32_t n)
+{
+	uint32_t got;
+
+	pthread_mutex_lock(&slot->lock);
+	got = balance_reclaim(slot, n);
+	pthread_mutex_unlock(&slot->lock);
+	return got > 0;
+}
+
 TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer_bytes,
 			   uint32_t min_buffers, uint32_t max_buffers, struct tm_pool **ret_pool)
 {
@@ -141,7 +152,7 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 		r = -ENOBUFS; /* more than the whole file */
 	else
 		while ((r = try_fill(pool, n_chunks, &n_short)) == 0)
-			if ((r = chunk_grow(slot, n_short)) < 0)
+			if ((r = chunk_grow(slot, n_short)) < 0 && !get_idle(slot, n_short))
 				break;
 	if (r < 0) {
 		(void)!magazine_detach_pool(pool); /* nobody has seen it */

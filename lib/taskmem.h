@@ -299,7 +299,8 @@ struct tm_pool_stats {
  *
  * A pool takes whole 2 MiB pages (64 buffers of 32 KiB each), so it starts with @min_buffers
  * rounded up to whole pages, as far as @max_buffers allows. Pages are asked from the daemon if
- * the slot has none left over (see tm_slot_dispatch() for the time that takes). Later the pool
+ * the slot has none left over (see tm_slot_dispatch() for the time that takes); if that has none
+ * either, pages that other pools leave idle beyond their min_buffers are taken. Later the pool
  * grows by a page when an acquire finds it empty and the slot has one left over.
  *
  * When the slot has none left over and somebody waits for a buffer, the pools of the task divide

@@ -107,6 +107,31 @@ START_TEST(a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch)
 }
 END_TEST
 
+START_TEST(a_new_pools_minimum_goes_before_what_others_have_beyond_theirs)
+{
+	static struct tm_buffer *a[8 * PER_CHUNK];
+	struct tm_pool *first, *second, *third;
+
+	set_up(8);
+	first = open_pool("first", PER_CHUNK, 0);
+	ck_assert_uint_eq(take(first, 8 * PER_CHUNK, a), 8 * PER_CHUNK);
+	/* not while they are in use, and nothing is left behind */
+	ck_assert_int_eq(tm_pool_open(slot, "second", SIZE, 1, 0, &second), -ENOBUFS);
+	give(a, 8 * PER_CHUNK);
+	second = open_pool("second", 5 * PER_CHUNK, 0);
+	ck_assert_uint_eq(stats(first).buffers, 3 * PER_CHUNK);
+	ck_assert_uint_eq(stats(second).buffers, 5 * PER_CHUNK);
+	ck_assert_int_eq(tm_pool_open(slot, "third", SIZE, 3 * PER_CHUNK, 0, &third), -ENOBUFS);
+	third = open_pool("third", 2 * PER_CHUNK, 0);
+	ck_assert_uint_eq(stats(first).buffers, PER_CHUNK);
+	ck_assert_uint_eq(stats(second).buffers, 5 * PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(first), 0);
+	ck_assert_int_eq(tm_pool_close(second), 0);
+	ck_assert_int_eq(tm_pool_close(third), 0);
+	tear_down();
+}
+END_TEST
+
 START_TEST(nothing_moves_while_nobody_waits)
 {
 	static struct tm_buffer *a[8 * PER_CHUNK];
@@ -520,6 +545,7 @@ int main(void)
 
 	tcase_set_timeout(between, 60);
 	tcase_add_test(between, a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch);
+	tcase_add_test(between, a_new_pools_minimum_goes_before_what_others_have_beyond_theirs);
 	tcase_add_test(between, nothing_moves_while_nobody_waits);
 	tcase_add_test(between, a_pool_above_its_part_gives_as_its_buffers_are_released);
 	tcase_add_test(between,
