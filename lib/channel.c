@@ -8,7 +8,10 @@
  * flow control there is. A channel whose data found the pool empty waits in the engine's queue,
  * first come, first served; one that lost the race for a buffer again goes back to the head.
  *
- * The object lives as long as the engine, a held buffer or the mailbox refers to it, so a
+ * The end of the peer's stream is the end of the channel only when nothing is to be sent any
+ * more (send.c); until then it is in CHANNEL_ENDED, where only a reset is looked for.
+ *
+ * The object lives as long as the engine, a held buffer, a pin or the mailbox refers to it, so a
  * buffer can be released after its channel, and even its engine, has gone.
  */
 
@@ -20,6 +23,7 @@
 #include "base/fd.h"
 #include "engine.h"
 #include "info.h"
+#include "send.h"
 
 bool channel_has_credit(const struct tm_channel *channel)
 {
@@ -61,6 +65,7 @@ void channel_unref(struct tm_channel *channel)
 	if (atomic_fetch_sub(&channel->refs, 1) > 1)
 		return;
 	mailbox_unref(channel->mailbox);
+	send_free(channel->sender);
 	free(channel->addresses);
 	free(channel);
 }
@@ -83,6 +88,7 @@ void channel_open(struct tm_channel *channel)
 
 	read_peer(channel);
 	channel->state = CHANNEL_ARMED;
+	send_open(channel);
 	engine->n_events++;
 	if (engine->handlers.open)
 		r = engine->handlers.open(channel, engine->userdata);
@@ -187,11 +193,15 @@ void channel_go_on(struct tm_channel *channel)
 	struct tm_engine *engine = channel->engine;
 	int r;
 
+	if (channel->state == CHANNEL_ENDED)
+		return;
 	channel->was_starved = false;
 	if (!channel_has_credit(channel)) {
 		atomic_store(&channel->is_parked, true);
 		if (!channel_has_credit(channel)) {
-			r = park(channel);
+			/* a parked one is not kept for what a peer that is gone has sent before */
+			r = channel->sender && channel->sender->error < 0 ? channel->sender->error
+									  : park(channel);
 			if (r < 0)
 				channel_close(channel, r);
 			return;
@@ -208,12 +218,42 @@ void channel_go_on(struct tm_channel *channel)
 		channel_close(channel, r);
 }
 
+/* The peer has sent all. Returns true if the channel stays for what is to be sent. */
+static bool stay_for_sending(struct tm_channel *channel)
+{
+	struct tm_engine *engine = channel->engine;
+	int r;
+
+	if (send_is_cut(channel)) {
+		channel_close(channel, -ECONNRESET);
+		return true;
+	}
+	if (channel->state != CHANNEL_ENDED) {
+		list_remove(&channel->queue);
+		channel->state = CHANNEL_ENDED;
+		if (engine->handlers.end && !(channel->sender && channel->sender->error < 0)) {
+			engine->n_events++;
+			engine->handlers.end(channel, engine->userdata);
+		}
+	}
+	if (channel->state == CHANNEL_CLOSING)
+		return true;
+	if (send_is_over(channel))
+		return false;
+	r = engine->backend->park(engine, channel);
+	if (r < 0)
+		channel_close(channel, r);
+	return true;
+}
+
 void channel_close(struct tm_channel *channel, int error)
 {
 	struct tm_engine *engine = channel->engine;
 
-	if (channel->state == CHANNEL_CLOSING)
+	if (channel->state == CHANNEL_CLOSING || (error == 0 && stay_for_sending(channel)))
 		return;
+	if (error == 0 && channel->sender)
+		error = channel->sender->error;
 	list_remove(&channel->queue);
 	channel->state = CHANNEL_CLOSING;
 	channel->error = error;
@@ -226,7 +266,9 @@ static void finish(struct tm_engine *engine, struct tm_channel *channel)
 {
 	list_remove(&channel->queue);
 	list_remove(&channel->node);
-	fd_closep(&channel->fd);
+	send_finish(channel);
+	if (!channel->sender || !channel->sender->is_lingering)
+		fd_closep(&channel->fd);
 	engine->n_channels--;
 	engine->n_events++;
 	if (engine->handlers.close)
@@ -283,5 +325,7 @@ TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel, struct tm_c
 		.held = atomic_load(&channel->held),
 	};
 
+	if (channel->sender)
+		send_get_stats(channel->sender, &now);
 	return info_write(stats, stats->size, &now, sizeof(now));
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The receive engine: what happens in one turn, whatever the back end.
+ * The engine: what happens in one turn, whatever the back end.
  *
  * A turn does the mail (credit given back, a buffer that was waited for, pages that are owed),
- * arms what is not armed, feeds the starved and calls the close handlers; then it waits, and
- * does the same again for what came. Nothing is left undone when it goes to sleep: that is what
- * mailbox_try_sleep() checks.
+ * arms what is not armed, feeds the starved, sends what is queued and calls the close handlers;
+ * then it waits, and does the same again for what came. Nothing is left undone when it goes to
+ * sleep: that is what may_sleep() checks.
  */
 
 #include "engine.h"
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "info.h"
+#include "send.h"
 #include "slot.h"
 
 #define POSTED_DEFAULT 64
@@ -26,6 +27,8 @@
 #define PEER_TIMEOUT_MAX_S 32767 /* of TCP_KEEPIDLE */
 #define CHANNELS_DEFAULT 4096
 #define CHANNELS_MAX 65536
+#define SEND_DEFAULT 64
+#define SEND_MAX 4096
 
 static void on_withdraw(struct pool_user *user)
 {
@@ -119,12 +122,18 @@ static bool turn(struct tm_engine *engine, int *timeout_ms)
 	do {
 		start_pending(engine);
 		engine->backend->feed(engine);
+		send_flush(engine);
 		channel_reap(engine);
 	} while (!list_is_empty(&engine->pending));
 	/* the starved are gone; somebody else waits for it */
 	if (engine->spare)
 		pool_put(TAKE(engine->spare));
 	return should_return;
+}
+
+static bool may_sleep(const struct tm_engine *engine)
+{
+	return engine->n_events == 0 && list_is_empty(&engine->sending);
 }
 
 static int start(struct tm_engine *engine)
@@ -143,15 +152,15 @@ static int start(struct tm_engine *engine)
 
 TM_PUBLIC int tm_engine_run(struct tm_engine *engine, int timeout_ms)
 {
-	bool should_return;
 	int r;
 
 	r = start(engine);
 	if (r < 0)
 		return r;
 	engine->n_events = 0;
-	should_return = turn(engine, &timeout_ms);
-	if (should_return || engine->n_events > 0 || !mailbox_try_sleep(engine->mailbox))
+	if (turn(engine, &timeout_ms))
+		timeout_ms = 0;
+	if (!may_sleep(engine) || !mailbox_try_sleep(engine->mailbox))
 		timeout_ms = 0;
 	r = engine->backend->wait(engine, timeout_ms);
 	mailbox_awake(engine->mailbox);
@@ -214,6 +223,8 @@ static void init_lists(struct tm_engine *engine)
 	list_init(&engine->starved);
 	list_init(&engine->closing);
 	list_init(&engine->pending);
+	list_init(&engine->sending);
+	list_init(&engine->lingering);
 	list_init(&engine->user.node);
 	list_init(&engine->waiter.node);
 }
@@ -227,7 +238,8 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	int r;
 
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
-	if (r < 0 || !pool || !handlers || !handlers->data || !ret_engine ||
+	if (r < 0 || !pool || !handlers || !ret_engine || o.send_buffers > SEND_MAX ||
+	    o.zero_copy < TM_ZERO_COPY_AUTO || o.zero_copy > TM_ZERO_COPY_ALWAYS ||
 	    o.posted_buffers > POSTED_MAX || o.max_channels > CHANNELS_MAX ||
 	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
 	    o.kind < TM_ENGINE_AUTO || o.kind > TM_ENGINE_EPOLL)
@@ -236,12 +248,18 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	if (!engine)
 		return -ENOMEM;
 	init_lists(engine);
+	r = info_read(&engine->handlers, sizeof(engine->handlers), handlers, handlers->size);
+	if (r < 0 || !engine->handlers.data) {
+		free(engine);
+		return -EINVAL;
+	}
 	engine->pool = pool;
-	engine->handlers = *handlers;
 	engine->userdata = userdata;
 	engine->posted_buffers = o.posted_buffers ? o.posted_buffers : POSTED_DEFAULT;
 	engine->credit_buffers = o.credit_buffers ? o.credit_buffers : CREDIT_DEFAULT;
 	engine->peer_timeout_s = o.peer_timeout_s ? o.peer_timeout_s : PEER_TIMEOUT_DEFAULT_S;
+	engine->send_buffers = o.send_buffers ? o.send_buffers : SEND_DEFAULT;
+	engine->zero_copy = o.zero_copy;
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;

@@ -38,6 +38,7 @@ enum channel_state {
 	CHANNEL_ARMED,      /* receives as soon as there is data */
 	CHANNEL_PARKED,     /* out of credit: nothing armed, the peer's window closes */
 	CHANNEL_STARVED,    /* has data, but the pool had no buffer; in engine->starved */
+	CHANNEL_ENDED,      /* the peer has sent all; there is, or may be, something to send */
 	CHANNEL_CLOSING,    /* waits for the back end to let go of it; in engine->closing */
 };
 
@@ -63,6 +64,7 @@ struct tm_channel {
 	void *userdata;
 	uint64_t bytes, buffers, parked_total;
 	char peer[ADDRESS_TEXT_MAX];
+	struct sender *sender; /* NULL: it never sent */
 
 	struct address *addresses; /* still to be tried, while connecting */
 	uint32_t n_addresses, next_address;
@@ -94,6 +96,9 @@ struct engine_backend {
 	void (*stop)(struct tm_engine *engine, struct tm_channel *channel);
 	/* Gives buffers to the starved, oldest first. */
 	void (*feed)(struct tm_engine *engine);
+	/* Goes on with what the channel has queued, which is something, and nothing of it is under
+	 * way. 0, or -errno: the channel is to be closed with it. */
+	int (*send)(struct tm_engine *engine, struct tm_channel *channel);
 	/* Takes back posted buffers of draining chunks. */
 	void (*withdraw)(struct tm_engine *engine);
 	/* Waits and reports. -1: no time-out. 0 or -errno. */
@@ -116,7 +121,11 @@ struct tm_engine {
 	pthread_t thread; /* once started */
 	uint32_t n_channels;
 	uint32_t n_events; /* handlers called in this run */
+	uint32_t send_buffers;
+	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
+	struct list sending;   /* senders whose queue is to be looked at */
+	struct list lingering; /* closed channels whose last bytes the kernel still reads */
 };
 
 extern const struct engine_backend engine_uring_backend, engine_epoll_backend;

@@ -8,6 +8,9 @@
  * one byte, without any buffer. A channel that must not receive is watched with EPOLLONESHOT
  * and no events, because EPOLLERR and EPOLLHUP cannot be masked and, level-triggered, would
  * keep the loop spinning for as long as the channel is parked.
+ *
+ * Sending is one sendmsg after the other until the socket takes no more; EPOLLOUT tells when it
+ * does again.
  */
 
 #include <errno.h>
@@ -20,6 +23,7 @@
 
 #include "base/fd.h"
 #include "engine.h"
+#include "send.h"
 
 #define EVENTS_PER_WAIT 128
 #define BUFFERS_PER_READ 8 /* more gains nothing on loopback and is unfair to others */
@@ -56,18 +60,28 @@ static int arm_connect(struct tm_engine *engine, struct tm_channel *channel)
 	return control(engine, channel->fd, EPOLLOUT | EPOLLONESHOT, WATCH_CHANNEL, channel);
 }
 
+/* For input, if is_polled says so, and for output, if the sender waits for it. */
+static int watch_channel(struct tm_engine *engine, struct tm_channel *channel)
+{
+	uint32_t events = channel->is_polled ? EPOLLIN | EPOLLRDHUP : EPOLLONESHOT;
+
+	if (channel->sender && channel->sender->is_busy)
+		events |= EPOLLOUT;
+	return control(engine, channel->fd, events, WATCH_CHANNEL, channel);
+}
+
 static int arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 {
 	if (channel->is_polled) /* here: armed for input already */
 		return 0;
 	channel->is_polled = true;
-	return control(engine, channel->fd, EPOLLIN | EPOLLRDHUP, WATCH_CHANNEL, channel);
+	return watch_channel(engine, channel);
 }
 
 static int park(struct tm_engine *engine, struct tm_channel *channel)
 {
 	channel->is_polled = false;
-	return control(engine, channel->fd, EPOLLONESHOT, WATCH_CHANNEL, channel);
+	return watch_channel(engine, channel);
 }
 
 static void stop(struct tm_engine *engine, struct tm_channel *channel)
@@ -187,6 +201,56 @@ static void feed(struct tm_engine *engine)
 	}
 }
 
+/* One sendmsg. Return: 1, 0: the socket takes no more now, or -errno. */
+static int send_some(struct tm_channel *channel)
+{
+	struct sender *sender = channel->sender;
+	struct msghdr message = { .msg_iov = sender->parts };
+	size_t bytes;
+	bool has_more;
+	ssize_t n;
+
+	message.msg_iovlen = send_collect(sender, sender->parts, &bytes, &has_more);
+	n = sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (has_more ? MSG_MORE : 0));
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n < 0)
+		return errno == EINTR ? 1 : -errno;
+	send_advance(sender, (size_t)n, NULL);
+	return 1;
+}
+
+static int send_queued(struct tm_engine *engine, struct tm_channel *channel)
+{
+	struct sender *sender = channel->sender;
+	int r = 1;
+
+	while (r > 0 && sender->n_items > 0)
+		r = send_some(channel);
+	if (r == 0) {
+		sender->is_busy = true;
+		r = watch_channel(engine, channel);
+	}
+	if (r < 0)
+		return r;
+	send_go_on(channel);
+	return 0;
+}
+
+/* The socket takes more, or is broken, which sending will say. */
+static void on_output(struct tm_engine *engine, struct tm_channel *channel)
+{
+	int r;
+
+	channel->sender->is_busy = false;
+	r = send_queued(engine, channel);
+	/* the watch for output was the last one, or has to end */
+	if (r >= 0 && channel->state != CHANNEL_CLOSING && !channel->sender->is_busy)
+		r = watch_channel(engine, channel);
+	if (r < 0)
+		send_fail(channel, r);
+}
+
 static void withdraw(struct tm_engine *engine)
 {
 	(void)engine; /* nothing is ever posted */
@@ -194,6 +258,14 @@ static void withdraw(struct tm_engine *engine)
 
 static void on_channel(struct tm_engine *engine, struct tm_channel *channel, uint32_t events)
 {
+	int error;
+
+	if (channel->sender && channel->sender->is_busy && channel->state != CHANNEL_CLOSING &&
+	    (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
+		on_output(engine, channel);
+		if (events == EPOLLOUT)
+			return;
+	}
 	switch (channel->state) {
 	case CHANNEL_CONNECTING:
 		channel_on_writable(channel);
@@ -205,9 +277,13 @@ static void on_channel(struct tm_engine *engine, struct tm_channel *channel, uin
 		break;
 	case CHANNEL_PARKED:
 	case CHANNEL_STARVED:
+	case CHANNEL_ENDED:
 		/* hang-up alone is no news: what was sent before it is still to be read */
-		if (events & EPOLLERR)
-			channel_close(channel, socket_error(channel->fd));
+		if (events & EPOLLERR) {
+			error = socket_error(channel->fd);
+			/* sending may have been told before */
+			channel_close(channel, error < 0 ? error : -ECONNRESET);
+		}
 		break;
 	case CHANNEL_CLOSING:
 		break;
@@ -313,6 +389,7 @@ const struct engine_backend engine_epoll_backend = {
 	.park = park,
 	.stop = stop,
 	.feed = feed,
+	.send = send_queued,
 	.withdraw = withdraw,
 	.wait = wait_events,
 };

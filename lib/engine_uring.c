@@ -24,23 +24,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bufring.h"
-#include "engine.h"
+#include "base/mono.h"
+#include "send.h"
+#include "uring.h"
 
 #define SQ_ENTRIES 256
+#define PATIENCE_NS (5 * NS_PER_SEC) /* for peers to acknowledge what was sent without a copy */
 
-enum op { OP_CANCEL, OP_ACCEPT, OP_WRITABLE, OP_RECEIVE, OP_ERROR_POLL, OP_MAIL, OP_SLOT };
-
-#define OP_MASK ((uintptr_t)7) /* lives in the low bits of the pointer in user_data */
-
-struct uring {
-	struct io_uring ring;
-	struct bufring buffers;
-	uint32_t n_inflight; /* requests whose last completion is to come */
-	bool is_mail_armed, is_slot_armed;
-};
-
-static struct io_uring_sqe *get_sqe(struct uring *u, enum op op, void *object)
+struct io_uring_sqe *uring_get_sqe(struct uring *u, enum uring_op op, void *object)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
@@ -58,10 +49,9 @@ static struct io_uring_sqe *get_sqe(struct uring *u, enum op op, void *object)
 	return sqe;
 }
 
-/* The io_uring_prep_ functions of liburing 2.9 leave user_data alone. */
-static int arm_poll(struct uring *u, enum op op, void *object, int fd, uint32_t mask)
+static int arm_poll(struct uring *u, enum uring_op op, void *object, int fd, uint32_t mask)
 {
-	struct io_uring_sqe *sqe = get_sqe(u, op, object);
+	struct io_uring_sqe *sqe = uring_get_sqe(u, op, object);
 
 	if (!sqe)
 		return -EAGAIN;
@@ -96,7 +86,7 @@ static void refill(struct tm_engine *engine)
 static int arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 {
 	struct uring *u = engine->backend_data;
-	struct io_uring_sqe *sqe = get_sqe(u, OP_RECEIVE, channel);
+	struct io_uring_sqe *sqe = uring_get_sqe(u, OP_RECEIVE, channel);
 
 	if (!sqe)
 		return -EAGAIN;
@@ -172,7 +162,8 @@ static void on_error_poll(struct tm_channel *channel, int events)
 	socklen_t length = sizeof(error);
 
 	channel->is_polled = false;
-	if (channel->state != CHANNEL_PARKED && channel->state != CHANNEL_STARVED)
+	if (channel->state != CHANNEL_PARKED && channel->state != CHANNEL_STARVED &&
+	    channel->state != CHANNEL_ENDED)
 		return; /* the receive will say so */
 	if (events < 0 || !(events & POLLERR))
 		return;
@@ -192,7 +183,7 @@ static void on_accept(struct tm_engine *engine, struct listener *listener,
 static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *cqe)
 {
 	struct uring *u = engine->backend_data;
-	enum op op = (enum op)(cqe->user_data & OP_MASK);
+	enum uring_op op = (enum uring_op)(cqe->user_data & OP_MASK);
 	void *object = (void *)(uintptr_t)(cqe->user_data & ~OP_MASK);
 	struct tm_channel *channel = object;
 
@@ -224,6 +215,12 @@ static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *c
 	case OP_SLOT:
 		u->is_slot_armed = false;
 		engine_on_slot(engine);
+		break;
+	case OP_SEND:
+		uring_on_send(channel, cqe);
+		break;
+	case OP_SEND_NO_COPY:
+		uring_on_send_no_copy(object, cqe);
 		break;
 	}
 }
@@ -286,7 +283,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 
 static int arm_listener(struct tm_engine *engine, struct listener *listener)
 {
-	struct io_uring_sqe *sqe = get_sqe(engine->backend_data, OP_ACCEPT, listener);
+	struct io_uring_sqe *sqe = uring_get_sqe(engine->backend_data, OP_ACCEPT, listener);
 
 	if (!sqe)
 		return -EAGAIN;
@@ -324,7 +321,7 @@ static void stop(struct tm_engine *engine, struct tm_channel *channel)
 
 	if (channel->n_ops == 0)
 		return;
-	sqe = get_sqe(engine->backend_data, OP_CANCEL, channel);
+	sqe = uring_get_sqe(engine->backend_data, OP_CANCEL, channel);
 	if (!sqe) {
 		/* ends the receive and the poll as well, if less politely */
 		(void)shutdown(channel->fd, SHUT_RDWR);
@@ -410,19 +407,23 @@ static int start(struct tm_engine *engine)
 /* Completions of the last moments: nobody is told of them any more. */
 static void discard(struct uring *u, const struct io_uring_cqe *cqe)
 {
-	enum op op = (enum op)(cqe->user_data & OP_MASK);
+	enum uring_op op = (enum uring_op)(cqe->user_data & OP_MASK);
+	uintptr_t object = (uintptr_t)cqe->user_data & ~OP_MASK;
 
 	if (!(cqe->flags & IORING_CQE_F_MORE))
 		u->n_inflight--;
 	if (op == OP_ACCEPT && cqe->res >= 0)
 		(void)close(cqe->res);
+	if (op == OP_SEND_NO_COPY && !(cqe->flags & IORING_CQE_F_MORE))
+		send_unpin((struct pin *)object);
 }
 
-/* Until nothing can write into a posted buffer any more. */
-static void cancel_all(struct uring *u)
+/* Until nothing can write into a posted buffer any more, nor read one that is sent. */
+static void cancel_all(struct tm_engine *engine, struct uring *u)
 {
-	struct io_uring_sqe *sqe = get_sqe(u, OP_CANCEL, NULL);
+	struct io_uring_sqe *sqe = uring_get_sqe(u, OP_CANCEL, NULL);
 	struct __kernel_timespec ts = { .tv_sec = 1 };
+	uint64_t patient_until_ns = mono_now_ns() + PATIENCE_NS;
 	struct io_uring_cqe *cqe;
 	int r;
 
@@ -436,12 +437,14 @@ static void cancel_all(struct uring *u)
 			discard(u, cqe);
 			io_uring_cqe_seen(&u->ring, cqe);
 		}
+		if (mono_now_ns() > patient_until_ns)
+			send_reset_pinned(engine);
 	}
 }
 
 /*
- * Only the ring's thread may enter it. If it has ended, the kernel has cancelled its requests;
- * tm_engine_free() asks for one of the two.
+ * Only the ring's thread may enter it. If it has ended, the kernel has cancelled its requests,
+ * but there is nobody left to hear of acknowledgements; tm_engine_free() asks for one of the two.
  */
 static void deinit(struct tm_engine *engine)
 {
@@ -450,8 +453,11 @@ static void deinit(struct tm_engine *engine)
 	if (!u)
 		return;
 	if (engine->is_started && pthread_equal(engine->thread, pthread_self()))
-		cancel_all(u);
+		cancel_all(engine, u);
+	else
+		send_reset_pinned(engine);
 	io_uring_queue_exit(&u->ring);
+	send_unpin_all(engine);
 	bufring_deinit(&u->buffers);
 	free(u);
 }
@@ -467,6 +473,7 @@ const struct engine_backend engine_uring_backend = {
 	.park = park,
 	.stop = stop,
 	.feed = feed,
+	.send = uring_send,
 	.withdraw = withdraw,
 	.wait = wait_events,
 };

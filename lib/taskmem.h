@@ -3,11 +3,11 @@
 #define TASKMEM_H
 
 /*
- * libtaskmem: huge-page buffers of the slot this process runs in, filled by io_uring.
+ * libtaskmem: huge-page buffers of the slot this process runs in, filled and sent by io_uring.
  *
  * A task (1) attaches to the slot whose cgroup it runs in, (2) opens pools of fixed-size
  * buffers, cut from the slot's 2 MiB pages, and (3) lets an engine receive from sockets
- * straight into them. See libtaskmem(3).
+ * straight into them, and send them. See libtaskmem(3).
  *
  * Results: 0 or a positive count on success and a negative errno on failure; errno itself is
  * not part of the interface. ret_ arguments are written on success only. An -errno that a
@@ -403,7 +403,7 @@ void tm_buffer_release_bulk(struct tm_buffer *const *buffers, uint32_t n);
 /* Return: 0, or -EINVAL (bad size). */
 int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stats);
 
-/* ------------------------------------------------------------------ receive engine */
+/* ------------------------------------------------------------------ engine */
 
 enum tm_engine_kind {
 	TM_ENGINE_AUTO, /* io_uring if it can be had, else epoll; $TASKMEM_ENGINE=uring|epoll */
@@ -415,10 +415,12 @@ enum tm_engine_kind {
  * All handlers run in tm_engine_run() (close also in tm_engine_free()) and may call anything but
  * tm_engine_run(), tm_engine_free() and tm_slot_detach().
  *
- * Each channel that was accepted or connected sees: open, any number of data, close. One whose
- * tm_engine_connect() fails sees close only. Close is called exactly once.
+ * Each channel that was accepted or connected sees: open, any number of data, end if the peer ends
+ * its stream, close; and writable at any time between. One whose tm_engine_connect() fails sees
+ * close only, even if something was queued. Close is called exactly once.
  */
 struct tm_handlers {
+	size_t size; /* sizeof(struct tm_handlers) */
 	/* The connection stands. May be NULL; < 0 closes it with that error. */
 	int (*open)(struct tm_channel *channel, void *userdata);
 	/*
@@ -429,14 +431,35 @@ struct tm_handlers {
 	void (*data)(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
 		     uint32_t length, void *userdata);
 	/*
-	 * @error: 0 at end of stream, -ECANCELED after tm_channel_close() or tm_engine_free(), what
-	 * open() returned, or the socket's error (-ECONNRESET, -ECONNREFUSED, -ETIMEDOUT …). The
-	 * channel is gone afterwards; buffers that came from it stay held. May be NULL.
+	 * @error: 0 when the peer has ended its stream and all that was queued was sent, -ECANCELED
+	 * after tm_channel_close() or tm_engine_free(), what open() returned, or the socket's error
+	 * (-ECONNRESET, -ECONNREFUSED, -ETIMEDOUT, -EPIPE …). The channel is gone afterwards; buffers
+	 * that came from it stay held, those that were to be sent are released by now. May be NULL.
 	 */
 	void (*close)(struct tm_channel *channel, int error, void *userdata);
+	/*
+	 * The peer has ended its stream, but can still receive. With this handler the channel then
+	 * stays until tm_channel_shutdown_send() (all is sent first) or tm_channel_close(), so it has
+	 * to call one of them sooner or later. NULL: close follows as soon as nothing is queued.
+	 */
+	void (*end)(struct tm_channel *channel, void *userdata);
+	/*
+	 * After tm_channel_send() returned -EAGAIN: half of the queue is free again. Also when
+	 * sending has failed meanwhile, which the next tm_channel_send() says. May be NULL.
+	 */
+	void (*writable)(struct tm_channel *channel, void *userdata);
 };
 
 #define TM_PEER_TIMEOUT_NEVER UINT32_MAX
+
+/* Of what is sent with io_uring over TCP; otherwise the kernel always copies. */
+enum tm_zero_copy {
+	/* tried with the first large sends of each channel, and kept on as long as the kernel reports
+	 * that it really did not copy (on loopback it does) */
+	TM_ZERO_COPY_AUTO,
+	TM_ZERO_COPY_NEVER,
+	TM_ZERO_COPY_ALWAYS, /* with any size and whatever the kernel reports: for tests */
+};
 
 struct tm_engine_options {
 	size_t size; /* sizeof(struct tm_engine_options) */
@@ -449,10 +472,13 @@ struct tm_engine_options {
 	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
 	 * 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
 	uint32_t peer_timeout_s;
+	/* a channel queues so many buffers for sending, <= 4096; 0: 64 */
+	uint32_t send_buffers;
+	enum tm_zero_copy zero_copy;
 };
 
 /**
- * tm_engine_new() - a receive engine
+ * tm_engine_new() - an engine that receives and sends
  * @pool:       whose buffers are filled; must outlive the engine
  * @options:    NULL: all defaults
  * @handlers:   copied
@@ -484,7 +510,9 @@ TM_MUST_USE int tm_engine_new(struct tm_pool *pool, const struct tm_engine_optio
  * @engine: NULL is fine; not from a handler
  *
  * By the thread that ran the engine, or by any after that thread has ended (or if it was never
- * run). Calls the close handlers. Buffers the task holds stay held.
+ * run). Calls the close handlers. Buffers the task holds stay held; those queued for sending are
+ * released, sent or not. What the kernel still reads, because it was sent without a copy, is
+ * waited for 5 s; then, or at once if the thread has ended, those connections are reset.
  */
 void tm_engine_free(struct tm_engine *engine);
 
@@ -503,7 +531,7 @@ void tm_engine_free(struct tm_engine *engine);
 TM_MUST_USE int tm_engine_listen(struct tm_engine *engine, const char *address);
 
 /**
- * tm_engine_connect() - open a channel to a peer that sends
+ * tm_engine_connect() - open a channel to a peer
  * @address:     as for tm_engine_listen(), but for all addresses and port 0
  * @ret_channel: may be NULL; belongs to the engine, gone after its close handler
  *
@@ -541,14 +569,66 @@ struct tm_channel_stats {
 	uint64_t buffers;      /* they came in */
 	uint64_t parked_total; /* times the credit was used up */
 	uint32_t held;         /* buffers not released yet */
+	uint32_t queued;       /* buffers given to tm_channel_send() and not released yet */
+	uint64_t sent_bytes;   /* taken by the kernel */
+	uint64_t sent_buffers;
+	uint64_t refused_total; /* times tm_channel_send() found the queue full */
+	uint64_t
+		zero_copy_total; /* sends, of one buffer or several, that the kernel did not copy */
 };
+
+/* For tm_channel_send(): more follows soon, so a packet that is not full may wait for it. */
+#define TM_SEND_MORE 1U
+
+/**
+ * tm_channel_send() - send bytes of a buffer
+ * @channel: also one that is still connecting; not closed
+ * @buffer:  held, of any pool: acquired or received, by whatever channel or engine
+ * @offset:  of the first byte within it
+ * @length:  >= 1; @offset + @length <= capacity
+ * @flags:   0 or TM_SEND_MORE
+ *
+ * On success the engine owns the buffer. It must not be touched any more, and is released exactly
+ * once: when the kernel has taken the bytes (without a copy: when the peer has acknowledged
+ * them), or when the channel fails or is closed. If it was received, its own channel gets its
+ * credit back then, so whoever forwards what it receives slows the sender down to the pace of
+ * the receiver. On failure it still belongs to the caller.
+ *
+ * Bytes arrive in the order of the calls. They go out when tm_engine_run() is called next, or
+ * before it returns; several buffers in one system call. A peer that does not read fills the
+ * queue of its own channel and nothing else.
+ *
+ * By the engine's thread, in a handler or between runs.
+ *
+ * Return: 0, or -EAGAIN (send_buffers are queued or on their way; the writable handler will tell),
+ *         -EPIPE (after tm_channel_shutdown_send(), or the channel is closed or has failed),
+ *         -EINVAL, -ENOMEM.
+ */
+TM_MUST_USE int tm_channel_send(struct tm_channel *channel, struct tm_buffer *buffer,
+				uint32_t offset, uint32_t length, uint32_t flags);
+
+/**
+ * tm_channel_shutdown_send() - end the stream to the peer after all that is queued
+ * @channel: not closed; a second call does nothing
+ *
+ * The peer then reads end of file. Receiving goes on; close is called when the peer has ended its
+ * stream as well, with 0: a peer that reads to the end and then closes has got everything. (To
+ * send all and not to wait for the peer is not offered: the kernel would throw away what is under
+ * way if the peer had sent something unexpected.)
+ *
+ * By the engine's thread.
+ *
+ * Return: 0, or -EPIPE (the channel is closed or has failed), -ENOMEM.
+ */
+int tm_channel_shutdown_send(struct tm_channel *channel);
 
 /**
  * tm_channel_close() - end a channel
  * @channel: NULL is fine; a second call does nothing
  *
  * No more data from now on; close is called with -ECANCELED before tm_engine_run() sleeps
- * again, never from within this function. Unread bytes are lost.
+ * again, never from within this function. Unread bytes are lost, and so is what was queued for
+ * sending and not yet taken by the kernel.
  */
 void tm_channel_close(struct tm_channel *channel);
 void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);

@@ -100,7 +100,12 @@ static void on_close(struct tm_channel *channel, int error, void *userdata)
 	n_closed++;
 }
 
-const struct tm_handlers handlers = { .open = on_open, .data = on_data, .close = on_close };
+const struct tm_handlers handlers = {
+	.size = sizeof(handlers),
+	.open = on_open,
+	.data = on_data,
+	.close = on_close,
+};
 
 void release_held(struct stream *s)
 {

@@ -328,7 +328,9 @@ static int note_peer(struct tm_channel *channel, void *userdata)
 
 START_TEST(the_peer_of_a_connection_reset_before_its_accept_has_a_name)
 {
-	const struct tm_handlers noting = { .open = note_peer, .data = on_data };
+	const struct tm_handlers noting = { .size = sizeof(noting),
+					    .open = note_peer,
+					    .data = on_data };
 
 	set_up(_i, 4096, 8);
 	tm_engine_free(engine);
@@ -458,7 +460,9 @@ static void on_failed_connect(struct tm_channel *channel, int error, void *userd
 
 START_TEST(a_refused_connection_is_reported_to_the_close_handler)
 {
-	const struct tm_handlers only_close = { .data = on_data, .close = on_failed_connect };
+	const struct tm_handlers only_close = { .size = sizeof(only_close),
+						.data = on_data,
+						.close = on_failed_connect };
 	struct tm_engine_options options = { .size = sizeof(options), .kind = kinds[_i] };
 	char address[64];
 	int error = 0;

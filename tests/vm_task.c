@@ -255,7 +255,9 @@ static void cmd_info(struct task *task)
 
 static void cmd_listen(struct task *task, char *words[])
 {
-	static const struct tm_handlers handlers = { on_open, on_data, on_close };
+	static const struct tm_handlers handlers = {
+		.size = sizeof(handlers), .open = on_open, .data = on_data, .close = on_close
+	};
 	const struct tm_engine_options options = {
 		.size = sizeof(options),
 		.peer_timeout_s = words[2] ? (uint32_t)number(words[2]) : 0,

@@ -65,7 +65,9 @@ static int fail(const char *what, int error)
 
 int main(int argc, char *argv[])
 {
-	const struct tm_handlers handlers = { .data = on_data, .close = on_close };
+	const struct tm_handlers handlers = { .size = sizeof(handlers),
+					      .data = on_data,
+					      .close = on_close };
 	struct counts counts = { 0 };
 	struct tm_slot *slot;
 	struct tm_pool *pool;

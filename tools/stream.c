@@ -163,7 +163,9 @@ static int address_failed(const char *address, int error)
 
 static int open_engine(struct stream *stream)
 {
-	static const struct tm_handlers handlers = { on_open, on_data, on_close };
+	static const struct tm_handlers handlers = {
+		.size = sizeof(handlers), .open = on_open, .data = on_data, .close = on_close
+	};
 	const struct stream_options *options = stream->options;
 	const struct tm_engine_options engine = { .size = sizeof(engine) };
 	struct tm_channel *channel;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Inside of the io_uring back end. */
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bufring.h"
+#include "engine.h"
+
+enum uring_op {
+	OP_CANCEL,
+	OP_ACCEPT,
+	OP_WRITABLE,
+	OP_RECEIVE,
+	OP_ERROR_POLL,
+	OP_MAIL,
+	OP_SLOT,
+	OP_SEND,         /* names the channel */
+	OP_SEND_NO_COPY, /* names the pin */
+};
+
+#define OP_MASK ((uintptr_t)15) /* lives in the low bits of the pointer in user_data */
+
+struct uring {
+	struct io_uring ring;
+	struct bufring buffers;
+	uint32_t n_inflight; /* requests whose last completion is to come */
+	bool is_mail_armed, is_slot_armed;
+};
+
+/* A cleared request with user_data set, to be counted in n_ops by the caller; NULL: none is to be
+ * had. The io_uring_prep_ functions of liburing 2.9 leave user_data alone. */
+struct io_uring_sqe *uring_get_sqe(struct uring *u, enum uring_op op, void *object);
+
+/* ---- uring_send.c */
+int uring_send(struct tm_engine *engine, struct tm_channel *channel);
+void uring_on_send(struct tm_channel *channel, const struct io_uring_cqe *cqe);
+/* Also frees the pin, with its last completion. */
+void uring_on_send_no_copy(struct pin *pin, const struct io_uring_cqe *cqe);
