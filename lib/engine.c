@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mono.h"
 #include "info.h"
 #include "send.h"
 #include "slot.h"
@@ -29,6 +30,7 @@
 #define CHANNELS_MAX 65536
 #define SEND_DEFAULT 64
 #define SEND_MAX 4096
+#define SPIN_MAX_US 1000000
 
 static void on_withdraw(struct pool_user *user)
 {
@@ -136,6 +138,34 @@ static bool may_sleep(const struct tm_engine *engine)
 	return engine->n_events == 0 && list_is_empty(&engine->sending);
 }
 
+/*
+ * Asks again and again before sleeping, with a turn each time, as anything may have come. What is
+ * left of *@timeout_ms remains; 0: there is a reason to return. The last wait then also submits
+ * what handlers have sent.
+ */
+static int spin(struct tm_engine *engine, int *timeout_ms)
+{
+	uint64_t begin_ns = mono_now_ns(), now_ns = begin_ns, spin_ns;
+	bool should_return = false;
+	int r;
+
+	spin_ns = engine->spin_us * NS_PER_USEC;
+	if (*timeout_ms > 0)
+		spin_ns = MIN(spin_ns, (uint64_t)*timeout_ms * NS_PER_MSEC);
+	while (now_ns - begin_ns < spin_ns && !should_return && may_sleep(engine)) {
+		r = engine->backend->wait(engine, 0);
+		if (r < 0)
+			return r;
+		should_return = turn(engine, timeout_ms);
+		now_ns = mono_now_ns();
+	}
+	if (should_return)
+		*timeout_ms = 0;
+	else if (*timeout_ms > 0)
+		*timeout_ms -= (int)MIN((now_ns - begin_ns) / NS_PER_MSEC, (uint64_t)*timeout_ms);
+	return 0;
+}
+
 static int start(struct tm_engine *engine)
 {
 	int r;
@@ -160,6 +190,11 @@ TM_PUBLIC int tm_engine_run(struct tm_engine *engine, int timeout_ms)
 	engine->n_events = 0;
 	if (turn(engine, &timeout_ms))
 		timeout_ms = 0;
+	if (engine->spin_us > 0 && timeout_ms != 0) {
+		r = spin(engine, &timeout_ms);
+		if (r < 0)
+			return r;
+	}
 	if (!may_sleep(engine) || !mailbox_try_sleep(engine->mailbox))
 		timeout_ms = 0;
 	r = engine->backend->wait(engine, timeout_ms);
@@ -239,8 +274,9 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
 	if (r < 0 || !pool || !handlers || !ret_engine || o.send_buffers > SEND_MAX ||
-	    o.zero_copy < TM_ZERO_COPY_AUTO || o.zero_copy > TM_ZERO_COPY_ALWAYS ||
-	    o.posted_buffers > POSTED_MAX || o.max_channels > CHANNELS_MAX ||
+	    o.spin_us > SPIN_MAX_US || o.zero_copy < TM_ZERO_COPY_AUTO ||
+	    o.zero_copy > TM_ZERO_COPY_ALWAYS || o.posted_buffers > POSTED_MAX ||
+	    o.max_channels > CHANNELS_MAX ||
 	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
 	    o.kind < TM_ENGINE_AUTO || o.kind > TM_ENGINE_EPOLL)
 		return -EINVAL;
@@ -260,6 +296,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->peer_timeout_s = o.peer_timeout_s ? o.peer_timeout_s : PEER_TIMEOUT_DEFAULT_S;
 	engine->send_buffers = o.send_buffers ? o.send_buffers : SEND_DEFAULT;
 	engine->zero_copy = o.zero_copy;
+	engine->spin_us = o.spin_us;
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;

@@ -121,7 +121,7 @@ struct tm_engine {
 	pthread_t thread; /* once started */
 	uint32_t n_channels;
 	uint32_t n_events; /* handlers called in this run */
-	uint32_t send_buffers;
+	uint32_t send_buffers, spin_us;
 	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
 	struct list sending;   /* senders whose queue is to be looked at */
@@ -146,7 +146,7 @@ void listener_on_stop(struct tm_engine *engine, struct listener *listener, int e
 void listener_free(struct listener *listener);
 /* Arms what can be armed; *@timeout_ms is shortened for a listener that pauses. */
 void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
-/* SO_RCVBUF for a channel's credit window. */
+/* SO_RCVBUF for a channel's credit window, and SO_BUSY_POLL for an engine that spins. */
 void listener_set_window(const struct tm_engine *engine, int fd);
 /* How long the kernel waits for a TCP peer that is silent. */
 void listener_set_patience(const struct tm_engine *engine, int fd);

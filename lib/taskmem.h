@@ -475,6 +475,8 @@ struct tm_engine_options {
 	/* a channel queues so many buffers for sending, <= 4096; 0: 64 */
 	uint32_t send_buffers;
 	enum tm_zero_copy zero_copy;
+	/* latency: watch the sockets for so long before sleeping; 0: not at all, <= 1000000 */
+	uint32_t spin_us;
 };
 
 /**
@@ -497,6 +499,11 @@ struct tm_engine_options {
  * not. A peer that is there and silent stays.
  *
  * Several engines, one per thread, may share a pool.
+ *
+ * With spin_us the thread asks the sockets again and again for so long before it goes to sleep,
+ * which saves the time of waking up and costs a processor meanwhile; SO_BUSY_POLL is set as well
+ * where the kernel allows it. All channels of the engine share it, so give those that need it an
+ * engine of their own.
  *
  * Return: 0, or -EINVAL (also an unknown $TASKMEM_ENGINE), -ENOMEM; for TM_ENGINE_URING also
  *         what io_uring_setup(2) says: -EPERM, -ENOSYS.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Sending: order, bounds, both directions. With io_uring and with epoll. */
+/* Sending: order, bounds, both directions, latency. With io_uring and with epoll. */
 
 #include <check.h>
 #include <errno.h>
@@ -326,6 +326,47 @@ START_TEST(zero_copy_is_given_up_where_the_kernel_copies)
 }
 END_TEST
 
+static void *ping(void *userdata)
+{
+	int fd = *(int *)userdata;
+	char byte;
+
+	for (int i = 0; i < 1000; i++)
+		if (send(fd, "x", 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1)
+			return NULL;
+	close(fd);
+	return userdata;
+}
+
+START_TEST(an_engine_that_spins_does_the_same)
+{
+	struct tm_engine_options options = { .size = sizeof(options),
+					     .kind = kinds[_i],
+					     .spin_us = 200 };
+	struct tm_engine *none;
+	pthread_t thread;
+	void *result;
+	int fd;
+
+	make(_i, COPIED, 4096, 64, 64);
+	remake(&options, &short_handlers);
+	seen.should_echo = true;
+	fd = open_peer();
+	ck_assert_int_eq(pthread_create(&thread, NULL, ping, &fd), 0);
+	run_until(&seen.n_closed, 1);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_nonnull(result);
+	ck_assert_uint_eq(seen.n_received, 1000);
+	/* it ends by itself, and by a call */
+	ck_assert_int_eq(tm_engine_run(engine, 1), 0);
+	ck_assert_int_eq(tm_engine_wakeup(engine), 0);
+	ck_assert_int_eq(tm_engine_run(engine, -1), 0);
+	options.spin_us = 2000000;
+	ck_assert_int_eq(tm_engine_new(pool, &options, &short_handlers, NULL, &none), -EINVAL);
+	tear_down();
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -341,6 +382,7 @@ int main(void)
 		sends_out_of_bounds_are_refused,
 		more_to_come_is_waited_for,
 		zero_copy_is_given_up_where_the_kernel_copies,
+		an_engine_that_spins_does_the_same,
 	};
 
 	return run_suite("send", tests, ARRAY_LEN(tests));
