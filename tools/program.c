@@ -34,7 +34,7 @@ void program_init(struct program *program, const struct program_callbacks *callb
 	pthread_sigmask(SIG_BLOCK, &program->watched, &program->old_mask);
 }
 
-static int spawn(struct program *program, char *const argv[], int stdin_fd)
+static int spawn(struct program *program, char *const argv[], int stdin_fd, int stdout_fd)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -54,7 +54,10 @@ static int spawn(struct program *program, char *const argv[], int stdin_fd)
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	posix_spawnattr_setsigmask(&attributes, &program->old_mask);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn_file_actions_adddup2(&actions, stdin_fd, STDIN_FILENO);
+	if (stdin_fd >= 0)
+		r = posix_spawn_file_actions_adddup2(&actions, stdin_fd, STDIN_FILENO);
+	if (r == 0 && stdout_fd >= 0)
+		r = posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
 	if (r == 0)
 		r = posix_spawnp(&program->pid, argv[0], &actions, &attributes, argv, environ);
 	posix_spawnattr_destroy(&attributes);
@@ -97,7 +100,7 @@ static void *watch_main(void *userdata)
 		} else if (n == 0) {
 			kill(program->pid, stop_signal);
 			deadline_ns = UINT64_MAX;
-		} else if (stop_signal) {
+		} else if (stop_signal || !program->callbacks.stop) {
 			kill(program->pid, n);
 		} else {
 			stop_signal = n;
@@ -109,9 +112,9 @@ static void *watch_main(void *userdata)
 	return NULL;
 }
 
-int program_start(struct program *program, char *const argv[], int stdin_fd)
+int program_start(struct program *program, char *const argv[], int stdin_fd, int stdout_fd)
 {
-	int r = spawn(program, argv, stdin_fd);
+	int r = spawn(program, argv, stdin_fd, stdout_fd);
 
 	if (r < 0)
 		return r;
@@ -129,4 +132,9 @@ int program_wait(struct program *program)
 	if (WIFSIGNALED(program->wait_status))
 		return TMCTL_RUN_SIGNALLED + WTERMSIG(program->wait_status);
 	return WEXITSTATUS(program->wait_status);
+}
+
+void program_restore_signals(const struct program *program)
+{
+	pthread_sigmask(SIG_SETMASK, &program->old_mask, NULL);
 }

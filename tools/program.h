@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The program that "run" feeds: started with a pipe as standard input, watched by a thread. */
+/* The program that "run" feeds or listens to: started with pipes, watched by a thread. */
 
 #include <pthread.h>
 #include <signal.h>
@@ -11,7 +11,8 @@
 
 /* Both are called by the watching thread. */
 struct program_callbacks {
-	void (*stop)(void *userdata); /* the first SIGTERM or SIGINT for tmctl */
+	/* the first SIGTERM or SIGINT for tmctl; NULL: the program gets this one, too */
+	void (*stop)(void *userdata);
 	void (*exited)(void *userdata);
 	void *userdata;
 };
@@ -29,14 +30,19 @@ void program_init(struct program *program, const struct program_callbacks *callb
 
 /**
  * program_start() - execute @argv (looked for in $PATH) and watch it
- * @stdin_fd: becomes its standard input; stays the caller's
+ * @stdin_fd:  becomes its standard input; stays the caller's; -1: it has tmctl's
+ * @stdout_fd: the same for its standard output
  *
  * A stop signal is passed on to the program when it comes a second time, or when the program
  * has not ended PROGRAM_GRACE_NS after the first.
  *
  * Return: 0, or -errno of the execution.
  */
-MUST_USE int program_start(struct program *program, char *const argv[], int stdin_fd);
+MUST_USE int program_start(struct program *program, char *const argv[], int stdin_fd,
+			   int stdout_fd);
 
 /* Waits until the program has ended. Return: its exit status, 128 + n after signal n. */
 MUST_USE int program_wait(struct program *program);
+
+/* After that: nobody watches signals any more, so the next one ends tmctl. */
+void program_restore_signals(const struct program *program);

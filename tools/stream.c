@@ -3,25 +3,28 @@
 /*
  * The main thread runs the engine, a second one writes the pipe (feed.c), a third one waits for
  * signals and the program's end (program.c). Whoever wants the main thread's attention sets a
- * flag and wakes the engine. When the stream is over everything of the slot is given back
- * before the program is waited for: it may still compute for hours.
+ * flag and wakes the engine. When the stream is over its buffers, and without an output everything
+ * of the slot, are given back before the program is waited for: it may still compute for hours.
+ *
+ * The output has two threads and a pool of its own (output.c), and is connected before anything
+ * else is begun: a program whose results have nowhere to go is not started.
  */
 
 #include "stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/mono.h"
 #include "base/parse.h"
 #include "feed.h"
+#include "output.h"
 #include "program.h"
+#include "report.h"
 #include "taskmem.h"
 #include "tmctl.h"
 
@@ -32,7 +35,8 @@ struct stream {
 	const struct stream_options *options;
 	struct tm_slot *slot;
 	struct tm_pool *pool;
-	struct feed *feed;
+	struct feed *feed;     /* NULL without an input */
+	struct output *output; /* NULL without one */
 	struct program program;
 	const char *engine_kind;
 	int error;              /* of the first connection that failed */
@@ -61,7 +65,8 @@ static void on_program_exited(void *userdata)
 {
 	struct stream *stream = userdata;
 
-	feed_abort(stream->feed);
+	if (stream->feed)
+		feed_abort(stream->feed);
 	end_stream(stream);
 }
 
@@ -131,25 +136,6 @@ static int attach_failed(const struct stream_options *options, int error)
 	return TMCTL_RUN_FAILED;
 }
 
-static int open_pool(struct stream *stream)
-{
-	const struct stream_options *options = stream->options;
-	uint64_t pool_bytes = options->max_buffers * options->buffer_bytes;
-	const struct tm_attach_options attach = {
-		.size = sizeof(attach),
-		.socket = options->socket,
-		.max_chunks = (uint32_t)((pool_bytes + TM_CHUNK_BYTES - 1) / TM_CHUNK_BYTES),
-	};
-	int r = tm_slot_attach(&attach, &stream->slot);
-
-	if (r < 0)
-		return attach_failed(options, r);
-	/* one buffer is promised, the rest comes and goes with the slot's share */
-	r = tm_pool_open(stream->slot, "run", options->buffer_bytes, 1,
-			 (uint32_t)options->max_buffers, &stream->pool);
-	return r < 0 ? fail("opening the pool", r) : 0;
-}
-
 static int address_failed(const char *address, int error)
 {
 	if (error != -EINVAL)
@@ -161,6 +147,62 @@ static int address_failed(const char *address, int error)
 	return TMCTL_RUN_FAILED;
 }
 
+static bool has_input(const struct stream_options *options)
+{
+	return options->listen || options->connect;
+}
+
+static int open_slot(struct stream *stream)
+{
+	const struct stream_options *options = stream->options;
+	uint64_t pool_bytes = options->max_buffers * options->buffer_bytes;
+	uint32_t n_outputs = options->output ? 1 : 0;
+	struct tm_attach_options attach = {
+		.size = sizeof(attach),
+		.socket = options->socket,
+		.min_chunks = n_outputs + (has_input(options) ? 1 : 0),
+	};
+	int r;
+
+	if (!has_input(options))
+		attach.max_chunks = n_outputs;
+	else if (pool_bytes > 0)
+		attach.max_chunks =
+			n_outputs + (uint32_t)((pool_bytes + TM_CHUNK_BYTES - 1) / TM_CHUNK_BYTES);
+	r = tm_slot_attach(&attach, &stream->slot);
+	return r < 0 ? attach_failed(options, r) : 0;
+}
+
+static int open_output(struct stream *stream)
+{
+	const struct stream_options *options = stream->options;
+	int r;
+
+	if (!options->output)
+		return 0;
+	r = output_open(stream->slot, options->output, options->buffer_bytes, &stream->output);
+	if (r == -EINVAL)
+		return address_failed(options->output, r);
+	if (r >= 0)
+		return 0;
+	fprintf(stderr, "tmctl: --output %s: %s; the program was not started\n", options->output,
+		strerror(-r));
+	return TMCTL_RUN_FAILED;
+}
+
+static int open_pool(struct stream *stream)
+{
+	const struct stream_options *options = stream->options;
+	int r;
+
+	if (!has_input(options))
+		return 0;
+	/* one buffer is promised, the rest comes and goes with the slot's share */
+	r = tm_pool_open(stream->slot, "run", options->buffer_bytes, 1,
+			 (uint32_t)options->max_buffers, &stream->pool);
+	return r < 0 ? fail("opening the pool", r) : 0;
+}
+
 static int open_engine(struct stream *stream)
 {
 	static const struct tm_handlers handlers = {
@@ -169,8 +211,13 @@ static int open_engine(struct stream *stream)
 	const struct stream_options *options = stream->options;
 	const struct tm_engine_options engine = { .size = sizeof(engine) };
 	struct tm_channel *channel;
-	int r = tm_engine_new(stream->pool, &engine, &handlers, stream, &stream->engine);
+	int r;
 
+	if (!has_input(options)) {
+		stream->engine_kind = output_get_engine(stream->output);
+		return 0;
+	}
+	r = tm_engine_new(stream->pool, &engine, &handlers, stream, &stream->engine);
 	if (r < 0)
 		return fail("starting the receive engine", r);
 	if (tm_engine_get_kind(stream->engine) == TM_ENGINE_EPOLL) {
@@ -188,27 +235,50 @@ static int open_engine(struct stream *stream)
 	return r < 0 ? address_failed(options->listen ? options->listen : options->connect, r) : 0;
 }
 
-/* Makes the pipe and starts writer and program. */
+static int open_pipe(int *ret_read_fd, int *ret_write_fd)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	/* refused when the user has many large pipes: it works with a small one too */
+	(void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
+	*ret_read_fd = fds[0];
+	*ret_write_fd = fds[1];
+	return 0;
+}
+
+/* Makes the pipes and starts writer, reader and program. */
 static int open_program(struct stream *stream)
 {
 	const struct feed_callbacks callbacks = { tm_buffer_release, on_stop, stream };
-	CLEANUP(fd_closep) int read_fd = -1;
-	int fds[2], r;
+	CLEANUP(fd_closep) int read_fd = -1, write_fd = -1;
+	int fd, r = 0;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return fail("pipe", -errno);
-	read_fd = fds[0];
-	/* refused when the user has many large pipes: it works with a small one too */
-	(void)fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
-	r = feed_new(fds[1], stream->options->buffer_bytes, &callbacks, &stream->feed);
-	if (r < 0) {
-		fd_closep(&fds[1]);
-		return fail("starting the writer", r);
+	if (has_input(stream->options)) {
+		r = open_pipe(&read_fd, &fd);
+		if (r < 0)
+			return fail("pipe", r);
+		r = feed_new(fd, stream->options->buffer_bytes, &callbacks, &stream->feed);
+		if (r < 0) {
+			fd_closep(&fd);
+			return fail("starting the writer", r);
+		}
 	}
-	r = program_start(&stream->program, stream->options->argv, read_fd);
+	if (stream->output) {
+		r = open_pipe(&fd, &write_fd);
+		if (r >= 0) {
+			r = output_start(stream->output, fd);
+			if (r < 0)
+				fd_closep(&fd);
+		}
+	}
+	if (r >= 0)
+		r = program_start(&stream->program, stream->options->argv, read_fd, write_fd);
 	if (r == 0)
 		return 0;
-	feed_finish(stream->feed);
+	if (stream->feed)
+		feed_finish(stream->feed);
 	feed_free(TAKE(stream->feed));
 	return stream_exec_failed(stream->options->argv[0], r);
 }
@@ -218,10 +288,15 @@ static void announce(const struct stream *stream)
 	const struct stream_options *options = stream->options;
 	char bytes[FORMAT_BYTES_MAX];
 
-	fprintf(stderr, "tmctl: %s %s, slot %s, buffers of %s, %s\n",
-		options->listen ? "listening at" : "connecting to",
-		options->listen ? options->listen : options->connect, options->slot,
-		format_bytes(options->buffer_bytes, bytes), stream->engine_kind);
+	format_bytes(options->buffer_bytes, bytes);
+	if (has_input(options))
+		fprintf(stderr, "tmctl: %s %s, slot %s, buffers of %s, %s\n",
+			options->listen ? "listening at" : "connecting to",
+			options->listen ? options->listen : options->connect, options->slot, bytes,
+			stream->engine_kind);
+	if (options->output)
+		fprintf(stderr, "tmctl: sending output to %s, slot %s, buffers of %s, %s\n",
+			options->output, options->slot, bytes, output_get_engine(stream->output));
 }
 
 static void close_engine(struct stream *stream)
@@ -234,109 +309,106 @@ static void close_engine(struct stream *stream)
 	tm_engine_free(engine); /* closes the channels, which ends their streams */
 }
 
-static void close_slot(struct stream *stream)
+static void close_pool(struct stream *stream)
 {
 	(void)tm_pool_close(TAKE(stream->pool)); /* the writer has released every buffer */
-	tm_slot_detach(TAKE(stream->slot));
 }
 
-static double seconds_of(const struct feed_totals *totals)
-{
-	if (totals->last_ns <= totals->first_ns || totals->first_ns == 0)
-		return 0;
-	return (double)(totals->last_ns - totals->first_ns) / (double)NS_PER_SEC;
-}
-
-static double rate_of(const struct feed_totals *totals)
-{
-	double seconds = seconds_of(totals);
-
-	return seconds > 0 ? (double)totals->bytes / seconds / (1 << 20) : 0;
-}
-
-static int write_report(const struct stream *stream, const struct feed_totals *totals, int status)
-{
-	CLEANUP(sd_json_variant_unrefp) sd_json_variant *report = NULL, *streams = NULL;
-	const struct stream_options *options = stream->options;
-	char sum[9];
-	int r = feed_describe_streams(stream->feed, &streams);
-
-	if (r < 0)
-		return r;
-	snprintf(sum, sizeof(sum), "%08x", totals->crc32);
-	r = sd_json_buildo(
-		&report, SD_JSON_BUILD_PAIR_STRING("slot", options->slot),
-		SD_JSON_BUILD_PAIR_STRING("engine", stream->engine_kind),
-		SD_JSON_BUILD_PAIR_UNSIGNED("bytes", totals->bytes),
-		SD_JSON_BUILD_PAIR_REAL("seconds", seconds_of(totals)),
-		SD_JSON_BUILD_PAIR_REAL("mibPerSecond", rate_of(totals)),
-		SD_JSON_BUILD_PAIR_UNSIGNED("buffers", totals->buffers),
-		SD_JSON_BUILD_PAIR_UNSIGNED("bufferBytes", options->buffer_bytes),
-		SD_JSON_BUILD_PAIR_UNSIGNED("connections", stream->n_connections),
-		SD_JSON_BUILD_PAIR_UNSIGNED("newlinesAdded", totals->newlines_added),
-		SD_JSON_BUILD_PAIR_STRING("crc32", sum),
-		SD_JSON_BUILD_PAIR_STRING("error", stream->error ? strerror(-stream->error) : ""),
-		SD_JSON_BUILD_PAIR_INTEGER("exitStatus", status),
-		SD_JSON_BUILD_PAIR_VARIANT("streams", streams));
-	if (r >= 0)
-		r = sd_json_variant_dump(report, SD_JSON_FORMAT_NEWLINE, options->report, NULL);
-	if (r >= 0 && fflush(options->report) != 0)
-		r = -errno;
-	return r < 0 ? r : 0;
-}
-
-/* The line at the end, the report, and the status of it all. */
+/* The lines at the end, the report, and the status of it all. */
 static int conclude(const struct stream *stream, int status)
 {
-	const struct feed_totals totals = feed_get_totals(stream->feed);
+	const struct stream_options *options = stream->options;
+	struct report report = {
+		.options = options,
+		.engine_kind = stream->engine_kind,
+		.feed = stream->feed,
+		.output = stream->output,
+		.n_connections = stream->n_connections,
+		.error = stream->error,
+	};
 	int r;
 
 	/* a single stream that broke must not look like one that ended */
-	if (status == 0 && stream->error && (stream->options->connect || stream->options->is_once))
+	if (status == 0 && stream->error && (options->connect || options->is_once))
 		status = TMCTL_RUN_FAILED;
-	fprintf(stderr,
-		"tmctl: %" PRIu64 " bytes in %.2f s, %.1f MiB/s, %" PRIu64 " buffers, %" PRIu32
-		" connection%s, crc32 %08x, engine %s\n",
-		totals.bytes, seconds_of(&totals), rate_of(&totals), totals.buffers,
-		stream->n_connections, stream->n_connections == 1 ? "" : "s", totals.crc32,
-		stream->engine_kind);
-	if (!stream->options->report)
+	if (status == 0 && stream->output && output_get_totals(stream->output).error < 0)
+		status = TMCTL_RUN_FAILED;
+	report.status = status;
+	report_print(&report);
+	if (!options->report)
 		return status;
-	r = write_report(stream, &totals, status);
+	r = report_write(&report);
 	if (r < 0)
 		return fail("--report", r);
 	return status;
 }
 
+/* Until the input is over and all of it is in the program's pipe. */
+static void run_input(struct stream *stream)
+{
+	int r = 0;
+
+	while (r >= 0 && !atomic_load(&stream->is_over))
+		r = tm_engine_run(stream->engine, -1);
+	if (r < 0) {
+		stream->error = r;
+		(void)fail("receive engine", r);
+	}
+	close_engine(stream);
+	feed_finish(stream->feed);
+	close_pool(stream);
+}
+
+static int open_all(struct stream *stream)
+{
+	const bool is_fed = has_input(stream->options);
+	const struct program_callbacks callbacks = { is_fed ? on_stop : NULL, on_program_exited,
+						     stream };
+	int status;
+
+	status = open_slot(stream);
+	/* while it connects, a signal still ends tmctl */
+	if (status == 0)
+		status = open_output(stream);
+	if (status != 0)
+		return status;
+	program_init(&stream->program, &callbacks);
+	status = open_pool(stream);
+	if (status == 0)
+		status = open_engine(stream);
+	if (status == 0)
+		status = open_program(stream);
+	return status;
+}
+
+static void close_all(struct stream *stream)
+{
+	close_engine(stream);
+	close_pool(stream);
+	output_free(TAKE(stream->output));
+	tm_slot_detach(TAKE(stream->slot));
+	feed_free(TAKE(stream->feed));
+}
+
 int stream_run(const struct stream_options *options)
 {
 	struct stream stream = { .options = options, .lock = PTHREAD_MUTEX_INITIALIZER };
-	const struct program_callbacks callbacks = { on_stop, on_program_exited, &stream };
-	int status, r = 0;
+	int status = open_all(&stream);
 
-	program_init(&stream.program, &callbacks);
-	status = open_pool(&stream);
-	if (status == 0)
-		status = open_engine(&stream);
-	if (status == 0)
-		status = open_program(&stream);
-	if (status != 0) {
-		close_engine(&stream);
-		close_slot(&stream);
-		return status;
+	if (status == 0) {
+		announce(&stream);
+		if (stream.feed)
+			run_input(&stream);
+		if (!stream.output)
+			tm_slot_detach(TAKE(stream.slot));
+		status = program_wait(&stream.program);
+		if (stream.output) {
+			program_restore_signals(&stream.program);
+			output_finish(stream.output);
+		}
+		status = conclude(&stream, status);
 	}
-	announce(&stream);
-	while (r >= 0 && !atomic_load(&stream.is_over))
-		r = tm_engine_run(stream.engine, -1);
-	if (r < 0) {
-		stream.error = r;
-		(void)fail("receive engine", r);
-	}
-	close_engine(&stream);
-	feed_finish(stream.feed);
-	close_slot(&stream);
-	status = conclude(&stream, program_wait(&stream.program));
-	feed_free(stream.feed);
+	close_all(&stream);
 	return status;
 }
 

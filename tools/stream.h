@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* "run" with --listen or --connect: sockets, through the slot's pool, into a program. */
+/* "run" with addresses: sockets, through the slot's pool, into a program and out of it. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,8 @@
 
 struct stream_options {
 	const char *slot;
-	const char *listen, *connect; /* exactly one of them */
+	const char *listen, *connect; /* at most one of them, and none only with output */
+	const char *output;           /* NULL: the program has tmctl's standard output */
 	const char *socket;           /* of the daemon */
 	bool is_once;                 /* end with the first connection */
 	uint64_t buffer_bytes;

@@ -31,6 +31,7 @@ enum {
 	OPTION_BUFFERS,
 	OPTION_REPORT,
 	OPTION_ONCE,
+	OPTION_OUTPUT,
 };
 
 static void fclosep(FILE **file)
@@ -116,6 +117,9 @@ static int take_option(struct options *options, struct stream_options *stream, i
 	case OPTION_CONNECT:
 		stream->connect = optarg;
 		return -1;
+	case OPTION_OUTPUT:
+		stream->output = optarg;
+		return -1;
 	case OPTION_BUFFER:
 		return parse_buffer(optarg, stream);
 	case OPTION_BUFFERS:
@@ -136,6 +140,7 @@ static int parse(struct options *options, struct stream_options *stream, int arg
 	static const struct option table[] = {
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		{ "connect", required_argument, NULL, OPTION_CONNECT },
+		{ "output", required_argument, NULL, OPTION_OUTPUT },
 		{ "buffer", required_argument, NULL, OPTION_BUFFER },
 		{ "buffers", required_argument, NULL, OPTION_BUFFERS },
 		{ "report", required_argument, NULL, OPTION_REPORT },
@@ -164,8 +169,10 @@ static int parse(struct options *options, struct stream_options *stream, int arg
 		return usage_error(&verb_run, "the name of a slot and a program are needed");
 	if (stream->listen && stream->connect)
 		return usage_error(&verb_run, "--listen and --connect exclude each other");
-	if (!stream->listen && !stream->connect && (stream->is_once || stream->report))
-		return usage_error(&verb_run, "--once and --report need --listen or --connect");
+	if (!stream->listen && !stream->connect && stream->is_once)
+		return usage_error(&verb_run, "--once needs --listen or --connect");
+	if (!stream->listen && !stream->connect && !stream->output && stream->report)
+		return usage_error(&verb_run, "--report needs --listen, --connect or --output");
 	stream->argv = argv + optind;
 	return -1;
 }
@@ -183,7 +190,7 @@ static int run_main(struct options *options, int argc, char *argv[])
 	status = join_slot(options, stream.slot);
 	if (status != 0)
 		return status;
-	if (stream.listen || stream.connect)
+	if (stream.listen || stream.connect || stream.output)
 		return stream_run(&stream);
 	fflush(stdout);
 	execvp(stream.argv[0], stream.argv);
@@ -194,15 +201,19 @@ static const char run_help[] =
 	"Usage: tmctl run SLOT [--] PROGRAM [ARGUMENT...]\n"
 	"       tmctl run SLOT --listen ADDR [--once] [OPTION...] -- PROGRAM [ARGUMENT...]\n"
 	"       tmctl run SLOT --connect ADDR [OPTION...] -- PROGRAM [ARGUMENT...]\n"
+	"       tmctl run SLOT ... --output ADDR [OPTION...] -- PROGRAM [ARGUMENT...]\n"
 	"Run a program in a slot: all of its memory is the slot's. With an address, bytes are\n"
 	"received into the slot's huge pages and fed to the program's standard input; a\n"
-	"program that reads slowly slows the senders down.\n"
+	"program that reads slowly slows the senders down. With --output, what the program\n"
+	"writes to its standard output is sent; a receiver that reads slowly slows it down.\n"
 	"\n"
 	"ADDR is tcp:HOST:PORT, tcp:[V6]:PORT, unix:/PATH or unix:@NAME (abstract).\n"
 	"  --listen ADDR   take any number of connections; lines of different ones are not\n"
 	"                  mixed, unless a line is longer than a buffer\n"
 	"  --once          end with the first connection\n"
 	"  --connect ADDR  end with this connection\n"
+	"  --output ADDR   connect and send standard output there, beside an input or without;\n"
+	"                  takes 2 MiB of the slot's pool\n"
 	"  --buffer SIZE   a power of two from 4K to 1M; default 32K\n"
 	"  --buffers N     use at most N buffers; default: all that the slot's pool gives\n"
 	"  --report FILE   write bytes, seconds, rate and checksums as JSON\n"
@@ -214,13 +225,14 @@ static const char run_help[] =
 	"  tmctl run batch -- make -j4\n"
 	"  tmctl run ingest --listen tcp:0.0.0.0:7000 -- python3 count_words.py\n"
 	"  tmctl run ingest --connect tcp:[::1]:7000 --report /tmp/r.json -- sort -u -o out\n"
+	"  tmctl run join --listen tcp:*:7000 --output tcp:next:7001 -- python3 join.py\n"
 	"\n"
-	"Exit status: the program's own; 128+n if signal n ended it; 125 if tmctl failed or\n"
-	"the connection broke; 126 the program cannot be executed; 127 it is not found.\n";
+	"Exit status: the program's own; 128+n if signal n ended it; 125 if tmctl failed, or\n"
+	"a connection could not be made or broke; 126 the program cannot be executed; 127 it is not found.\n";
 
 const struct verb verb_run = {
 	.name = "run",
-	.purpose = "run a program in a slot, and feed it from the network",
+	.purpose = "run a program in a slot, fed from the network and writing to it",
 	.help = run_help,
 	.run = run_main,
 };
