@@ -385,8 +385,8 @@ static int api_make_server(struct api *api)
 	return r;
 }
 
-int api_listen(struct api *api, struct manager *manager, sd_event *event,
-	       const struct turns *turns, const char *path)
+int api_listen(struct api *api, struct manager *manager, sd_event *event, const struct turns *turns,
+	       const char *path)
 {
 	int r;
 
