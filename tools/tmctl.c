@@ -14,8 +14,8 @@
 #include "version.h"
 
 static const struct verb *const verbs[] = {
-	&verb_add, &verb_set, &verb_move, &verb_rm, &verb_list, &verb_show, &verb_explain, &verb_queue,
-	&verb_run, &verb_top, &verb_events, &verb_metrics, &verb_info, &verb_doctor,
+	&verb_add,   &verb_set, &verb_move, &verb_rm,     &verb_list,    &verb_show, &verb_explain,
+	&verb_queue, &verb_run, &verb_top,  &verb_events, &verb_metrics, &verb_info, &verb_doctor,
 };
 
 static const char usage_head[] =
