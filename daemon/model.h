@@ -32,6 +32,25 @@ enum slot_mode {
 	SLOT_MODES,
 };
 
+/* What is done about huge pages that a task was asked for and keeps beyond the deadline. */
+enum slot_revoke {
+	SLOT_REVOKE_DEFAULT = 0, /* what the configuration says */
+	SLOT_REVOKE_WAIT,        /* nothing, unless another slot's guarantee is short of them */
+	SLOT_REVOKE_FORCE,       /* they are taken: a touch is SIGBUS */
+	SLOT_REVOKE_KILL,        /* the process is killed */
+	SLOT_REVOKES,
+};
+
+/* What is kept of a process that owes huge pages: policy/revoke.h. All 0 at first. */
+struct revoke_mark {
+	uint64_t since_ns;    /* it owes; 0: it does not */
+	uint64_t deadline_ns; /* 0: none */
+	bool is_killed;       /* nothing more can be done to it */
+};
+
+#define REVOKE_DEADLINE_MIN_MS 100U
+#define REVOKE_DEADLINE_MAX_MS 3600000U
+
 /* What the administrator asked of a slot. Survives restarts in the state file. */
 struct slot_policy {
 	char name[SLOT_NAME_MAX + 1];
@@ -45,6 +64,8 @@ struct slot_policy {
 	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
 	uint64_t pool_max_bytes;
 	enum slot_mode mode;
+	enum slot_revoke revoke;
+	uint32_t revoke_deadline_ms;       /* 0: what the configuration says */
 	char on_resize[ON_RESIZE_MAX + 1]; /* command as given, "": none; policy/command.h */
 	/* What admission expects of it (policy/booking.h). */
 	uint64_t need_bytes;    /* working set it was asked for; 0: none, its guarantee counts */
@@ -55,6 +76,8 @@ struct slot_policy {
 
 /* "share", "off", "save", "dry-run" */
 extern const char *const slot_mode_names[SLOT_MODES];
+/* "default", "wait", "force", "kill" */
+extern const char *const slot_revoke_names[SLOT_REVOKES];
 
 /* One NUMA node as configured and as found. */
 struct node_info {

@@ -138,6 +138,36 @@ int admit_parse_mode(const char *text, enum slot_mode *ret)
 	return -EINVAL;
 }
 
+const char *const slot_revoke_names[SLOT_REVOKES] = {
+	[SLOT_REVOKE_DEFAULT] = "default",
+	[SLOT_REVOKE_WAIT] = "wait",
+	[SLOT_REVOKE_FORCE] = "force",
+	[SLOT_REVOKE_KILL] = "kill",
+};
+
+int admit_parse_revoke(const char *text, enum slot_revoke *ret)
+{
+	for (int revoke = 0; revoke < SLOT_REVOKES; revoke++) {
+		if (strcmp(text, slot_revoke_names[revoke]) != 0)
+			continue;
+		*ret = revoke;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int check_revoke(const struct slot_policy *p, struct refusal *ret)
+{
+	if (p->revoke >= SLOT_REVOKES)
+		return refuse(ret, ADMIT_BAD_VALUE, "revoke", NODE_ANY,
+			      "revoke is one of wait, force, kill and default");
+	if (p->revoke_deadline_ms != 0 && (p->revoke_deadline_ms < REVOKE_DEADLINE_MIN_MS ||
+					   p->revoke_deadline_ms > REVOKE_DEADLINE_MAX_MS))
+		return refuse(ret, ADMIT_BAD_VALUE, "revokeDeadlineUsec", NODE_ANY,
+			      "a deadline for pages is 100ms to 1h, or default");
+	return ADMIT_OK;
+}
+
 int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 {
 	char why[COMMAND_ERROR_MAX];
@@ -166,6 +196,8 @@ int admit_check_policy(const struct slot_policy *p, struct refusal *ret)
 	if (p->mode >= SLOT_MODES)
 		return refuse(ret, ADMIT_BAD_VALUE, "mode", NODE_ANY,
 			      "there is no such mode; it is share, off, save or dry-run");
+	if (check_revoke(p, ret) != ADMIT_OK)
+		return ADMIT_BAD_VALUE;
 	return check_sizes(p, ret);
 }
 

@@ -35,6 +35,9 @@ bool admit_request_id_is_valid(const char *id);
 /* "share", "off", "save" or "dry-run". Return: 0 or -EINVAL. */
 MUST_USE int admit_parse_mode(const char *text, enum slot_mode *ret);
 
+/* "default", "wait", "force" or "kill". Return: 0 or -EINVAL. */
+MUST_USE int admit_parse_revoke(const char *text, enum slot_revoke *ret);
+
 /**
  * admit_check_policy() - is the policy sound by itself?
  *
