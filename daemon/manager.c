@@ -497,6 +497,9 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 		return r;
 	}
 	manager_replan(manager, /* is_change= */ false);
+	/* not before: pages that are not theirs any more are out of reach now */
+	for (size_t i = 0; i < manager->n_slots; i++)
+		slot_thaw_found(manager->slots[i]);
 	leftovers_begin(manager);
 	*ret_manager = manager;
 	return 0;

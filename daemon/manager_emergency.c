@@ -21,9 +21,8 @@
  * and as often as the machine asks. The last two would come a hundred times a second under
  * ordinary contention, so a source that has fired rests until the next step.
  *
- * A frozen slot is thawed by the machine's own time, through the group's timer; a daemon that is
- * killed meanwhile is started again by systemd within a second, and slot_watch_open() thaws. That a
- * slot is unprotected and that the reserve is lent is in nothing but this process, so a new daemon
+ * A frozen slot is thawed by the machine's own time, through the group's timer; should the daemon
+ * be killed meanwhile, see manager_freeze.c. That a slot is unprotected and that the reserve is lent is in nothing but this process, so a new daemon
  * writes what the plan says.
  */
 
@@ -232,7 +231,10 @@ static void write_slot(struct step *s, struct slot *slot, enum cgdir_file file, 
 
 	if (is_only_log(s->manager))
 		return;
-	r = cgdir_write_u64(slot->cg, file, value);
+	if (file == CG_CGROUP_FREEZE)
+		r = value ? slot_freeze(slot, FREEZE_EMERGENCY) : slot_thaw(slot, FREEZE_EMERGENCY);
+	else
+		r = cgdir_write_u64(slot->cg, file, value);
 	if (r == CGDIR_OK && file == CG_CGROUP_KILL)
 		slot->watch.n_kills++;
 	else if (r == CGDIR_OK && value == 1)

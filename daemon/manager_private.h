@@ -58,6 +58,7 @@ struct slot {
 	struct list grants;
 	uint32_t n_granted;           /* chunks held and being filled, all grants */
 	struct removal *removal;      /* being killed and removed */
+	unsigned frozen_by;           /* enum freeze_by, or-ed */
 	struct slot_notices *notices; /* manager_notice.h */
 	struct control_slot control;
 	struct control_slot shadow; /* what the law would do, where slots run dry */
@@ -227,7 +228,6 @@ MUST_USE enum fault_kind manager_check_hook(const struct manager *manager,
 					    const struct slot_policy *policy,
 					    struct fault *ret_fault);
 /* ---- manager_watch.c */
-/* Takes up what an earlier daemon left: a frozen slot is thawed. */
 void slot_watch_open(struct slot *slot);
 /* Thaws; the slot may be gone. */
 void slot_watch_close(struct slot *slot);
@@ -239,6 +239,22 @@ void slot_watch_describe(struct slot *slot, uint64_t swap_free_bytes, struct eme
 /* Tells of processes that the kernel has killed in the slot. @has_group_oom: the group's own limit
  * was the reason, if the slot's was not. */
 void slot_watch_kills(struct slot *slot, const char *group, bool has_group_oom);
+
+/* ---- manager_freeze.c */
+enum freeze_by {
+	FREEZE_EMERGENCY = 1,
+	FREEZE_REVOCATION = 2,
+	FREEZE_FOUND = 4, /* by an earlier daemon */
+};
+
+/* Both return at once, the slot is frozen a little later: cgroup.events. As cgdir_write_u64(). */
+MUST_USE int slot_freeze(struct slot *slot, enum freeze_by by);
+/* It runs on unless somebody else wants it frozen, or this fails. */
+MUST_USE int slot_thaw(struct slot *slot, enum freeze_by by);
+/* When it is opened: does an earlier daemon have left it frozen? */
+void slot_find_frozen(struct slot *slot);
+/* Thaws one that was found so. */
+void slot_thaw_found(struct slot *slot);
 
 /* ---- manager_emergency.c */
 /* After the group's cgroup was opened, and before it is closed. */

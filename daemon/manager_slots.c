@@ -166,6 +166,8 @@ int slot_enter_cgroup(struct slot *slot, struct cgdir *cg)
 	slot->is_share_moving = false;
 	slot->control = slot->shadow = (struct control_slot){};
 	slot->watch = (struct slot_watch){};
+	slot->frozen_by = 0;
+	slot_find_frozen(slot);
 	if (!tree_get_controllers(manager->tree)->memory)
 		return 0;
 	r = limit_init(&slot->limit, manager->event, manager->writer, cg);

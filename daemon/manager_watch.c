@@ -29,28 +29,14 @@ static bool has_moved(uint64_t a, uint64_t b)
 
 void slot_watch_open(struct slot *slot)
 {
-	char text[8] = "";
-
 	if (cgdir_read_events(slot->cg, &slot->watch.events) != CGDIR_OK)
 		slot->watch.events = (struct cgdir_events){};
-	if (cgdir_read_text(slot->cg, CG_CGROUP_FREEZE, text, sizeof(text)) != CGDIR_OK ||
-	    text[0] != '1')
-		return;
-	if (cgdir_write_u64(slot->cg, CG_CGROUP_FREEZE, 0) != CGDIR_OK) {
-		log_error("slot %s is frozen and cannot be thawed", slot->policy.name);
-		return;
-	}
-	events_add(
-		slot->manager->events, LOG_LEVEL_WARNING, "thawed", MESSAGE_SLOT_THAWED,
-		slot->policy.name,
-		"slot %s is thawed: it was found frozen, as a daemon that ended meanwhile left it",
-		slot->policy.name);
 }
 
 void slot_watch_close(struct slot *slot)
 {
 	if (slot->watch.mark.is_frozen)
-		(void)!cgdir_write_u64(slot->cg, CG_CGROUP_FREEZE, 0); /* it may be gone */
+		(void)!slot_thaw(slot, FREEZE_EMERGENCY); /* it may be gone */
 	if (slot->watch.mark.is_unprotected)
 		(void)!cgdir_write_u64(slot->cg, CG_MEMORY_LOW,
 				       slot_planned_low_bytes(slot) & ~UINT64_C(4095));
