@@ -11,11 +11,16 @@
  *
  * A notice of a lower target makes pages owed. Free chunks go at once; then pools above their
  * minimum give up their emptiest chunks, which drain until the last buffer is released.
+ *
+ * What is kept beyond a deadline may be taken by force. Such a chunk is not held any more, but its
+ * place in the pool stays until the last buffer is released; only then is it Returned, which tells
+ * the daemon that its index may be used again.
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -24,6 +29,7 @@
 #include "slot.h"
 
 #define ASK_PAUSE_NS NS_PER_SEC /* between two requests after the daemon had no page */
+#define DRAIN_PAUSE_MS 1000     /* buffers that come and go change the set all the time */
 #define RETRY_MS 1000           /* a failed Return */
 
 static uint8_t *chunk_address(struct tm_slot *slot, uint32_t chunk)
@@ -120,6 +126,93 @@ int chunk_adopt(struct tm_slot *slot, sd_json_variant *indexes)
 	return n_adopted > 0 || !error ? n_adopted : error;
 }
 
+/* While pages are owed all pools show how empty their chunks really are. */
+static void set_owing(struct tm_slot *slot, bool is_owing)
+{
+	struct tm_pool *pool;
+
+	LIST_FOREACH(&slot->pools, pool, node)
+		pool_set_owing(pool, is_owing);
+}
+
+/* To RETURNING, where a revoked one counts as held again: to give it back says that it is done with. */
+static void set_returning(struct tm_slot *slot, uint32_t chunk)
+{
+	if (slot->chunks[chunk] == CHUNK_REVOKED || slot->chunks[chunk] == CHUNK_ABSENT) {
+		slot->n_revoked -= slot->chunks[chunk] == CHUNK_REVOKED;
+		slot->n_held++;
+		slot->n_leaving++;
+	}
+	slot->chunks[chunk] = CHUNK_RETURNING;
+}
+
+/* The pool that has it, and its place there. slot->lock held. */
+static struct tm_pool *find_place(struct tm_slot *slot, uint32_t chunk, struct place **ret_place)
+{
+	struct tm_pool *pool;
+
+	LIST_FOREACH(&slot->pools, pool, node) {
+		for (uint32_t i = 0; i < pool->n_places; i++) {
+			if (pool->places[i].chunk != chunk)
+				continue;
+			*ret_place = &pool->places[i];
+			return pool;
+		}
+	}
+	return NULL;
+}
+
+static void revoke_one(struct tm_slot *slot, uint32_t chunk)
+{
+	struct place *place;
+	struct tm_pool *pool;
+
+	switch (slot->chunks[chunk]) {
+	case CHUNK_RETURNING: /* that call was not answered, and is made again */
+	case CHUNK_REVOKED:
+		return;
+	case CHUNK_ABSENT: /* given back before we knew, which did not count */
+		set_returning(slot, chunk);
+		return;
+	case CHUNK_FREE:
+		atomic_fetch_sub(&slot->n_free, 1);
+		slot->n_leaving++;
+		slot->chunks[chunk] = CHUNK_RETURNING;
+		break;
+	case CHUNK_POOL:
+	case CHUNK_MOVING:
+	case CHUNK_DRAINING:
+		if (slot->chunks[chunk] == CHUNK_DRAINING)
+			slot->n_leaving--;
+		else if (slot->chunks[chunk] == CHUNK_MOVING)
+			slot->n_moving--;
+		slot->n_held--;
+		slot->n_revoked++;
+		slot->chunks[chunk] = CHUNK_REVOKED;
+		pool = find_place(slot, chunk, &place);
+		if (pool)
+			pool_revoke(pool, place);
+		break;
+	}
+	slot->is_untold = true;
+}
+
+void chunk_note_revoked(struct tm_slot *slot, sd_json_variant *indexes)
+{
+	size_t n = sd_json_variant_elements(indexes);
+	uint32_t chunk;
+
+	pthread_mutex_lock(&slot->lock);
+	for (size_t i = 0; i < n; i++) {
+		chunk = index_at(slot, indexes, i);
+		if (chunk != CHUNK_NONE)
+			revoke_one(slot, chunk);
+	}
+	/* what threads have in their magazines must not be handed out */
+	set_owing(slot, true);
+	pthread_mutex_unlock(&slot->lock);
+}
+
 void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes)
 {
 	size_t n = sd_json_variant_elements(indexes);
@@ -179,6 +272,11 @@ uint32_t chunk_take(struct tm_slot *slot)
 
 void chunk_put(struct tm_slot *slot, uint32_t chunk)
 {
+	if (slot->chunks[chunk] == CHUNK_REVOKED) {
+		set_returning(slot, chunk);
+		slot_signal(slot);
+		return;
+	}
 	if (slot->chunks[chunk] == CHUNK_DRAINING)
 		slot->n_leaving--;
 	if (slot->chunks[chunk] == CHUNK_MOVING)
@@ -301,6 +399,7 @@ static bool drain_one(struct tm_slot *slot)
 		return false;
 	slot->chunks[best->chunk] = CHUNK_DRAINING;
 	slot->n_leaving++;
+	slot->is_drain_news = true;
 	pool_drain(best_pool, best);
 	return true;
 }
@@ -319,6 +418,7 @@ static bool undrain_one(struct tm_slot *slot)
 				continue;
 			slot->chunks[pool->places[i].chunk] = CHUNK_POOL;
 			slot->n_leaving--;
+			slot->is_drain_news = true;
 			return true;
 		}
 	}
@@ -335,10 +435,11 @@ static void collect_drained(struct tm_slot *slot)
 		for (uint32_t i = 0; i < pool->n_places; i++) {
 			chunk = pool->places[i].chunk;
 			/* what moves to another pool is balance.c's */
-			if (chunk == CHUNK_NONE || slot->chunks[chunk] != CHUNK_DRAINING)
+			if (chunk == CHUNK_NONE || (slot->chunks[chunk] != CHUNK_DRAINING &&
+						    slot->chunks[chunk] != CHUNK_REVOKED))
 				continue;
 			if (pool_collect(pool, &pool->places[i]) != CHUNK_NONE)
-				slot->chunks[chunk] = CHUNK_RETURNING;
+				set_returning(slot, chunk);
 		}
 	}
 }
@@ -365,15 +466,6 @@ static void swap_drains(struct tm_slot *slot)
 	}
 }
 
-/* While pages are owed all pools show how empty their chunks really are. */
-static void set_owing(struct tm_slot *slot, bool is_owing)
-{
-	struct tm_pool *pool;
-
-	LIST_FOREACH(&slot->pools, pool, node)
-		pool_set_owing(pool, is_owing);
-}
-
 /* Marks RETURNING what is owed and not in use. The result is an array of their indexes. */
 static sd_json_variant *collect(struct tm_slot *slot)
 {
@@ -394,11 +486,12 @@ static sd_json_variant *collect(struct tm_slot *slot)
 		if (slot->chunks[chunk] != CHUNK_MOVING)
 			continue;
 		slot->chunks[chunk] = CHUNK_DRAINING;
+		slot->is_drain_news = true;
 		slot->n_moving--;
 		slot->n_leaving++;
 		n_owed--;
 	}
-	if (n_owed > 0 || slot->n_leaving > 0)
+	if (n_owed > 0 || slot->n_leaving + slot->n_revoked > 0)
 		set_owing(slot, true);
 	while (n_owed > 0 && drain_one(slot))
 		n_owed--;
@@ -419,8 +512,11 @@ static int give_back(struct tm_slot *slot, sd_json_variant *indexes)
 	size_t n = sd_json_variant_elements(indexes);
 	int r;
 
+	/* an earlier daemon takes nothing by force, and does not know the last one */
 	r = sd_json_buildo(&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
-			   SD_JSON_BUILD_PAIR_VARIANT("chunks", indexes));
+			   SD_JSON_BUILD_PAIR_VARIANT("chunks", indexes),
+			   SD_JSON_BUILD_PAIR_CONDITION(slot->revocation > 0, "revocation",
+							SD_JSON_BUILD_UNSIGNED(slot->revocation)));
 	if (r < 0)
 		return r;
 	/* when it is refused the page is still in the file, and the next touch maps it again */
@@ -435,6 +531,70 @@ static int give_back(struct tm_slot *slot, sd_json_variant *indexes)
 	return r;
 }
 
+/* The chunks that drain, and the pool that has most of them. slot->lock held. */
+static int list_draining(struct tm_slot *slot, sd_json_variant **ret,
+			 const struct tm_pool **ret_pool)
+{
+	struct tm_pool *pool;
+	uint32_t most = 0;
+	int r = sd_json_variant_new_array(ret, NULL, 0);
+
+	*ret_pool = NULL;
+	LIST_FOREACH(&slot->pools, pool, node) {
+		uint32_t n = 0;
+
+		for (uint32_t i = 0; i < pool->n_places && r >= 0; i++) {
+			uint32_t chunk = pool->places[i].chunk;
+
+			if (chunk == CHUNK_NONE || slot->chunks[chunk] != CHUNK_DRAINING)
+				continue;
+			r = sd_json_variant_append_arrayb(ret, SD_JSON_BUILD_UNSIGNED(chunk));
+			n++;
+		}
+		if (n <= most)
+			continue;
+		most = n;
+		*ret_pool = pool;
+	}
+	return r;
+}
+
+/* If pages must be taken by force, it should be these. A daemon that does not know the method
+ * takes none by force. */
+static void tell_draining(struct tm_slot *slot)
+{
+	sd_json_variant *parameters = NULL, *indexes = NULL, *reply;
+	const struct tm_pool *pool;
+	char name[sizeof(pool->name)] = "";
+	int r;
+
+	if (!slot->is_drain_news || !slot->is_connected)
+		return;
+	if (mono_now_ns() < slot->drain_after_ns) {
+		link_set_timer(slot, DRAIN_PAUSE_MS);
+		return;
+	}
+	slot->drain_after_ns = mono_now_ns() + DRAIN_PAUSE_MS * NS_PER_MSEC;
+	pthread_mutex_lock(&slot->lock);
+	slot->is_drain_news = false;
+	r = list_draining(slot, &indexes, &pool);
+	if (pool)
+		memcpy(name, pool->name, sizeof(name));
+	pthread_mutex_unlock(&slot->lock);
+	if (r >= 0)
+		r = sd_json_buildo(
+			&parameters, SD_JSON_BUILD_PAIR_UNSIGNED("grant", slot->grant),
+			SD_JSON_BUILD_PAIR_VARIANT("chunks", indexes),
+			SD_JSON_BUILD_PAIR_CONDITION(name[0], "pool", SD_JSON_BUILD_STRING(name)));
+	if (r >= 0) {
+		pthread_mutex_lock(&slot->call_lock);
+		(void)!link_call(slot, "io.taskmem.Drain", parameters, &reply);
+		pthread_mutex_unlock(&slot->call_lock);
+	}
+	sd_json_variant_unref(parameters);
+	sd_json_variant_unref(indexes);
+}
+
 void chunk_settle(struct tm_slot *slot)
 {
 	sd_json_variant *indexes = NULL;
@@ -443,13 +603,15 @@ void chunk_settle(struct tm_slot *slot)
 	int r;
 
 	pthread_mutex_lock(&slot->lock);
-	if (slot->n_leaving == 0 && slot->n_moving == 0 && !slot->is_short)
+	if (slot->n_leaving + slot->n_revoked == 0 && slot->n_moving == 0 && !slot->is_short)
 		set_owing(slot, false);
 	if (slot->is_connected)
 		indexes = collect(slot);
 	pthread_mutex_unlock(&slot->lock);
-	if (!indexes)
+	if (!indexes) {
+		tell_draining(slot);
 		return;
+	}
 
 	r = give_back(slot, indexes);
 	n = sd_json_variant_elements(indexes);
@@ -468,10 +630,11 @@ void chunk_settle(struct tm_slot *slot)
 		slot->chunks[chunk] = CHUNK_ABSENT;
 		slot->n_held--;
 	}
-	if (slot->n_leaving == 0 && slot->n_moving == 0 && !slot->is_short)
+	if (slot->n_leaving + slot->n_revoked == 0 && slot->n_moving == 0 && !slot->is_short)
 		set_owing(slot, false);
 	pthread_mutex_unlock(&slot->lock);
 	sd_json_variant_unref(indexes);
 	if (r < 0)
 		link_set_timer(slot, RETRY_MS);
+	tell_draining(slot);
 }

@@ -117,7 +117,8 @@ static void mark_idle(struct place *place, struct tm_buffer *public)
 	if (place->idle[w] & bit)
 		depot_die_of_double_release(public);
 #ifdef TM_DEBUG
-	memset(public->data, POISON, public->capacity);
+	if (!place->is_revoked)
+		memset(public->data, POISON, public->capacity);
 #endif
 	place->idle[w] |= bit;
 	place->first_word = MIN(place->first_word, w);
@@ -426,6 +427,15 @@ void pool_drain(struct tm_pool *pool, struct place *place)
 	pool_unlock(pool);
 }
 
+void pool_revoke(struct tm_pool *pool, struct place *place)
+{
+	pthread_mutex_lock(&pool->lock);
+	place->is_revoked = true;
+	pthread_mutex_unlock(&pool->lock);
+	if (!atomic_load(&place->is_draining))
+		pool_drain(pool, place);
+}
+
 bool pool_undrain(struct tm_pool *pool, struct place *place)
 {
 	bool fits;
@@ -456,6 +466,7 @@ uint32_t pool_collect(struct tm_pool *pool, struct place *place)
 		place->chunk = CHUNK_NONE;
 		pool->n_chunks--;
 		place->n_buffers = place->n_idle = 0;
+		place->is_revoked = false;
 		atomic_store(&place->is_draining, false);
 	}
 	pool_unlock(pool);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The daemon as seen from a task: io.taskmem.Attach, Grow, Return and Detach.
+ * The daemon as seen from a task: io.taskmem.Attach, Grow, Return, Drain and Detach.
  *
  * One connection carries the long Attach call; each further reply on it is a notice of a new
  * target. Another carries the short calls, because varlink answers in order and Attach never
@@ -87,7 +87,9 @@ static int get_optional(sd_json_variant *v, const char *key, int *ret)
 static int parse_reply(sd_json_variant *v, struct link_reply *ret)
 {
 	sd_json_variant *name = sd_json_variant_by_key(v, "slot");
-	struct link_reply reply = { .chunks = sd_json_variant_by_key(v, "chunks") };
+	struct link_reply reply = { .chunks = sd_json_variant_by_key(v, "chunks"),
+				    .revoked = sd_json_variant_by_key(v, "revokedChunks") };
+	sd_json_variant *deadline = sd_json_variant_by_key(v, "deadlineUsec");
 	uint64_t file_chunks, target;
 
 	if (!name || !sd_json_variant_is_string(name) || !reply.chunks ||
@@ -100,6 +102,20 @@ static int parse_reply(sd_json_variant *v, struct link_reply *ret)
 	    get_optional(v, "fdIndex", &reply.fd_index) < 0)
 		return -EBADMSG;
 
+	/* a daemon that takes nothing by force knows neither of these */
+	if (deadline && !sd_json_variant_is_null(deadline)) {
+		if (link_get_number(v, "deadlineUsec", UINT64_MAX / NS_PER_USEC,
+				    &reply.deadline_ns) < 0)
+			return -EBADMSG;
+		reply.deadline_ns *= NS_PER_USEC;
+	}
+	if (sd_json_variant_by_key(v, "revocation") &&
+	    link_get_number(v, "revocation", UINT64_MAX, &reply.revocation) < 0)
+		return -EBADMSG;
+	if (reply.revoked && sd_json_variant_is_null(reply.revoked))
+		reply.revoked = NULL;
+	if (reply.revoked && !sd_json_variant_is_array(reply.revoked))
+		return -EBADMSG;
 	reply.slot = sd_json_variant_string(name);
 	reply.file_chunks = (uint32_t)file_chunks;
 	reply.target = (uint32_t)target;
@@ -107,14 +123,18 @@ static int parse_reply(sd_json_variant *v, struct link_reply *ret)
 	return 0;
 }
 
-static void set_target(struct tm_slot *slot, uint32_t target, bool is_connected)
+static void set_target(struct tm_slot *slot, const struct link_reply *reply)
 {
+	uint32_t target = reply->target;
+
 	if (slot->max_chunks && target > slot->max_chunks)
 		target = slot->max_chunks;
 	pthread_mutex_lock(&slot->lock);
+	slot->is_untold |= reply->deadline_ns != 0 && reply->deadline_ns != slot->deadline_ns;
+	slot->deadline_ns = reply->deadline_ns;
 	slot->target = target;
 	slot->n_targets++;
-	slot->is_connected = is_connected;
+	slot->is_connected = true;
 	slot->ask_after_ns = 0;
 	pthread_mutex_unlock(&slot->lock);
 }
@@ -164,14 +184,18 @@ static int on_message(struct tm_slot *slot, sd_varlink *link, sd_json_variant *p
 			atomic_store(&slot->has_untold_engine, atomic_load(&slot->engine_kinds));
 			if (slot->report.file)
 				atomic_store(&slot->report.is_untold, true);
+			slot->is_drain_news = true; /* for another daemon */
 		}
 		slot->link_state = LINK_UP;
 		slot->backoff_ms = BACKOFF_MIN_MS;
 	} else if (reply.grant != slot->grant) {
 		return -EBADMSG;
 	}
+	slot->revocation = reply.revocation;
+	if (reply.revoked)
+		chunk_note_revoked(slot, reply.revoked);
 	slot->n_notices++;
-	set_target(slot, reply.target, /* is_connected= */ true);
+	set_target(slot, &reply);
 	return 0;
 }
 

@@ -52,6 +52,7 @@ struct place {
 	atomic_uint n_posted;    /* can be withdrawn, so as good as idle when a chunk must drain */
 	int bucket;              /* -1: in none */
 	atomic_bool is_draining; /* engines read it without the lock */
+	bool is_revoked;         /* its page is not there */
 };
 
 /* First come, first served. give() runs under pool->lock with a buffer that is now held. */
@@ -166,6 +167,8 @@ uint32_t pool_collect_uncut(struct tm_pool *pool, struct place *place);
 #define POOL_ALL_EMPTY 1024
 int pool_find_spare(struct tm_pool *pool, struct place **ret_place);
 void pool_drain(struct tm_pool *pool, struct place *place);
+/* Its page was taken by force: as pool_drain(), and its buffers are not touched any more. */
+void pool_revoke(struct tm_pool *pool, struct place *place);
 /* Takes a drain back; false: the pool has reached its maximum meanwhile. */
 bool pool_undrain(struct tm_pool *pool, struct place *place);
 /* Vacates a drained place; returns its chunk, or CHUNK_NONE while buffers are out. */

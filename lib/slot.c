@@ -163,6 +163,9 @@ TM_PUBLIC int tm_slot_get_info(struct tm_slot *slot, struct tm_slot_info *info)
 	now.chunks_held = slot->n_held;
 	now.chunks_target = slot->target;
 	now.chunks_draining = slot->n_leaving;
+	now.chunks_revoked = slot->n_revoked;
+	if (slot->n_held > slot->target)
+		now.return_by_ns = slot->deadline_ns;
 	now.connected = slot->is_connected;
 	pthread_mutex_unlock(&slot->lock);
 	now.requested_bytes = request_held_bytes(slot);
@@ -214,6 +217,7 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 	struct tm_memory_notice notice;
 	uint32_t old_target, new_target;
 	void *userdata, *memory_userdata;
+	bool is_untold;
 	int n_notices;
 
 	/* another thread is at it, or a handler called from here */
@@ -233,12 +237,14 @@ TM_PUBLIC int tm_slot_dispatch(struct tm_slot *slot)
 	pthread_mutex_lock(&slot->lock);
 	old_target = slot->told_target;
 	slot->told_target = new_target = slot->target;
+	is_untold = slot->is_untold;
+	slot->is_untold = false;
 	handler = slot->resize_handler;
 	userdata = slot->resize_userdata;
 	pthread_mutex_unlock(&slot->lock);
 	pthread_mutex_unlock(&slot->dispatch_lock);
 
-	if (handler && new_target != old_target)
+	if (handler && (new_target != old_target || is_untold))
 		handler(slot, old_target, new_target, userdata);
 	memory_handler = watch_take(slot, &notice, &memory_userdata);
 	if (memory_handler)

@@ -27,6 +27,7 @@ enum chunk_state : uint8_t {
 	CHUNK_MOVING,    /* as DRAINING, but for another pool of the task */
 	CHUNK_DRAINING,  /* owed; some buffers may still be out */
 	CHUNK_RETURNING, /* unmapped, on its way to the daemon */
+	CHUNK_REVOKED,   /* taken by force; some buffers may still be out; not held */
 };
 
 enum link_state {
@@ -95,10 +96,16 @@ struct tm_slot {
 	atomic_uint n_moving;  /* MOVING; likewise */
 	atomic_bool is_short; /* a pool is waited for, and others may come to have pages to spare */
 	uint32_t target;
-	uint32_t told_target;  /* what the resize handler knows */
-	uint32_t n_targets;    /* counts changes of target by notices */
-	atomic_uint n_free;    /* written under lock, peeked without */
-	uint64_t ask_after_ns; /* the daemon refused pages: not before this time again */
+	uint32_t told_target;    /* what the resize handler knows */
+	uint64_t deadline_ns;    /* for what is held beyond it; 0: none */
+	uint32_t n_revoked;      /* chunks in that state */
+	bool is_untold;          /* of a deadline, or of pages that were taken */
+	uint64_t revocation;     /* number of the last one that was read of; 0: none */
+	uint64_t drain_after_ns; /* not told again before */
+	bool is_drain_news;      /* the set that drains is not what the daemon was told */
+	uint32_t n_targets;      /* counts changes of target by notices */
+	atomic_uint n_free;      /* written under lock, peeked without */
+	uint64_t ask_after_ns;   /* the daemon refused pages: not before this time again */
 	struct list pools;
 	struct slot_report report;
 	tm_resize_handler resize_handler;
@@ -112,8 +119,10 @@ struct link_reply {
 	int node;
 	uint64_t grant;
 	uint32_t file_chunks, target;
+	uint64_t deadline_ns, revocation;
 	sd_json_variant *chunks;
-	int fd_index; /* -1: none */
+	sd_json_variant *revoked; /* NULL: none */
+	int fd_index;             /* -1: none */
 };
 
 /* ---- link.c: varlink */
@@ -175,6 +184,8 @@ MUST_USE int chunk_map(struct tm_slot *slot, int fd);
 void chunk_unmap(struct tm_slot *slot);
 /* Takes over freshly granted indexes as FREE; the return value counts them, or -errno. */
 MUST_USE int chunk_adopt(struct tm_slot *slot, sd_json_variant *indexes);
+/* Buffers of these must not be handed out any more, nor touched. */
+void chunk_note_revoked(struct tm_slot *slot, sd_json_variant *indexes);
 /* After a resume: the daemon's list of what is present is right about free chunks. */
 void chunk_reconcile(struct tm_slot *slot, sd_json_variant *indexes);
 /* A FREE chunk that is not owed, now POOL; CHUNK_NONE: none. slot->lock held. */

@@ -67,6 +67,10 @@ struct tm_slot_info {
 	uint32_t chunks_draining; /* owed pages still waiting for a buffer to be released */
 	int connected;            /* 0 while the daemon is away; buffers go on working */
 	uint64_t requested_bytes; /* held by tm_slot_request(); 0 while the daemon is away, too */
+	/* CLOCK_MONOTONIC: what is held beyond the target is taken by force then, or this process
+	 * killed, as the slot's revoke= says; 0: there is no such time */
+	uint64_t return_by_ns;
+	uint32_t chunks_revoked; /* taken by force, with buffers that are not released yet */
 };
 
 /**
@@ -139,6 +143,14 @@ int tm_slot_dispatch(struct tm_slot *slot);
  * release buffers early or open more. The library drains and gives pages back by itself: first
  * pages in no pool, then the emptiest pages of pools above their min_buffers. It may call
  * anything but tm_slot_detach() and tm_engine_free().
+ *
+ * What is owed may have a deadline (tm_slot_info.return_by_ns): the handler is also called, with
+ * the same number twice, when one is set and when pages were taken by force
+ * (tm_slot_info.chunks_revoked). To read or write a buffer of such a page is SIGBUS then, and
+ * -EFAULT for a system call; the library hands none of them out any more, not even for
+ * min_buffers. Pages that drain are taken first, so a task that dispatches in time and releases
+ * what it can loses only what it kept. To release a buffer is always safe, and the page is out of
+ * the way when all of its buffers are.
  */
 typedef void (*tm_resize_handler)(struct tm_slot *slot, uint32_t old_chunks, uint32_t new_chunks,
 				  void *userdata);

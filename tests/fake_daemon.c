@@ -27,7 +27,9 @@ struct fake_daemon {
 	uint64_t grant;
 	bool is_granted;
 	uint32_t file_chunks, share, available, n_grows, n_errors, n_late_detaches;
-	bool *present;
+	bool *present, *revoked, *draining;
+	uint32_t n_to_revoke;
+	uint64_t revocation, pages_deadline_ns;
 	sd_event *event;
 	sd_varlink_server *server;
 	sd_varlink *client;  /* the long Attach call */
@@ -87,7 +89,7 @@ static sd_json_variant *put_in(struct fake_daemon *d, uint32_t n)
 
 	while (n > 0) {
 		chunk = (chunk + 3) % d->file_chunks;
-		while (d->present[chunk])
+		while (d->present[chunk] || d->revoked[chunk])
 			chunk = (chunk + 1) % d->file_chunks;
 		must(fallocate(d->memfd, 0, chunk * CHUNK, CHUNK) == 0, "fallocate");
 		d->present[chunk] = true;
@@ -100,12 +102,12 @@ static sd_json_variant *put_in(struct fake_daemon *d, uint32_t n)
 	return indexes;
 }
 
-static sd_json_variant *list_present(struct fake_daemon *d)
+static sd_json_variant *list(struct fake_daemon *d, const bool *chunks)
 {
 	sd_json_variant *indexes = NULL;
 
 	for (uint32_t i = 0; i < d->file_chunks; i++)
-		if (d->present[i])
+		if (chunks[i])
 			must(sd_json_variant_append_arrayb(&indexes, SD_JSON_BUILD_UNSIGNED(i)) >=
 				     0,
 			     "append");
@@ -134,7 +136,8 @@ static uint64_t number(sd_json_variant *v, const char *key, uint64_t otherwise)
 							   : otherwise;
 }
 
-static int tell(struct fake_daemon *d, sd_json_variant *chunks, bool with_fd)
+static int tell(struct fake_daemon *d, sd_json_variant *chunks, sd_json_variant *taken,
+		bool with_fd)
 {
 	return sd_varlink_notifybo(
 		d->client, SD_JSON_BUILD_PAIR_STRING("slot", "fake"),
@@ -145,20 +148,27 @@ static int tell(struct fake_daemon *d, sd_json_variant *chunks, bool with_fd)
 					     SD_JSON_BUILD_VARIANT(chunks)),
 		SD_JSON_BUILD_PAIR_CONDITION(!chunks, "chunks", SD_JSON_BUILD_EMPTY_ARRAY),
 		SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", d->share),
+		SD_JSON_BUILD_PAIR_CONDITION(d->pages_deadline_ns > 0, "deadlineUsec",
+					     SD_JSON_BUILD_UNSIGNED(d->pages_deadline_ns / 1000)),
+		SD_JSON_BUILD_PAIR_CONDITION(taken != NULL, "revokedChunks",
+					     SD_JSON_BUILD_VARIANT(taken)),
+		SD_JSON_BUILD_PAIR_CONDITION(d->revocation > 0, "revocation",
+					     SD_JSON_BUILD_UNSIGNED(d->revocation)),
 		SD_JSON_BUILD_PAIR_CONDITION(with_fd, "fdIndex", SD_JSON_BUILD_UNSIGNED(0)));
 }
 
 static int attach(struct fake_daemon *d, sd_varlink *link, sd_json_variant *parameters)
 {
 	uint64_t resume = number(parameters, "resumeGrant", 0), n;
-	sd_json_variant *chunks;
+	sd_json_variant *chunks, *taken = NULL;
 	int r;
 
 	if (resume > 0) {
 		if (!d->is_granted || resume != d->grant)
 			return sd_varlink_errorbo(link, "io.taskmem.NoSuchGrant",
 						  SD_JSON_BUILD_PAIR_UNSIGNED("grant", resume));
-		chunks = list_present(d);
+		chunks = list(d, d->present);
+		taken = list(d, d->revoked);
 	} else {
 		n = number(parameters, "wantedChunks", d->share);
 		n = MIN(n, (uint64_t)d->share);
@@ -172,8 +182,9 @@ static int attach(struct fake_daemon *d, sd_varlink *link, sd_json_variant *para
 		must(sd_varlink_push_dup_fd(link, d->memfd) >= 0, "push fd");
 	}
 	d->client = sd_varlink_ref(link);
-	r = tell(d, chunks, resume == 0);
+	r = tell(d, chunks, taken, resume == 0);
 	sd_json_variant_unref(chunks);
+	sd_json_variant_unref(taken);
 	return r;
 }
 
@@ -235,12 +246,62 @@ static int on_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 		chunk = sd_json_variant_unsigned(sd_json_variant_by_index(chunks, i));
 		if (chunk < d->file_chunks && d->present[chunk])
 			punch(d, (uint32_t)chunk);
+		else if (chunk < d->file_chunks && d->revoked[chunk])
+			d->revoked[chunk] = number(parameters, "revocation", 0) != d->revocation;
 		else
 			d->n_errors++;
 	}
 	r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", d->share));
 	pthread_mutex_unlock(&d->lock);
 	return r;
+}
+
+static int on_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+		    void *userdata)
+{
+	struct fake_daemon *d = userdata;
+	sd_json_variant *chunks = sd_json_variant_by_key(parameters, "chunks");
+	uint64_t chunk;
+	int r;
+
+	(void)flags;
+	pthread_mutex_lock(&d->lock);
+	memset(d->draining, 0, d->file_chunks * sizeof(*d->draining));
+	for (size_t i = 0; i < sd_json_variant_elements(chunks); i++) {
+		chunk = sd_json_variant_unsigned(sd_json_variant_by_index(chunks, i));
+		if (chunk < d->file_chunks)
+			d->draining[chunk] = true;
+		else
+			d->n_errors++;
+	}
+	r = sd_varlink_reply(link, NULL);
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+/* Takes pages by force: those that drain first, then the last ones. */
+static void take_by_force(struct fake_daemon *d)
+{
+	bool *taken = calloc(d->file_chunks, sizeof(*taken));
+	sd_json_variant *indexes;
+
+	must(taken != NULL, "calloc");
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t i = d->file_chunks; i-- > 0 && d->n_to_revoke > 0;) {
+			if (!d->present[i] || (pass == 0 && !d->draining[i]))
+				continue;
+			punch(d, i);
+			taken[i] = d->revoked[i] = true;
+			d->n_to_revoke--;
+		}
+	}
+	d->n_to_revoke = 0;
+	d->revocation++;
+	indexes = list(d, taken);
+	if (d->client)
+		must(tell(d, NULL, indexes, /* with_fd= */ false) >= 0, "notify");
+	sd_json_variant_unref(indexes);
+	free(taken);
 }
 
 /* Answers the request if it fits. */
@@ -406,8 +467,10 @@ static int on_command(sd_event_source *source, int fd, uint32_t revents, void *u
 	(void)eventfd_read(fd, &ticks);
 	pthread_mutex_lock(&d->lock);
 	if (d->should_notify && d->client)
-		must(tell(d, NULL, /* with_fd= */ false) >= 0, "notify");
+		must(tell(d, NULL, NULL, /* with_fd= */ false) >= 0, "notify");
 	d->should_notify = false;
+	if (d->n_to_revoke > 0)
+		take_by_force(d);
 	if (d->should_tell && d->watcher)
 		must(tell_memory(d, d->why) >= 0, "tell");
 	d->should_tell = false;
@@ -430,6 +493,7 @@ static void set_up(struct fake_daemon *d)
 	must(sd_varlink_server_bind_method_many(
 		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.RequestMemory",
 		     on_request, "io.taskmem.Grow", on_grow, "io.taskmem.Return", on_return,
+		     "io.taskmem.Drain", on_drain,
 		     "io.taskmem.Detach", on_detach, "io.taskmem.WatchSlot", on_watch,
 		     "io.taskmem.ReportFreed", on_report, "io.taskmem.ReportEngine", on_engine,
 		     "io.taskmem.ReportPools", on_report_pools) >= 0,
@@ -464,7 +528,9 @@ struct fake_daemon *fake_daemon_new(uint32_t file_chunks, uint32_t share)
 	must(mkdtemp(d->directory), "mkdtemp");
 	snprintf(d->socket, sizeof(d->socket), "%s/socket", d->directory);
 	d->present = calloc(file_chunks, sizeof(*d->present));
-	must(d->present, "calloc");
+	d->revoked = calloc(file_chunks, sizeof(*d->revoked));
+	d->draining = calloc(file_chunks, sizeof(*d->draining));
+	must(d->revoked && d->draining && d->present, "calloc");
 	d->file_chunks = file_chunks;
 	d->share = share;
 	d->available = file_chunks;
@@ -515,6 +581,8 @@ void fake_daemon_free(struct fake_daemon *d)
 		close(d->pools_fd);
 	pthread_mutex_destroy(&d->lock);
 	free(d->present);
+	free(d->revoked);
+	free(d->draining);
 	free(d);
 }
 
@@ -530,6 +598,48 @@ void fake_daemon_set_share(struct fake_daemon *d, uint32_t share)
 	pthread_mutex_unlock(&d->lock);
 	if (d->is_running)
 		command(d, &d->should_notify);
+}
+
+void fake_daemon_set_deadline(struct fake_daemon *d, uint64_t deadline_ns)
+{
+	pthread_mutex_lock(&d->lock);
+	d->pages_deadline_ns = deadline_ns;
+	pthread_mutex_unlock(&d->lock);
+	if (d->is_running)
+		command(d, &d->should_notify);
+}
+
+void fake_daemon_revoke(struct fake_daemon *d, uint32_t n)
+{
+	pthread_mutex_lock(&d->lock);
+	d->n_to_revoke = n;
+	if (d->is_running)
+		must(eventfd_write(d->command_fd, 1) == 0, "eventfd_write");
+	else
+		take_by_force(d);
+	pthread_mutex_unlock(&d->lock);
+}
+
+uint32_t fake_daemon_count_revoked(struct fake_daemon *d)
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&d->lock);
+	for (uint32_t i = 0; i < d->file_chunks; i++)
+		n += d->revoked[i];
+	pthread_mutex_unlock(&d->lock);
+	return n;
+}
+
+uint32_t fake_daemon_count_draining(struct fake_daemon *d)
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&d->lock);
+	for (uint32_t i = 0; i < d->file_chunks; i++)
+		n += d->draining[i];
+	pthread_mutex_unlock(&d->lock);
+	return n;
 }
 
 void fake_daemon_set_available(struct fake_daemon *d, uint32_t available)

@@ -21,6 +21,14 @@ const char *fake_daemon_get_socket(const struct fake_daemon *daemon);
 
 /* Changes the slot's share and sends a notice. */
 void fake_daemon_set_share(struct fake_daemon *daemon, uint32_t share);
+/* With the next notices: when pages are taken by force. */
+void fake_daemon_set_deadline(struct fake_daemon *daemon, uint64_t deadline_ns);
+/* Takes @n pages by force, of those that drain first; tells of it now, or when it runs again. */
+void fake_daemon_revoke(struct fake_daemon *daemon, uint32_t n);
+/* Chunks taken by force which the library has not said it is done with. */
+uint32_t fake_daemon_count_revoked(struct fake_daemon *daemon);
+/* Chunks that drain, as the library told last. */
+uint32_t fake_daemon_count_draining(struct fake_daemon *daemon);
 /* Grow gives no more than this over what is present, whatever the share. */
 void fake_daemon_set_available(struct fake_daemon *daemon, uint32_t available);
 /* The next file handed out is not sealed. */
