@@ -16,12 +16,14 @@
 
 #include "base/fd.h" /* freep() */
 #include "base/parse.h"
+#include "policy/admit.h"
 #include "policy/history.h"
 
 #define DEFAULT_BUDGET_PERMILLE 800
 #define DEFAULT_RESERVE_PERMILLE 20
 #define DEFAULT_NOTICE_GRACE_NS (1000 * UINT64_C(1000000))
 #define NOTICE_GRACE_MAX_NS (10 * UINT64_C(1000000000))
+#define DEFAULT_REVOKE_DEADLINE_MS 5000
 #define HEAT_INTERVAL_MIN_NS (10 * UINT64_C(1000000000))
 #define HEAT_INTERVAL_MAX_NS (24 * 3600 * UINT64_C(1000000000))
 #define PAGE_BYTES UINT64_C(4096)
@@ -246,6 +248,28 @@ static int set_heat_interval(struct config *c, const char *value, struct reason 
 	return 0;
 }
 
+static int set_revoke(struct config *c, const char *value, struct reason *why)
+{
+	enum slot_revoke revoke;
+
+	if (admit_parse_revoke(value, &revoke) < 0 || revoke == SLOT_REVOKE_DEFAULT)
+		return wrong(why, "revoke=%.40s: use wait, force or kill", value);
+	c->revoke = revoke;
+	return 0;
+}
+
+static int set_revoke_deadline(struct config *c, const char *value, struct reason *why)
+{
+	uint64_t ns;
+
+	if (parse_duration_ns(value, &ns) < 0 || ns / 1000000 < REVOKE_DEADLINE_MIN_MS ||
+	    ns / 1000000 > REVOKE_DEADLINE_MAX_MS)
+		return wrong(why, "revoke_deadline=%.40s: use a time from 100ms to 1h, such as 5s",
+			     value);
+	c->revoke_deadline_ms = (uint32_t)(ns / 1000000);
+	return 0;
+}
+
 static int set_amount(struct config_amount *to, const char *key, const char *value,
 		      struct reason *why)
 {
@@ -305,6 +329,8 @@ static const struct daemon_key {
 	{ "emergency", set_emergency },
 	{ "move", set_move },
 	{ "heat_interval", set_heat_interval },
+	{ "revoke", set_revoke },
+	{ "revoke_deadline", set_revoke_deadline },
 };
 
 static const struct node_key {
@@ -526,6 +552,8 @@ void config_default(struct config *ret)
 		.booking = { .overcommit_percent = { 100, 120, 120, 120 } },
 		.history_half_life_s = HISTORY_HALF_LIFE_S,
 		.heat_interval_ns = 0, /* off */
+		.revoke = SLOT_REVOKE_WAIT,
+		.revoke_deadline_ms = DEFAULT_REVOKE_DEADLINE_MS,
 		.node_default = {
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },

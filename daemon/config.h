@@ -62,6 +62,9 @@ struct config {
 	enum config_control control;
 	enum config_move move;
 	uint32_t fairness_permille;
+	/* of slots that do not say it themselves */
+	enum slot_revoke revoke; /* not SLOT_REVOKE_DEFAULT */
+	uint32_t revoke_deadline_ms;
 	uint64_t heat_interval_ns; /* working sets in the background; 0: not */
 	struct config_node node_default;
 	struct config_node nodes[NODES_MAX];

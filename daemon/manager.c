@@ -331,6 +331,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	manager_watch_tick(manager, now_ns);
 	leftovers_tick(manager);
 	advice_tick(manager, now_ns);
+	manager_tick_revoke(manager);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -480,6 +481,8 @@ int manager_new(const struct config *config, sd_event *event, const struct manag
 	if (r >= 0)
 		r = admission_open(manager, error);
 	if (r >= 0)
+		r = manager_open_revoke(manager);
+	if (r >= 0)
 		r = manager_restore(manager, error);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &manager->tick, CLOCK_MONOTONIC, TICK_USEC,
@@ -517,6 +520,7 @@ void manager_free(struct manager *manager)
 	leftovers_close(manager);
 	while (manager->n_slots > 0)
 		slot_close(manager->slots[manager->n_slots - 1]);
+	manager_close_revoke(manager);
 	hooks_free(manager->hook_runner);
 	free(manager->slots);
 	heat_close(manager->heat);

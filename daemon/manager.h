@@ -32,6 +32,9 @@ struct manager_hooks {
 	void (*event)(const struct event *event, void *userdata);
 	/* @subscriber as given to manager_attach(): the grant's target has changed */
 	void (*target_changed)(struct grant *grant, void *subscriber, void *userdata);
+	/* the same and, for once: these chunks were taken by force */
+	void (*revoked)(struct grant *grant, const uint32_t *chunks, size_t n, void *subscriber,
+			void *userdata);
 	/* the grant is freed after this call */
 	void (*grant_gone)(struct grant *grant, void *subscriber, void *userdata);
 	/* @subscriber as given to manager_watch() */
@@ -213,7 +216,8 @@ struct grant *manager_find_grant(struct manager *manager, uint32_t grant_id, pid
 void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, granted_fn done,
 		  void *userdata);
 MUST_USE enum fault_kind manager_return(struct manager *manager, struct grant *grant,
-					const uint32_t *chunks, size_t n, struct fault *ret_fault);
+					const uint32_t *chunks, size_t n, uint64_t revocation,
+					struct fault *ret_fault);
 void manager_detach(struct manager *manager, struct grant *grant);
 /* Its task receives with these: shown in listings. */
 void manager_note_engines(struct grant *grant, bool has_uring, bool has_epoll);
@@ -240,8 +244,10 @@ MUST_USE enum fault_kind manager_report_freed(struct manager *manager, const cha
 
 /* What a client is told of its grant. */
 struct grant_view {
-	uint32_t id, n_file_chunks, n_held, target;
-	int file_fd; /* borrowed */
+	uint32_t id, n_file_chunks, n_held, target, n_revoked;
+	uint64_t revocation;  /* number of the last one; 0: none */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC, for what is held beyond the target; 0: none */
+	int file_fd;          /* borrowed */
 	int node;
 	const char *slot_name;
 };
@@ -265,3 +271,9 @@ void manager_view_nth_task(const struct manager *manager, const char *name, size
 MUST_USE enum fault_kind manager_report_pools(struct grant *grant, int fd, struct fault *ret_fault);
 /* Held chunk indexes into @chunks (room for n_held). Returns their number. */
 size_t manager_list_chunks(const struct grant *grant, uint32_t *chunks);
+/* The same of those that were taken by force (n_revoked). */
+size_t manager_list_revoked(const struct grant *grant, uint32_t *chunks);
+/* What the task has set aside and @pool keeps; see grant_note_draining(). */
+MUST_USE enum fault_kind manager_note_draining(struct manager *manager, struct grant *grant,
+					       const uint32_t *chunks, size_t n, const char *pool,
+					       struct fault *ret_fault);

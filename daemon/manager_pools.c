@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "message_ids.h"
 #include "base/maxmin.h"
+#include "policy/lend.h"
 
 /*
  * Huge pages are handed out only when they are physically there: what others hold, or are
@@ -38,38 +39,45 @@ static size_t node_index(const struct manager *manager, int node)
 	return 0;
 }
 
-/* Chunks of the @i-th node that @other keeps away from everybody else. */
-static uint64_t chunks_claimed(const struct manager *manager, const struct slot *other, size_t i)
+void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
+			uint64_t *ret_guaranteed)
 {
+	const struct manager *manager = slot->manager;
+	int node = manager->nodes[i].node;
 	uint64_t bytes[NODES_MAX];
-	uint64_t part;
 
-	if (other->policy.node != NODE_ANY)
-		return other->policy.node == manager->nodes[i].node
-			       ? MAX(other->n_granted, other->pool_guaranteed_chunks)
-			       : 0;
+	*ret_held = *ret_guaranteed = 0;
+	if (slot->policy.node == node) {
+		*ret_held = slot->n_granted;
+		*ret_guaranteed = slot->pool_guaranteed_chunks;
+	}
+	if (slot->policy.node != NODE_ANY)
+		return;
 	/* Interleaved: where its pages came to lie is the kernel's choice. */
-	part = entitle_part_of_chunks(manager->nodes, manager->n_nodes, i, other->policy.name,
-				      other->pool_guaranteed_chunks);
-	if (cgdir_read_numa(other->cg, CG_HUGETLB_NUMA_STAT, bytes) != CGDIR_OK)
-		return part;
-	return MAX(part, bytes[manager->nodes[i].node] / CHUNK_BYTES);
+	*ret_guaranteed = entitle_part_of_chunks(manager->nodes, manager->n_nodes, i,
+						 slot->policy.name, slot->pool_guaranteed_chunks);
+	if (cgdir_read_numa(slot->cg, CG_HUGETLB_NUMA_STAT, bytes) == CGDIR_OK)
+		*ret_held = bytes[node] / CHUNK_BYTES;
 }
 
 uint64_t slot_chunks_free_on(const struct slot *slot, size_t i)
 {
 	const struct manager *manager = slot->manager;
-	uint64_t total = manager->nodes[i].hugepages, claimed = 0;
-	struct hugetlb_counts counts = { .free = 0 };
+	struct lend_node node = { .n_pages = manager->nodes[i].hugepages };
+	struct hugetlb_counts counts;
+	uint64_t held, guaranteed;
 
-	for (size_t k = 0; k < manager->n_slots; k++)
-		if (manager->slots[k] != slot)
-			claimed += chunks_claimed(manager, manager->slots[k], i);
-	if (slot->policy.node != NODE_ANY)
-		claimed += slot->n_granted;
-	if (claimed >= total || hugetlb_read(manager->nodes[i].node, &counts) < 0)
+	if (hugetlb_read(manager->nodes[i].node, &counts) < 0)
 		return 0;
-	return MIN(total - claimed, counts.free);
+	node.n_free = counts.free;
+	for (size_t k = 0; k < manager->n_slots; k++) {
+		if (manager->slots[k] == slot)
+			continue;
+		slot_count_on_node(manager->slots[k], i, &held, &guaranteed);
+		lend_add(&node, held, guaranteed);
+	}
+	slot_count_on_node(slot, i, &held, &guaranteed);
+	return lend_room(&node, held, guaranteed);
 }
 
 static uint32_t slot_chunks_available(const struct slot *slot)
@@ -119,7 +127,7 @@ static enum fault_kind fault_no_hugepages(struct fault *fault, const struct slot
 
 /* ---- books of a slot */
 
-static void slot_count_granted(struct slot *slot)
+void slot_count_granted(struct slot *slot)
 {
 	struct grant *grant;
 
@@ -128,16 +136,30 @@ static void slot_count_granted(struct slot *slot)
 		slot->n_granted += grant->n_held + grant->n_pending;
 }
 
-/* Also the kernel refuses what the plan does not allow. Pages above the share stay allowed
- * until they are given back: a limit below what is in use is EBUSY. */
-static void slot_write_hugetlb(struct slot *slot)
+/*
+ * Also the kernel refuses what was not handed out: a task could map huge pages by itself, and with a
+ * limit as high as the share it would take what is guaranteed to others. Its own guarantee it may
+ * take as it likes; not once pages were taken from it, for a touch of those must find no room.
+ */
+void slot_write_hugetlb(struct slot *slot, uint32_t n_more)
 {
-	uint64_t bytes = MAX(slot->pool_share_chunks, slot->n_granted) * CHUNK_BYTES;
+	uint64_t n = (uint64_t)slot->n_granted + n_more, bytes, usage;
+	int r;
 
+	if (!slot_has_revoked(slot))
+		n = MAX(n, (uint64_t)slot->pool_guaranteed_chunks);
+	bytes = n * CHUNK_BYTES;
 	if (bytes == slot->hugetlb_written)
 		return;
-	if (cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes) == CGDIR_OK &&
-	    cgdir_write_u64(slot->cg, CG_HUGETLB_RSVD_MAX, bytes) == CGDIR_OK)
+	r = cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes);
+	/* A limit below what is in use is refused: pages are pinned that were punched, or the task
+	 * has mapped some by itself. Then at least no more. */
+	if (r == CGDIR_BUSY && cgdir_read_u64(slot->cg, CG_HUGETLB_CURRENT, &usage) == CGDIR_OK &&
+	    usage > bytes) {
+		bytes = usage;
+		r = cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes);
+	}
+	if (r == CGDIR_OK && cgdir_write_u64(slot->cg, CG_HUGETLB_RSVD_MAX, bytes) == CGDIR_OK)
 		slot->hugetlb_written = bytes;
 }
 
@@ -162,7 +184,8 @@ void slot_divide_pool(struct slot *slot)
 	size_t n = 0;
 
 	slot_count_granted(slot);
-	slot_write_hugetlb(slot);
+	slot_write_hugetlb(slot, 0);
+	manager_kick_revoke(slot->manager);
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		n++;
 	if (n == 0)
@@ -191,8 +214,6 @@ void slot_divide_pool(struct slot *slot)
 
 /* ---- life of a grant */
 
-static void slot_serve_waiting(struct slot *slot);
-
 static void growth_end(struct growth *growth, struct grant *grant, enum fault_kind kind,
 		       const struct fault *fault, const uint32_t *chunks, size_t n)
 {
@@ -215,6 +236,8 @@ static void grant_end(struct grant *grant, const char *why)
 	if (grant->subscriber && grant->is_announced)
 		manager->hooks.grant_gone(grant, grant->subscriber, manager->hooks.userdata);
 	load_free(TAKE(grant->load));
+	if (grant->mark.is_killed)
+		cgdir_forget_killed(slot->cg);
 	grant_release(grant);
 	slot_divide_pool(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "task-detached", MESSAGE_TASK_DETACHED,
@@ -227,7 +250,7 @@ static void grant_end(struct grant *grant, const char *why)
 			   fault_set(&fault, FAULT_FAILED, "process %d %s", (int)pid, why), &fault,
 			   NULL, 0);
 	}
-	slot_serve_waiting(slot);
+	manager_serve_waiting(manager);
 	manager_offer_pages(manager);
 }
 
@@ -288,7 +311,7 @@ static void on_grown(struct grant *grant, int result, const uint32_t *chunks, si
 			   slot->policy.name, n, grant->n_held);
 	}
 	growth_end(growth, grant, kind, &fault, chunks, n);
-	slot_serve_waiting(slot);
+	manager_serve_waiting(slot->manager);
 }
 
 static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *growth)
@@ -298,7 +321,7 @@ static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *g
 	enum fault_kind kind;
 	int r;
 
-	slot_write_hugetlb(slot);
+	slot_write_hugetlb(slot, n);
 	r = grant_grow(grant, slot->manager->event, slot->cg, slot->policy.node, n, on_grown,
 		       growth);
 	slot_count_granted(slot);
@@ -316,7 +339,7 @@ static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *g
 
 /* ---- attach */
 
-/* Pages of the slot that its tasks hold beyond their targets: they were asked for them. */
+/* Pages that the slot's tasks hold beyond their targets: they were asked for them. */
 static uint32_t slot_chunks_owed(const struct slot *slot)
 {
 	struct grant *grant;
@@ -326,6 +349,25 @@ static uint32_t slot_chunks_owed(const struct slot *slot)
 		if (grant->n_held > grant->target)
 			owed += grant->n_held - grant->target;
 	return owed;
+}
+
+/* What may come back soon: of its own tasks, and of anybody's as far as it is guaranteed them. */
+static uint32_t slot_chunks_due(const struct slot *slot)
+{
+	const struct manager *manager = slot->manager;
+	uint32_t due = slot_chunks_owed(slot), others = 0;
+
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		const struct slot *other = manager->slots[i];
+
+		if (other != slot &&
+		    (other->policy.node == slot->policy.node || other->policy.node == NODE_ANY ||
+		     slot->policy.node == NODE_ANY))
+			others += slot_chunks_owed(other);
+	}
+	if (slot->pool_guaranteed_chunks > slot->n_granted)
+		due += MIN(others, slot->pool_guaranteed_chunks - slot->n_granted);
+	return due;
 }
 
 /* Its part beside the slot's other tasks, or what it needs at least if that is to be had. */
@@ -354,6 +396,12 @@ static void slot_serve_waiting(struct slot *slot)
 		grant_start_waited(grant, grant->waiting, available);
 		return;
 	}
+}
+
+void manager_serve_waiting(struct manager *manager)
+{
+	for (size_t i = 0; i < manager->n_slots; i++)
+		slot_serve_waiting(manager->slots[i]);
 }
 
 static void grant_refuse(struct grant *grant, struct growth *growth)
@@ -389,7 +437,7 @@ static void grant_start_first(struct grant *grant, struct growth *growth)
 		return;
 	}
 	if (grant->target < growth->min_chunks ||
-	    available + slot_chunks_owed(slot) < growth->min_chunks ||
+	    available + slot_chunks_due(slot) < growth->min_chunks ||
 	    sd_event_add_time_relative(slot->manager->event, &growth->timer, CLOCK_MONOTONIC,
 				       WAIT_USEC, 0, on_waited, growth) < 0) {
 		grant_refuse(grant, growth);
@@ -538,11 +586,11 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 }
 
 enum fault_kind manager_return(struct manager *manager, struct grant *grant, const uint32_t *chunks,
-			       size_t n, struct fault *fault)
+			       size_t n, uint64_t revocation, struct fault *fault)
 {
 	struct slot *slot = grant->slot;
 
-	if (grant_return(grant, chunks, n) < 0) {
+	if (grant_return(grant, chunks, n, revocation) < 0) {
 		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
 		return fault_set(fault, FAULT_BAD_VALUE,
 				 "lists a chunk beyond the end of the file");
@@ -551,7 +599,7 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant, con
 	events_add(manager->events, LOG_LEVEL_INFO, "pool-returned", MESSAGE_GRANT_RETURNED,
 		   slot->policy.name, "process %d of slot %s gave %zu huge pages back, holds %u",
 		   (int)grant->pid, slot->policy.name, n, grant->n_held);
-	slot_serve_waiting(slot);
+	manager_serve_waiting(manager);
 	manager_offer_pages(manager);
 	return FAULT_NONE;
 }
@@ -604,6 +652,9 @@ void manager_view_grant(const struct grant *grant, struct grant_view *ret_view)
 		.n_file_chunks = grant->n_file_chunks,
 		.n_held = grant->n_held,
 		.target = grant->target,
+		.n_revoked = grant->n_revoked,
+		.revocation = grant->revocation,
+		.deadline_ns = grant->n_held > grant->target ? grant->mark.deadline_ns : 0,
 		.file_fd = grant->file_fd,
 		.node = slot->policy.node,
 		.slot_name = slot->policy.name,
@@ -613,4 +664,24 @@ void manager_view_grant(const struct grant *grant, struct grant_view *ret_view)
 size_t manager_list_chunks(const struct grant *grant, uint32_t *chunks)
 {
 	return grant_list_chunks(grant, chunks);
+}
+
+size_t manager_list_revoked(const struct grant *grant, uint32_t *chunks)
+{
+	return grant_list_revoked(grant, chunks);
+}
+
+enum fault_kind manager_note_draining(struct manager *manager, struct grant *grant,
+				      const uint32_t *chunks, size_t n, const char *pool,
+				      struct fault *fault)
+{
+	int r = grant_note_draining(grant, chunks, n, pool);
+
+	(void)manager;
+	if (r == -ENOMEM)
+		return fault_set(fault, FAULT_FAILED, "out of memory");
+	if (r == 0)
+		return FAULT_NONE;
+	(void)snprintf(fault->field, sizeof(fault->field), "chunks");
+	return fault_set(fault, FAULT_BAD_VALUE, "lists a chunk beyond the end of the file");
 }

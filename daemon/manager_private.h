@@ -19,10 +19,12 @@
 #include "policy/entitle.h"
 #include "policy/leak.h"
 #include "policy/progress.h"
+#include "policy/revoke.h"
 #include "pool/grant.h"
 #include "state.h"
 
 struct hooks;
+struct revocation;
 struct slot_notices;
 /* What is known of a slot for emergencies: see manager_watch.c. */
 struct slot_watch {
@@ -56,10 +58,12 @@ struct slot {
 	struct progress share_progress;
 	bool is_share_moving;
 	struct list grants;
-	uint32_t n_granted;           /* chunks held and being filled, all grants */
-	struct removal *removal;      /* being killed and removed */
-	unsigned frozen_by;           /* enum freeze_by, or-ed */
-	struct slot_notices *notices; /* manager_notice.h */
+	uint32_t n_granted;            /* chunks held and being filled, all grants */
+	struct removal *removal;       /* being killed and removed */
+	struct revocation *revocation; /* pages are being taken by force; manager_revoke.c */
+	uint64_t refrozen_ns;          /* the last try to freeze it was in vain: not before */
+	unsigned frozen_by;            /* enum freeze_by, or-ed */
+	struct slot_notices *notices;  /* manager_notice.h */
 	struct control_slot control;
 	struct control_slot shadow; /* what the law would do, where slots run dry */
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
@@ -129,6 +133,7 @@ struct manager {
 	struct heat *heat;
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;
+	sd_event_source *revoke_timer;
 	struct hooks *hook_runner; /* NULL: there is no systemd to run on-resize= */
 	uint32_t n_hook_runs;
 	struct admission admission;
@@ -188,6 +193,28 @@ MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
  * hugetlb.2MB.max. */
 void slot_divide_pool(struct slot *slot);
 void slot_release_grants(struct slot *slot);
+void slot_count_granted(struct slot *slot);
+/* What the slot has on the @i-th node, and is guaranteed there; in chunks. */
+void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
+			uint64_t *ret_guaranteed);
+/* Writes hugetlb.2MB.max so that it may hold @n_more chunks beyond what it has. */
+void slot_write_hugetlb(struct slot *slot, uint32_t n_more);
+/* Tasks that attached and wait for pages of others may go on. */
+void manager_serve_waiting(struct manager *manager);
+
+/* ---- manager_revoke.c */
+MUST_USE int manager_open_revoke(struct manager *manager);
+void manager_close_revoke(struct manager *manager);
+/* What is owed has changed, or may have: looks at it in this turn of the loop. */
+void manager_kick_revoke(struct manager *manager);
+/* Once a second: what the kernel has not given back yet. */
+void manager_tick_revoke(struct manager *manager);
+/* Ends what is under way; the slot runs on. */
+void revocation_close(struct slot *slot);
+enum slot_revoke slot_revoke_policy(const struct slot *slot);
+uint64_t slot_revoke_grace_ns(const struct slot *slot);
+bool slot_has_revoked(const struct slot *slot);
+void slot_view_owed(const struct slot *slot, struct slot_view *view);
 
 /* ---- manager_load.c */
 struct load;
@@ -251,7 +278,7 @@ enum freeze_by {
 MUST_USE int slot_freeze(struct slot *slot, enum freeze_by by);
 /* It runs on unless somebody else wants it frozen, or this fails. */
 MUST_USE int slot_thaw(struct slot *slot, enum freeze_by by);
-/* When it is opened: does an earlier daemon have left it frozen? */
+/* When it is opened: has an earlier daemon left it frozen? */
 void slot_find_frozen(struct slot *slot);
 /* Thaws one that was found so. */
 void slot_thaw_found(struct slot *slot);

@@ -93,6 +93,7 @@ static void removal_free(struct removal *removal)
 
 void slot_leave_cgroup(struct slot *slot)
 {
+	revocation_close(slot);
 	if (slot->save_op)
 		writer_cancel(slot->manager->writer, slot->save_op);
 	slot->save_op = NULL;
@@ -168,6 +169,7 @@ int slot_enter_cgroup(struct slot *slot, struct cgdir *cg)
 	slot->watch = (struct slot_watch){};
 	slot->frozen_by = 0;
 	slot_find_frozen(slot);
+	cgdir_forget_killed(cg); /* of an earlier daemon */
 	if (!tree_get_controllers(manager->tree)->memory)
 		return 0;
 	r = limit_init(&slot->limit, manager->event, manager->writer, cg);
@@ -223,7 +225,8 @@ static bool policy_is_equal(const struct slot_policy *a, const struct slot_polic
 	       a->is_node_auto == b->is_node_auto && a->weight == b->weight && a->tier == b->tier &&
 	       a->min_bytes == b->min_bytes && a->max_bytes == b->max_bytes &&
 	       a->pool_min_bytes == b->pool_min_bytes && a->pool_max_bytes == b->pool_max_bytes &&
-	       a->mode == b->mode && a->need_bytes == b->need_bytes &&
+	       a->mode == b->mode && a->revoke == b->revoke &&
+	       a->revoke_deadline_ms == b->revoke_deadline_ms && a->need_bytes == b->need_bytes &&
 	       strcmp(a->on_resize, b->on_resize) == 0;
 }
 
@@ -534,6 +537,7 @@ static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 	r = manager_save(manager);
 	if (r >= 0) {
 		slot_release_grants(slot);
+		cgdir_forget_killed(slot->cg);
 		r = tree_remove_slot(manager->tree, slot->policy.node, name);
 	}
 	if (r != CGDIR_OK) {

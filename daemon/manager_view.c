@@ -51,6 +51,33 @@ static void view_pending_share(const struct slot *slot, struct slot_view *view)
 	pending_from_progress(view_add_pending(view, "share"), &progress, progress_note(&progress));
 }
 
+/* Who keeps most of it, for how long, and what will be done about it. */
+static void note_holder(const struct slot_view *view, struct pending_view *pending)
+{
+	const struct owed_view *most = &view->owed[0];
+	char bytes[FORMAT_BYTES_MAX], then[80];
+
+	for (size_t i = 1; i < view->n_owed; i++)
+		if (view->owed[i].owed_bytes > most->owed_bytes)
+			most = &view->owed[i];
+	if (view->n_owed == 0 || most->owed_bytes == 0) {
+		(void)snprintf(pending->note, sizeof(pending->note),
+			       "its tasks were asked to give buffers back and still use them");
+		return;
+	}
+	if (most->left_ns == UINT64_MAX)
+		(void)snprintf(then, sizeof(then), "it is waited for (revoke=wait)");
+	else
+		(void)snprintf(then, sizeof(then), "%s in %.1f s",
+			       view->revoke == SLOT_REVOKE_KILL ? "it is killed"
+								: "they are taken by force",
+			       (double)most->left_ns / 1e9);
+	(void)snprintf(pending->note, sizeof(pending->note),
+		       "process %d%s%s keeps %s of it for %.1f s; %s", (int)most->pid,
+		       most->pool[0] ? ", pool " : "", most->pool,
+		       format_bytes(most->owed_bytes, bytes), (double)most->owed_ns / 1e9, then);
+}
+
 static void view_pending(const struct slot *slot, struct slot_view *view)
 {
 	if (slot->has_limit && slot->limit.shrink.is_pending) {
@@ -67,8 +94,7 @@ static void view_pending(const struct slot *slot, struct slot_view *view)
 
 		pending->from_bytes = pending->now_bytes = view->pool_granted_bytes;
 		pending->to_bytes = view->pool_share_bytes;
-		(void)snprintf(pending->note, sizeof(pending->note),
-			       "its tasks were asked to give buffers back and still use them");
+		note_holder(view, pending);
 	}
 }
 
@@ -137,6 +163,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		memset(view->pool_node_bytes, 0, sizeof(view->pool_node_bytes));
 	if (cgdir_read_numa(slot->cg, CG_MEMORY_NUMA_STAT, view->memory_node_bytes) != CGDIR_OK)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
+	slot_view_owed(slot, view);
 	slot_view_control(slot, view);
 	view_pending(slot, view);
 	leftovers_view(slot, view);

@@ -27,9 +27,11 @@
 #define MESSAGE_TASK_DETACHED "69db715580cd4376a7864ebaa056dbdc"
 #define MESSAGE_GRANT_GIVEN "d6e6b759bbf84d5196e38c1148a2e6da" /* huge pages to a task */
 #define MESSAGE_GRANT_RETURNED "48f5e00b7afc4141a3732ecfcfb8f4c3"
-#define MESSAGE_NOTICE "edb9e3b52ec5457da78baaa3775deb4f"      /* tasks are asked for memory */
-#define MESSAGE_FREED "538c9d74f3634c4aad8b2636692e31a8"       /* what a task says it gave */
-#define MESSAGE_HOOK_FAILED "c479ae511a454b8f96209f60aec227f5" /* on-resize= */
+#define MESSAGE_POOL_REVOKED "9845ec76dda04887a163172357b0a2e1" /* taken by force */
+#define MESSAGE_POOL_KILLED "a5a6bf8875704e44ba78dc8a415b6791"  /* a task that kept pages */
+#define MESSAGE_NOTICE "edb9e3b52ec5457da78baaa3775deb4f"       /* tasks are asked for memory */
+#define MESSAGE_FREED "538c9d74f3634c4aad8b2636692e31a8"        /* what a task says it gave */
+#define MESSAGE_HOOK_FAILED "c479ae511a454b8f96209f60aec227f5"  /* on-resize= */
 #define MESSAGE_EMERGENCY \
 	"ff2c4b089048446b898c1cb3833d7726" /* memory of a node is about to run out */
 #define MESSAGE_EMERGENCY_OVER "8333b3e01641483495e5a21aad8b981e"

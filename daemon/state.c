@@ -145,6 +145,10 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 		SD_JSON_BUILD_PAIR_CONDITION(p->request_id[0] != 0, "requestId",
 					     SD_JSON_BUILD_STRING(p->request_id)),
 		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[p->mode]),
+		SD_JSON_BUILD_PAIR_CONDITION(p->revoke != SLOT_REVOKE_DEFAULT, "revoke",
+					     SD_JSON_BUILD_STRING(slot_revoke_names[p->revoke])),
+		SD_JSON_BUILD_PAIR_CONDITION(p->revoke_deadline_ms > 0, "revokeDeadlineMsec",
+					     SD_JSON_BUILD_UNSIGNED(p->revoke_deadline_ms)),
 		SD_JSON_BUILD_PAIR_CONDITION(p->on_resize[0], "onResize",
 					     SD_JSON_BUILD_STRING(p->on_resize)));
 }
@@ -165,6 +169,7 @@ static const char *const slot_fields[] = {
 	"name",      "owner",        "node",         "weight",    "tier",       "minBytes",
 	"maxBytes",  "poolMinBytes", "poolMaxBytes", "needBytes", "grantBytes", "needPredicted",
 	"requestId", "mode",         "onResize",     "nodeAuto",
+	"revoke",    "revokeDeadlineMsec",
 };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
@@ -253,6 +258,24 @@ static int mode_from(sd_json_variant *object, enum slot_mode *ret,
 	return 0;
 }
 
+/* Absent: as the configuration says. */
+static int revoke_from(sd_json_variant *object, struct slot_policy *p,
+		       char error[static STATE_ERROR_MAX])
+{
+	sd_json_variant *v = sd_json_variant_by_key(object, "revoke");
+	const char *text = v ? sd_json_variant_string(v) : "default";
+	uint64_t ms = 0;
+
+	if (!text || admit_parse_revoke(text, &p->revoke) < 0)
+		return safefile_fault(error, -EINVAL,
+				      "field revoke is not default, wait, force or kill");
+	if (sd_json_variant_by_key(object, "revokeDeadlineMsec") &&
+	    number_from(object, "revokeDeadlineMsec", REVOKE_DEADLINE_MAX_MS, NULL, &ms, error) < 0)
+		return -EINVAL;
+	p->revoke_deadline_ms = (uint32_t)ms;
+	return 0;
+}
+
 static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 			       char error[static STATE_ERROR_MAX])
 {
@@ -291,7 +314,7 @@ static int policy_from_variant(sd_json_variant *object, struct slot_policy *ret,
 		if (r < 0)
 			return r;
 	}
-	if (mode_from(object, &p.mode, error) < 0)
+	if (mode_from(object, &p.mode, error) < 0 || revoke_from(object, &p, error) < 0)
 		return -EINVAL;
 	r = admission_from(object, &p, error);
 	if (r < 0)

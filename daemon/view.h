@@ -82,6 +82,17 @@ struct heat_report {
 	char note[240]; /* why no more is known, or why it may be wrong; or empty */
 };
 
+/* A process that keeps what it owes, or that pages were taken from. */
+#define OWED_MAX 8
+struct owed_view {
+	pid_t pid;
+	char pool[32]; /* of the task that keeps most of it, as it says; "" */
+	uint64_t owed_bytes, revoked_bytes;
+	uint64_t owed_ns; /* for how long */
+	uint64_t left_ns; /* to the deadline; UINT64_MAX: there is none */
+	bool is_for_guarantee;
+};
+
 /* A cgroup that the slot has left for another node. */
 struct left_view {
 	int node;
@@ -96,6 +107,10 @@ struct left_view {
 struct slot_view {
 	struct slot_policy policy;
 	char advice[ADVICE_VIEW_MAX]; /* to move it; or empty */
+	enum slot_revoke revoke; /* what holds for it */
+	uint64_t revoke_deadline_ns;
+	size_t n_owed; /* <= OWED_MAX, those that owe most */
+	struct owed_view owed[OWED_MAX];
 	uint64_t share_bytes;
 	uint64_t lease_bytes; /* what its tasks asked for beyond min, as far as max allows */
 	uint64_t low_bytes;   /* what memory.low is meant to be */

@@ -73,6 +73,10 @@ START_TEST(every_key_becomes_its_parameter)
 	       "\"owner\":1000}");
 	expect(ASSIGN_SET, "ingest", WORDS("mode=dry-run"),
 	       "{\"name\":\"ingest\",\"mode\":\"dry-run\"}");
+	expect(ASSIGN_SET, "ingest", WORDS("revoke=force", "revoke-deadline=1.5s"),
+	       "{\"name\":\"ingest\",\"revoke\":\"force\",\"revokeDeadlineUsec\":1500000}");
+	expect(ASSIGN_SET, "ingest", WORDS("revoke=default", "revoke-deadline=default"),
+	       "{\"name\":\"ingest\",\"revoke\":\"default\",\"revokeDeadlineUsec\":0}");
 	expect(ASSIGN_SET, "ingest", WORDS("weight=1"), "{\"name\":\"ingest\",\"weight\":1}");
 	expect(ASSIGN_ADD, "a", WORDS("owner=root"), "{\"name\":\"a\",\"owner\":0}");
 }
@@ -115,6 +119,11 @@ START_TEST(an_error_names_the_word_the_value_and_the_right_form)
 		     "default is 1");
 	expect_error(ASSIGN_SET, "a", WORDS("mode=fast"),
 		     "mode=fast: \"fast\" is not right; mode is share, off, save or dry-run");
+	expect_error(ASSIGN_SET, "a", WORDS("revoke=now"),
+		     "revoke=now: \"now\" is not right; revoke is wait, force, kill or default");
+	expect_error(ASSIGN_SET, "a", WORDS("revoke-deadline=99ms"),
+		     "revoke-deadline=99ms: \"99ms\" is not right; revoke-deadline is a time from "
+		     "100ms to 1h, such as 5s, or \"default\"");
 	expect_error(ASSIGN_SET, "a", WORDS("min=2MB"),
 		     "min=2MB: \"2MB\" is not right; min is a size such as 300M or 1.5G");
 	expect_error(ASSIGN_SET, "a", WORDS("min=max"),
@@ -177,11 +186,11 @@ START_TEST(an_unknown_key_suggests_the_nearest)
 	expect_error(
 		ASSIGN_SET, "a", WORDS("colour=red"),
 		"colour=red: there is no key \"colour\"; the keys are weight tier min max pool "
-		"pool-max mode on-resize owner need");
+		"pool-max mode on-resize revoke revoke-deadline owner need");
 	expect_error(
 		ASSIGN_ADD, "a", WORDS("=red"),
 		"=red: there is no key \"\"; the keys are node weight tier min max pool pool-max "
-		"mode on-resize owner need min-grant");
+		"mode on-resize revoke revoke-deadline owner need min-grant");
 	expect_error(ASSIGN_SET, "a", WORDS("min-grant=4M"),
 		     "min-grant=4M: a need that is set is granted in full or not at all");
 	expect_error(ASSIGN_ADD, "a", WORDS("need=4M", "min-grant=5M"),

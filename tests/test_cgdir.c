@@ -232,7 +232,7 @@ END_TEST
 START_TEST(events_and_populated_are_read)
 {
 	struct cgdir_events events;
-	bool is_populated = true;
+	bool is_populated = true, is_frozen = true;
 
 	put("memory.events", "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n");
 	ck_assert_int_eq(cgdir_read_events(cg, &events), CGDIR_OK);
@@ -247,6 +247,11 @@ START_TEST(events_and_populated_are_read)
 	put("cgroup.events", "populated 1\nfrozen 0\n");
 	ck_assert_int_eq(cgdir_is_populated(cg, &is_populated), CGDIR_OK);
 	ck_assert(is_populated);
+	ck_assert_int_eq(cgdir_is_frozen(cg, &is_frozen), CGDIR_OK);
+	ck_assert(!is_frozen);
+	put("cgroup.events", "populated 0\nfrozen 1\n");
+	ck_assert_int_eq(cgdir_is_frozen(cg, &is_frozen), CGDIR_OK);
+	ck_assert(is_frozen);
 }
 END_TEST
 

@@ -68,6 +68,19 @@ START_TEST(working_sets_are_measured_every_so_often_or_not)
 }
 END_TEST
 
+START_TEST(pages_that_tasks_keep_are_waited_for_unless_said_otherwise)
+{
+	ck_assert_int_eq(config_parse("", "c", &config, error), 0);
+	ck_assert_int_eq(config.revoke, SLOT_REVOKE_WAIT);
+	ck_assert_uint_eq(config.revoke_deadline_ms, 5000);
+	ck_assert_int_eq(config_parse("[daemon]\nrevoke=force\nrevoke_deadline=250ms\n", "c",
+				      &config, error),
+			 0);
+	ck_assert_int_eq(config.revoke, SLOT_REVOKE_FORCE);
+	ck_assert_uint_eq(config.revoke_deadline_ms, 250);
+}
+END_TEST
+
 START_TEST(every_key_reaches_its_place)
 {
 	ck_assert_int_eq(config_parse(sample, "taskmemd.conf", &config, error), 0);
@@ -157,7 +170,11 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
 		  "cgroup_root, socket, state_directory, group, "
 		  "log_level, control, fairness, notice_grace, overcommit, "
-		  "history_half_life, emergency, move, heat_interval" },
+		  "history_half_life, emergency, move, heat_interval, revoke, "
+		  "revoke_deadline" },
+		{ "[daemon]\nrevoke=default\n", "c:2: revoke=default: use wait, force or kill" },
+		{ "[daemon]\nrevoke_deadline=2h\n",
+		  "c:2: revoke_deadline=2h: use a time from 100ms to 1h, such as 5s" },
 		{ "[daemon]\novercommit=\n",
 		  "c:2: overcommit= needs at least one number, such as 1.0" },
 		{ "[daemon]\novercommit=1 1 1 1 1\n",
@@ -339,6 +356,7 @@ int main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, an_empty_file_gives_the_built_in_values);
 	tcase_add_test(tc, working_sets_are_measured_every_so_often_or_not);
+	tcase_add_test(tc, pages_that_tasks_keep_are_waited_for_unless_said_otherwise);
 	tcase_add_test(tc, every_key_reaches_its_place);
 	tcase_add_test(tc, what_is_wrong_is_said_with_its_line_and_what_would_be_right);
 	tcase_add_test(tc, values_that_are_too_long_are_refused);

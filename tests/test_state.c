@@ -52,6 +52,8 @@ static void check_policy(const struct slot_policy *a, const struct slot_policy *
 	ck_assert_int_eq(a->is_need_predicted, b->is_need_predicted);
 	ck_assert_str_eq(a->request_id, b->request_id);
 	ck_assert_int_eq(a->mode, b->mode);
+	ck_assert_int_eq(a->revoke, b->revoke);
+	ck_assert_uint_eq(a->revoke_deadline_ms, b->revoke_deadline_ms);
 }
 
 static struct state *sample_state(void)
@@ -61,6 +63,9 @@ static struct state *sample_state(void)
 	struct slot_policy sink =
 		slot_of("sink", NODE_ANY, (UINT64_C(1) << 53) + 1, UINT64_C(1) << 60);
 	struct state *state = state_new();
+
+	ingest.revoke = SLOT_REVOKE_KILL;
+	ingest.revoke_deadline_ms = 1500;
 
 	ck_assert_int_eq(state_put(state, &join), 0);
 	ck_assert_int_eq(state_put(state, &ingest), 0);
@@ -350,6 +355,9 @@ START_TEST(a_policy_without_a_mode_is_one_of_an_older_version)
 		{ ",\"mode\":\"dry-run\"", 0, SLOT_DRY_RUN },
 		{ ",\"mode\":\"fast\"", -EINVAL, 0 },
 		{ ",\"mode\":1", -EINVAL, 0 },
+		{ ",\"revoke\":\"force\"", 0, SLOT_SHARE },
+		{ ",\"revoke\":\"gently\"", -EINVAL, 0 },
+		{ ",\"revokeDeadlineMsec\":99", -EINVAL, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -159,7 +159,7 @@ static bool compare_kernel(const char *dir, const struct slot_policy *policy, sd
 {
 	uint64_t low = get_number(slot, "lowBytes", 0) & ~UINT64_C(4095);
 	uint64_t granted = get_number(slot, "poolGrantedBytes", 0);
-	uint64_t pool = MAX(get_number(slot, "poolShareBytes", 0), granted);
+	uint64_t pool = MAX(get_number(slot, "poolMinBytes", 0), granted);
 	const struct {
 		const char *file;
 		uint64_t wanted;

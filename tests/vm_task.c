@@ -30,6 +30,7 @@
 #include "base/attr.h"
 #include "base/fd.h"
 #include "base/parse.h"
+#include "base/mono.h"
 #include "taskmem.h"
 
 #define PAGE_BYTES 4096
@@ -237,6 +238,7 @@ static void cmd_info(struct task *task)
 {
 	struct tm_slot_info info = { .size = sizeof(info) };
 	struct tm_pool_stats stats = { .size = sizeof(stats) };
+	long long left_ms = 0;
 	uint32_t n_open = 0;
 
 	if (task->slot)
@@ -245,12 +247,15 @@ static void cmd_info(struct task *task)
 		tm_pool_get_stats(task->pool, &stats);
 	for (uint32_t i = 0; i < task->n_streams; i++)
 		n_open += !task->streams[i].is_closed;
+	if (info.return_by_ns > 0)
+		left_ms = ((long long)info.return_by_ns - (long long)mono_now_ns()) / 1000000;
 	printf("{\"slot\":\"%s\",\"chunks\":%u,\"target\":%u,\"draining\":%u,\"connected\":%d,"
 	       "\"buffers\":%u,\"idle\":%u,\"held\":%u,\"posted\":%u,\"waiters\":%u,\"highWater\":%u,"
-	       "\"accepted\":%u,\"open\":%u,\"requested\":%llu}\n",
+	       "\"accepted\":%u,\"open\":%u,\"requested\":%llu,\"revoked\":%u,\"leftMs\":%lld}\n",
 	       info.name, info.chunks_held, info.chunks_target, info.chunks_draining,
 	       info.connected, stats.buffers, stats.idle, stats.held, stats.posted, stats.waiters,
-	       stats.high_water, task->n_streams, n_open, (unsigned long long)info.requested_bytes);
+	       stats.high_water, task->n_streams, n_open, (unsigned long long)info.requested_bytes,
+	       info.chunks_revoked, left_ms);
 }
 
 static void cmd_listen(struct task *task, char *words[])

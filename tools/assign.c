@@ -35,6 +35,8 @@ enum kind {
 	KIND_CHUNKS,
 	KIND_USER,
 	KIND_MODE,
+	KIND_REVOKE,
+	KIND_TIME_OR_DEFAULT,
 	KIND_COMMAND
 };
 
@@ -49,6 +51,8 @@ enum key {
 	KEY_OWNER,
 	KEY_MODE,
 	KEY_ON_RESIZE,
+	KEY_REVOKE,
+	KEY_REVOKE_DEADLINE,
 	KEY_NEED,
 	KEY_MIN_GRANT
 };
@@ -80,6 +84,10 @@ static const struct key_form {
 	[KEY_MIN_GRANT] = { "min-grant", "minGrantBytes", KIND_BYTES, 0, 0,
 			    "a size such as 200M, not above need" },
 	[KEY_MODE] = { "mode", "mode", KIND_MODE, 0, 0, "share, off, save or dry-run" },
+	[KEY_REVOKE] = { "revoke", "revoke", KIND_REVOKE, 0, 0, "wait, force, kill or default" },
+	[KEY_REVOKE_DEADLINE] = { "revoke-deadline", "revokeDeadlineUsec", KIND_TIME_OR_DEFAULT,
+				  100000, UINT64_C(3600000000),
+				  "a time from 100ms to 1h, such as 5s, or \"default\"" },
 	[KEY_ON_RESIZE] = { "on-resize", "onResize", KIND_COMMAND, 0, 0,
 			    "the absolute path of a program with its arguments, or \"none\"" },
 };
@@ -141,7 +149,7 @@ static int unknown_key(enum assign_verb verb, const char *word, int len, char *e
 			    text, meant);
 	return fail(error,
 		    "%.100s: there is no key \"%s\"; the keys are%s weight tier min max pool "
-		    "pool-max mode on-resize owner need%s",
+		    "pool-max mode on-resize revoke revoke-deadline owner need%s",
 		    word, text, verb == ASSIGN_ADD ? " node" : "",
 		    verb == ASSIGN_ADD ? " min-grant" : "");
 }
@@ -162,12 +170,30 @@ static int parse_user(const char *text, uint64_t *ret)
 
 static const char *const modes[] = { "share", "off", "save", "dry-run" };
 
-static int parse_mode(const char *text, uint64_t *ret)
+static const char *const revokes[] = { "default", "wait", "force", "kill" };
+
+static int parse_word(const char *text, const char *const *words, size_t n, uint64_t *ret)
 {
-	for (*ret = 0; *ret < ARRAY_LEN(modes); ++*ret)
-		if (strcmp(text, modes[*ret]) == 0)
+	for (*ret = 0; *ret < n; ++*ret)
+		if (strcmp(text, words[*ret]) == 0)
 			return 0;
 	return -EINVAL;
+}
+
+/* In microseconds; "default" is 0. */
+static int parse_time(const struct key_form *key, const char *text, uint64_t *ret)
+{
+	uint64_t ns;
+	int r;
+
+	*ret = 0;
+	if (strcmp(text, "default") == 0)
+		return 0;
+	r = parse_duration_ns(text, &ns);
+	if (r < 0)
+		return r;
+	*ret = ns / 1000;
+	return *ret < key->low || *ret > key->high ? -ERANGE : 0;
 }
 
 static int parse_value(const struct key_form *key, const char *text, uint64_t *ret)
@@ -200,7 +226,11 @@ static int parse_value(const struct key_form *key, const char *text, uint64_t *r
 	case KIND_USER:
 		return parse_user(text, ret);
 	case KIND_MODE:
-		return parse_mode(text, ret);
+		return parse_word(text, modes, ARRAY_LEN(modes), ret);
+	case KIND_REVOKE:
+		return parse_word(text, revokes, ARRAY_LEN(revokes), ret);
+	case KIND_TIME_OR_DEFAULT:
+		return parse_time(key, text, ret);
 	case KIND_COMMAND:
 		*ret = 0; /* the word itself is sent; the daemon checks it */
 		return text[0] == '/' || strchr("'\"", text[0]) || strcmp(text, "none") == 0
@@ -288,6 +318,9 @@ static int build(enum assign_verb verb, const char *name, const struct values *v
 		else if (k == KEY_MODE)
 			r = sd_json_variant_set_field_string(&params, "mode",
 							     modes[values->value[k]]);
+		else if (k == KEY_REVOKE)
+			r = sd_json_variant_set_field_string(&params, "revoke",
+							     revokes[values->value[k]]);
 		else if (k == KEY_ON_RESIZE)
 			r = set_command(verb, values->word[k], &params);
 		else if (k != KEY_MAX || values->value[k] != BYTES_UNLIMITED)

@@ -36,6 +36,8 @@
 	"                and unneeded memory is given back; dry-run: only say what would be done\n"  \
 	"  pool=SIZE     guaranteed huge-page memory for buffers, a multiple of 2M; default 0\n"     \
 	"  pool-max=SIZE most huge-page memory it may borrow up to; default: the value of pool\n"    \
+	"  revoke=WORD   pages that a task was asked for and keeps: wait (default), force, kill\n"   \
+	"  revoke-deadline=TIME  how long it has to give them back; default 5s\n"                    \
 	"  need=SIZE     working set to expect; booked, not guaranteed\n"                            \
 	"  on-resize='PROGRAM ARG...'  run as the owner when the slot is resized, or \"none\"; by\n" \
 	"                the owner or root; $TASKMEM_TARGET_BYTES and others: see tmctl(1)\n"

@@ -245,6 +245,18 @@ static void owner_line(FILE *out, sd_json_variant *slot)
 	line(out, "owner", user ? user->pw_name : text, NULL);
 }
 
+/* Not of an earlier daemon. */
+static void revoke_line(sd_json_variant *slot, FILE *out)
+{
+	char after[FORMAT_DURATION_MAX], text[80];
+
+	if (!field_text(slot, "revoke", NULL))
+		return;
+	snprintf(text, sizeof(text), "what is done %s after pages were asked back in vain",
+		 format_duration(field_u64(slot, "revokeDeadlineUsec", 0), after));
+	line(out, "revoke", field_text(slot, "revoke", "?"), text);
+}
+
 static void policy_section(sd_json_variant *slot, FILE *out)
 {
 	char node[FORMAT_BYTES_MAX];
@@ -262,6 +274,7 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "maxBytes", BYTES_UNLIMITED, "max", "cap; max: the node's budget");
 	bytes_line(out, slot, "poolMinBytes", 0, "pool", "guaranteed huge pages");
 	bytes_line(out, slot, "poolMaxBytes", 0, "pool-max", NULL);
+	revoke_line(slot, out);
 	if (!field_u64(slot, "needBytes", 0))
 		return;
 	bytes_line(out, slot, "needBytes", 0, "need",
@@ -318,8 +331,39 @@ static void engine_line(FILE *out, sd_json_variant *slot)
 			     : "the fallback where io_uring is refused; see: tmctl doctor");
 }
 
+/* "process 217, pool join, owes 24M for 12s; taken by force in 3s" */
+static void owed_line(sd_json_variant *slot, sd_json_variant *owed, FILE *out)
+{
+	char bytes[FORMAT_BYTES_MAX], how_long[FORMAT_DURATION_MAX], left[FORMAT_DURATION_MAX];
+	const char *pool = field_text(owed, "pool", NULL);
+	uint64_t left_usec = field_u64(owed, "leftUsec", UINT64_MAX);
+	bool is_killed = strcmp(field_text(slot, "revoke", "wait"), "kill") == 0;
+
+	fprintf(out, "    process %" PRIu64 "%s%s", field_u64(owed, "pid", 0),
+		pool ? ", pool " : "", pool ? pool : "");
+	if (field_u64(owed, "owedBytes", 0)) {
+		fprintf(out, " owes %s for %s; ",
+			format_bytes(field_u64(owed, "owedBytes", 0), bytes),
+			format_duration(field_u64(owed, "owedUsec", 0), how_long));
+		if (left_usec == UINT64_MAX)
+			fputs("it is waited for", out);
+		else
+			fprintf(out, "%s in %s%s", is_killed ? "it is killed" : "taken by force",
+				format_duration(left_usec, left),
+				field_bool(owed, "forGuarantee", false)
+					? ", for they are guaranteed to another slot"
+					: "");
+	}
+	if (field_u64(owed, "revokedBytes", 0))
+		fprintf(out, "%s %s were taken by force",
+			field_u64(owed, "owedBytes", 0) ? ";" : ":",
+			format_bytes(field_u64(owed, "revokedBytes", 0), bytes));
+	fputc('\n', out);
+}
+
 static void pool_section(sd_json_variant *slot, FILE *out)
 {
+	sd_json_variant *owed;
 	char text[FORMAT_BYTES_MAX];
 	uint64_t page = field_u64(slot, "poolPageBytes", UINT64_C(2) << 20);
 	uint64_t granted = field_u64(slot, "poolGrantedBytes", 0);
@@ -328,6 +372,8 @@ static void pool_section(sd_json_variant *slot, FILE *out)
 	bytes_line(out, slot, "poolShareBytes", 0, "share", "what its tasks may hold now");
 	bytes_line(out, slot, "poolGrantedBytes", 0, "granted", "what they hold");
 	bytes_line(out, slot, "poolOwedBytes", 0, "owed", "asked back, not yet returned");
+	FIELD_FOREACH(field_array(slot, "owed"), owed)
+		owed_line(slot, owed, out);
 	snprintf(text, sizeof(text), "%" PRIu64, page ? granted / page : 0);
 	line(out, "pages", text, NULL);
 	bytes_line(out, slot, "poolPageBytes", 0, "page size", NULL);

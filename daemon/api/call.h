@@ -62,6 +62,8 @@ int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
 		      sd_varlink_method_flags_t flags, void *userdata);
 int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata);
+int api_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	      void *userdata);
 int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
 	       void *userdata);
 
@@ -91,5 +93,7 @@ void api_send_lease_gone(void *subscriber, void *userdata);
 
 /* A notice on a link that waits for more: the grant's target changed. */
 void api_send_target(struct grant *grant, void *subscriber, void *userdata);
+void api_send_revoked(struct grant *grant, const uint32_t *chunks, size_t n, void *subscriber,
+		      void *userdata);
 /* The last reply on it: the grant is freed. */
 void api_send_gone(struct grant *grant, void *subscriber, void *userdata);

@@ -165,6 +165,20 @@ static int encode_heat(const struct slot_view *view, sd_json_variant **ret)
 	return r;
 }
 
+static int encode_owed(size_t i, void *context, sd_json_variant **ret)
+{
+	const struct owed_view *owed = &((const struct slot_view *)context)->owed[i];
+
+	return sd_json_buildo(
+		ret, PAIR_UNSIGNED("pid", (uint64_t)owed->pid),
+		NULL_IF(owed->pool[0] == '\0', "pool", SD_JSON_BUILD_STRING(owed->pool)),
+		PAIR_UNSIGNED("owedBytes", owed->owed_bytes),
+		PAIR_UNSIGNED("revokedBytes", owed->revoked_bytes),
+		PAIR_UNSIGNED("owedUsec", owed->owed_ns / 1000),
+		NULL_IF(owed->left_ns == UINT64_MAX, "leftUsec", UNSIGNED(owed->left_ns / 1000)),
+		SD_JSON_BUILD_PAIR_BOOLEAN("forGuarantee", owed->is_for_guarantee));
+}
+
 static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 {
 	const struct slot_policy *policy = &view->policy;
@@ -186,6 +200,8 @@ static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
 			SD_JSON_BUILD_STRING(policy->request_id)),
 		PAIR_UNSIGNED("requestedBytes", view->lease_bytes),
 		SD_JSON_BUILD_PAIR_STRING("mode", slot_mode_names[policy->mode]),
+		SD_JSON_BUILD_PAIR_STRING("revoke", slot_revoke_names[view->revoke]),
+		PAIR_UNSIGNED("revokeDeadlineUsec", view->revoke_deadline_ns / 1000),
 		PAIR_UNSIGNED("shareBytes", view->share_bytes),
 		PAIR_UNSIGNED("lowBytes", view->low_bytes),
 		PAIR_UNSIGNED("demandBytes", view->demand_bytes),
@@ -272,6 +288,10 @@ int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 		r = encode_array(view->n_pending, encode_pending, (void *)view, &part);
 	if (r >= 0)
 		r = set_field(&slot, "pending", part);
+	if (r >= 0)
+		r = encode_array(view->n_owed, encode_owed, (void *)view, &part);
+	if (r >= 0)
+		r = set_field(&slot, "owed", part);
 	if (r >= 0 && view->has_heat) {
 		r = encode_heat(view, &part);
 		if (r >= 0)

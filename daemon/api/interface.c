@@ -57,6 +57,16 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("Charged there until it is freed, wherever it lies by now"), FIELD(bytes, INT, 0),
 	COMMENT("That are still to be moved"), FIELD(processes, INT, 0));
 
+static SD_VARLINK_DEFINE_STRUCT_TYPE(
+	Owed, FIELD(pid, INT, 0),
+	COMMENT("Of the task that keeps most of it; null: it did not say"),
+	FIELD(pool, STRING, NULLABLE), FIELD(owedBytes, INT, 0),
+	COMMENT("Taken by force; the task has not said yet that it is done with them"),
+	FIELD(revokedBytes, INT, 0), COMMENT("For how long it owes"), FIELD(owedUsec, INT, 0),
+	COMMENT("Until revoke is done to it; null: it is waited for"),
+	FIELD(leftUsec, INT, NULLABLE), COMMENT("true: another slot's guarantee is short of them"),
+	FIELD(forGuarantee, BOOL, 0));
+
 static SD_VARLINK_DEFINE_STRUCT_TYPE(NodeBytes, FIELD(node, INT, 0), FIELD(bytes, INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
@@ -97,7 +107,10 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("Guarantee beyond minBytes that its tasks hold by RequestMemory"),
 	FIELD(requestedBytes, INT, 0),
 	COMMENT("share, off, save or dry-run: what the controller may do to it"),
-	FIELD(mode, STRING, 0), COMMENT("Entitlement: what the slot gets when everyone is hungry"),
+	FIELD(mode, STRING, 0),
+	COMMENT("wait, force or kill: what is done about pages that tasks keep too long"),
+	FIELD(revoke, STRING, 0), COMMENT("How long that is"), FIELD(revokeDeadlineUsec, INT, 0),
+	COMMENT("Entitlement: what the slot gets when everyone is hungry"),
 	FIELD(shareBytes, INT, 0), COMMENT("What memory.low is meant to be now"),
 	FIELD(lowBytes, INT, 0), COMMENT("What it is shown to need"), FIELD(demandBytes, INT, 0),
 	COMMENT("new, quiet, evidence, suspect, polluter or idle; uncontrolled without control"),
@@ -116,7 +129,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(leakBytesPerSec, INT, NULLABLE), COMMENT("What the slot's pools may hold now"),
 	FIELD(poolShareBytes, INT, 0), COMMENT("What its tasks hold"),
 	FIELD(poolGrantedBytes, INT, 0), COMMENT("Part of it above the share, asked back"),
-	FIELD(poolOwedBytes, INT, 0), COMMENT("hugetlb.2MB.current"),
+	FIELD(poolOwedBytes, INT, 0),
+	COMMENT("Tasks that keep what they owe, or that pages were taken from: those that owe most"),
+	FIELD_TYPE(owed, Owed, ARRAY), COMMENT("hugetlb.2MB.current"),
 	FIELD(poolKernelBytes, INT, 0), COMMENT("Page size of the pools"),
 	FIELD(poolPageBytes, INT, 0),
 	COMMENT("What its tasks receive from the network by: io_uring; epoll, the slower fallback; "
@@ -260,6 +275,10 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	COMMENT("Command to run when the slot is resized, absolute path and arguments"),
 	IN(onResize, STRING, NULLABLE), COMMENT("share (default), off, save or dry-run"),
 	IN(mode, STRING, NULLABLE),
+	COMMENT("What is done about huge pages that a task was asked for and keeps: wait, force (take "
+		"them), kill (it), or default: as configured"),
+	IN(revoke, STRING, NULLABLE), COMMENT("How long it has, 100 ms to 1 h; 0: as configured"),
+	IN(revokeDeadlineUsec, INT, NULLABLE),
 	COMMENT("Working set to expect; default: what the history of the name predicts"),
 	IN(needBytes, INT, NULLABLE),
 	COMMENT("Be content with so much of the need; default: all of it, nothing if predicted"),
@@ -293,6 +312,7 @@ static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NUL
 				COMMENT("As for AddSlot; empty: none. Another owner has none "
 					"unless it is given here"),
 				IN(onResize, STRING, NULLABLE), IN(mode, STRING, NULLABLE),
+				IN(revoke, STRING, NULLABLE), IN(revokeDeadlineUsec, INT, NULLABLE),
 				OUT_TYPE(slot, Slot, 0));
 
 static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"),
@@ -350,7 +370,15 @@ static SD_VARLINK_DEFINE_METHOD_FULL(
 	COMMENT("Indexes of the chunks that have pages; never touch another"),
 	OUT(chunks, INT, ARRAY),
 	COMMENT("What the task should hold: less than it holds asks chunks back"),
-	OUT(targetChunks, INT, 0), COMMENT("Index of the memfd among the passed descriptors"),
+	OUT(targetChunks, INT, 0),
+	COMMENT("CLOCK_MONOTONIC: what is beyond the target is taken by force then, or the process "
+		"killed; null: there is no such time"),
+	OUT(deadlineUsec, INT, NULLABLE),
+	COMMENT("Were taken by force: a touch is SIGBUS. Return them when no buffer of them is in "
+		"use any more; until then they are not granted again"),
+	OUT(revokedChunks, INT, ARRAY | NULLABLE),
+	COMMENT("Names the last time that this happened; to be passed on to Return"),
+	OUT(revocation, INT, NULLABLE), COMMENT("Index of the memfd among the passed descriptors"),
 	OUT(fdIndex, INT, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(ReportEngine, IN(grant, INT, 0), IN(uring, BOOL, 0),
@@ -359,8 +387,17 @@ static SD_VARLINK_DEFINE_METHOD(ReportEngine, IN(grant, INT, 0), IN(uring, BOOL,
 static SD_VARLINK_DEFINE_METHOD(Grow, IN(grant, INT, 0), IN(chunks, INT, 0),
 				OUT(chunks, INT, ARRAY));
 
-static SD_VARLINK_DEFINE_METHOD(Return, IN(grant, INT, 0), IN(chunks, INT, ARRAY),
-				OUT(targetChunks, INT, 0));
+static SD_VARLINK_DEFINE_METHOD(
+	Return, IN(grant, INT, 0), IN(chunks, INT, ARRAY),
+	COMMENT("The last one that was read of: that a revoked chunk is done with counts only from who "
+		"knows that it was revoked"),
+	IN(revocation, INT, NULLABLE), OUT(targetChunks, INT, 0));
+
+static SD_VARLINK_DEFINE_METHOD(
+	Drain, IN(grant, INT, 0),
+	COMMENT("All that the task hands out no buffer of any more; taken first if it must be"),
+	IN(chunks, INT, ARRAY), COMMENT("The pool that keeps most of them, for people to see"),
+	IN(pool, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	WatchSlot, SD_VARLINK_REQUIRES_MORE,
@@ -411,7 +448,8 @@ static SD_VARLINK_DEFINE_ERROR(Failed, FIELD(message, STRING, 0));
 SD_VARLINK_DEFINE_INTERFACE(
 	io_taskmem, API_NAME,
 	SD_VARLINK_INTERFACE_COMMENT("Slots of a machine's memory for stream-processing tasks"),
-	DOC("A change that is under way"), &vl_type_Pending, &vl_type_NodeBytes,
+	DOC("A change that is under way"), &vl_type_Pending,
+	DOC("A task that keeps huge pages it was asked for"), &vl_type_Owed, &vl_type_NodeBytes,
 	DOC("What is charged to a cgroup that a slot has left"), &vl_type_Left,
 	DOC("What the slot's tasks were told of its memory"), &vl_type_Notice, &vl_type_OnResize,
 	DOC("A point of the heat curve"), &vl_type_HeatPoint,
@@ -455,8 +493,10 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
 	DOC("By what the calling process receives into a grant of its; for listings, after Attach "
 	    "and again after resumeGrant"),
-	&vl_method_ReportEngine, DOC("Give chunks back; they must not be touched any more"),
-	&vl_method_Return, DOC("Give a grant back as a whole"), &vl_method_Detach,
+	&vl_method_ReportEngine,
+	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
+	DOC("Say which chunks will be given back when their last buffer is released"),
+	&vl_method_Drain, DOC("Give a grant back as a whole"), &vl_method_Detach,
 	DOC("Where the daemon can read the state of the calling process' pools from now on, until the "
 	    "grant ends. It only reads"),
 	&vl_method_ReportPools, DOC("What is in the pools of a slot's tasks; open to everyone"),

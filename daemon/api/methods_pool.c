@@ -22,8 +22,10 @@ struct grant_parameters {
 	uint32_t grant, n_chunks, min_chunks, wanted_chunks, resume;
 	uint32_t fd_index;
 	uint64_t token;        /* 0: none */
+	uint64_t revocation;   /* 0: none */
 	sd_json_variant *list; /* borrowed from the call */
 	int uring, epoll;
+	const char *pool;
 };
 
 static const struct grant_parameters nothing_given = {
@@ -41,16 +43,23 @@ static const struct grant_parameters nothing_given = {
 
 /* ---- replies about a grant */
 
-/* @with_file: pass the memfd. @chunks: NULL for none. */
-static int send_grant(sd_varlink *link, const struct grant *grant, const uint32_t *chunks, size_t n,
-		      bool with_file)
+struct chunk_list {
+	const uint32_t *chunks;
+	size_t n;
+};
+
+/* @with_file: pass the memfd. @granted, @taken: NULL for none. */
+static int send_grant(sd_varlink *link, const struct grant *grant, const struct chunk_list *granted,
+		      const struct chunk_list *taken, bool with_file)
 {
-	sd_json_variant *list = NULL;
+	sd_json_variant *list = NULL, *revoked = NULL;
 	struct grant_view view;
 	int r, fd_index = -1;
 
 	manager_view_grant(grant, &view);
-	r = encode_numbers(chunks, n, &list);
+	r = encode_numbers(granted ? granted->chunks : NULL, granted ? granted->n : 0, &list);
+	if (r >= 0 && taken && taken->n > 0)
+		r = encode_numbers(taken->chunks, taken->n, &revoked);
 	if (r >= 0 && with_file)
 		r = fd_index = sd_varlink_push_dup_fd(link, view.file_fd);
 	if (r >= 0)
@@ -62,29 +71,50 @@ static int send_grant(sd_varlink *link, const struct grant *grant, const uint32_
 			SD_JSON_BUILD_PAIR_UNSIGNED("fileChunks", view.n_file_chunks),
 			SD_JSON_BUILD_PAIR_VARIANT("chunks", list),
 			SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target),
+			SD_JSON_BUILD_PAIR_CONDITION(
+				view.deadline_ns > 0, "deadlineUsec",
+				SD_JSON_BUILD_UNSIGNED(view.deadline_ns / 1000)),
+			SD_JSON_BUILD_PAIR_CONDITION(revoked != NULL, "revokedChunks",
+						     SD_JSON_BUILD_VARIANT(revoked)),
+			SD_JSON_BUILD_PAIR_CONDITION(view.revocation > 0, "revocation",
+						     SD_JSON_BUILD_UNSIGNED(view.revocation)),
 			SD_JSON_BUILD_PAIR_CONDITION(with_file, "fdIndex",
 						     SD_JSON_BUILD_INTEGER(fd_index)));
 	sd_json_variant_unref(list);
+	sd_json_variant_unref(revoked);
 	return r;
 }
 
-/* All the chunks it holds, as after a restart. */
+/* All the chunks it holds, as after a restart, and all that were taken from it. */
 static int send_whole_grant(sd_varlink *link, const struct grant *grant, bool with_file)
 {
-	CLEANUP(freep) uint32_t *chunks = NULL;
+	CLEANUP(freep) uint32_t *chunks = NULL, *revoked = NULL;
+	struct chunk_list granted, taken;
 	struct grant_view view;
 
 	manager_view_grant(grant, &view);
 	chunks = calloc(view.n_held + 1, sizeof(*chunks));
-	if (!chunks)
+	revoked = calloc(view.n_revoked + 1, sizeof(*revoked));
+	if (!chunks || !revoked)
 		return -ENOMEM;
-	return send_grant(link, grant, chunks, manager_list_chunks(grant, chunks), with_file);
+	granted = (struct chunk_list){ chunks, manager_list_chunks(grant, chunks) };
+	taken = (struct chunk_list){ revoked, manager_list_revoked(grant, revoked) };
+	return send_grant(link, grant, &granted, &taken, with_file);
 }
 
 void api_send_target(struct grant *grant, void *subscriber, void *userdata)
 {
 	(void)userdata;
-	(void)send_grant(subscriber, grant, NULL, 0, /* with_file= */ false);
+	(void)send_grant(subscriber, grant, NULL, NULL, /* with_file= */ false);
+}
+
+void api_send_revoked(struct grant *grant, const uint32_t *chunks, size_t n, void *subscriber,
+		      void *userdata)
+{
+	const struct chunk_list taken = { chunks, n };
+
+	(void)userdata;
+	(void)send_grant(subscriber, grant, NULL, &taken, /* with_file= */ false);
 }
 
 void api_send_gone(struct grant *grant, void *subscriber, void *userdata)
@@ -102,11 +132,12 @@ void api_send_gone(struct grant *grant, void *subscriber, void *userdata)
 static void on_attached(struct grant *grant, enum fault_kind kind, const struct fault *fault,
 			const uint32_t *chunks, size_t n, void *userdata)
 {
+	const struct chunk_list granted = { chunks, n };
 	sd_varlink *link = userdata;
 
 	if (kind != FAULT_NONE || !grant)
 		(void)call_fault(link, fault);
-	else if (send_grant(link, grant, chunks, n, /* with_file= */ true) < 0)
+	else if (send_grant(link, grant, &granted, NULL, /* with_file= */ true) < 0)
 		(void)sd_varlink_error_errno(link, -EIO);
 	sd_varlink_unref(link);
 }
@@ -255,6 +286,8 @@ int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 		NUMBER("grant", grant, SD_JSON_MANDATORY),
 		{ "chunks", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref,
 		  offsetof(struct grant_parameters, list), SD_JSON_MANDATORY },
+		{ "revocation", _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64,
+		  offsetof(struct grant_parameters, revocation), SD_JSON_NULLABLE },
 		{}
 	};
 	struct grant_parameters p = nothing_given;
@@ -276,10 +309,55 @@ int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	r = find_grant(link, manager, p.grant, &grant);
 	if (r <= 0)
 		return r;
-	if (manager_return(manager, grant, chunks, n, &fault) != FAULT_NONE)
+	if (manager_return(manager, grant, chunks, n, p.revocation, &fault) != FAULT_NONE)
 		return call_fault(link, &fault);
 	manager_view_grant(grant, &view);
 	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target));
+}
+
+static bool is_pool_name(const char *name)
+{
+	for (; *name; name++)
+		if (*name < ' ' || *name > '~')
+			return false;
+	return true;
+}
+
+int api_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
+	      void *userdata)
+{
+	static const sd_json_dispatch_field table[] = {
+		NUMBER("grant", grant, SD_JSON_MANDATORY),
+		{ "chunks", SD_JSON_VARIANT_ARRAY, sd_json_dispatch_variant_noref,
+		  offsetof(struct grant_parameters, list), SD_JSON_MANDATORY },
+		{ "pool", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string,
+		  offsetof(struct grant_parameters, pool), SD_JSON_NULLABLE },
+		{}
+	};
+	struct grant_parameters p = nothing_given;
+	CLEANUP(freep) uint32_t *chunks = NULL;
+	struct manager *manager = userdata;
+	struct fault fault = { .node = NODE_ANY };
+	struct grant *grant;
+	size_t n;
+	int r;
+
+	(void)flags;
+	r = sd_varlink_dispatch(link, parameters, table, &p);
+	if (r != 0)
+		return r;
+	chunks = decode_numbers(p.list, &n);
+	if (!chunks)
+		return sd_varlink_error_invalid_parameter_name(link, "chunks");
+	if (p.pool && !is_pool_name(p.pool))
+		return sd_varlink_error_invalid_parameter_name(link, "pool");
+	r = find_grant(link, manager, p.grant, &grant);
+	if (r <= 0)
+		return r;
+	if (manager_note_draining(manager, grant, chunks, n, p.pool ? p.pool : "", &fault) !=
+	    FAULT_NONE)
+		return call_fault(link, &fault);
+	return sd_varlink_reply(link, NULL);
 }
 
 int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,

@@ -30,7 +30,8 @@ struct slot_parameters {
 	int wait; /* tristate */
 	uint64_t min_grant_bytes, wait_usec, waited_usec;
 	const char *request_id;
-	const char *mode; /* NULL: not given */
+	const char *mode, *revoke;     /* NULL: not given */
+	uint64_t revoke_deadline_usec; /* 0: what the configuration says */
 };
 
 static const struct slot_parameters nothing_given = {
@@ -49,6 +50,7 @@ static const struct slot_parameters nothing_given = {
 	.wait = NOT_GIVEN_BOOL,
 	.min_grant_bytes = NOT_GIVEN_BYTES,
 	.wait_usec = NOT_GIVEN_BYTES,
+	.revoke_deadline_usec = NOT_GIVEN_BYTES,
 };
 
 #define TEXT(json, member)                                             \
@@ -72,7 +74,9 @@ static const struct slot_parameters nothing_given = {
 		OPTION("onResize", on_resize, SD_JSON_VARIANT_STRING,                              \
 		       sd_json_dispatch_const_string),                                             \
 		OPTION_BYTES("needBytes", need_bytes),                                             \
-		OPTION("mode", mode, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string)
+		OPTION("mode", mode, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string),       \
+		OPTION("revoke", revoke, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string),   \
+		OPTION_BYTES("revokeDeadlineUsec", revoke_deadline_usec)
 
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
 {
@@ -98,6 +102,11 @@ static void apply_given(const struct slot_parameters *p, struct slot_policy *pol
 		policy->need_bytes = p->need_bytes;
 	if (p->mode && admit_parse_mode(p->mode, &policy->mode) < 0)
 		policy->mode = SLOT_MODES; /* refused by name when it is checked */
+	if (p->revoke && admit_parse_revoke(p->revoke, &policy->revoke) < 0)
+		policy->revoke = SLOT_REVOKES; /* so is this */
+	if (p->revoke_deadline_usec != NOT_GIVEN_BYTES)
+		policy->revoke_deadline_ms =
+			(uint32_t)MIN((p->revoke_deadline_usec + 999) / 1000, UINT32_MAX);
 }
 
 /* Takes the command over, or drops one of another owner. Return: 1, or as call_fault(). */
@@ -270,7 +279,8 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 static enum right set_right(const struct slot_parameters *p)
 {
 	bool is_tuning = p->need_bytes == NOT_GIVEN_BYTES && p->owner == NOT_GIVEN_NUMBER &&
-			 p->tier == NOT_GIVEN_NUMBER && !p->mode &&
+			 p->tier == NOT_GIVEN_NUMBER && !p->mode && !p->revoke &&
+			 p->revoke_deadline_usec == NOT_GIVEN_BYTES &&
 			 p->min_bytes == NOT_GIVEN_BYTES && p->pool_min_bytes == NOT_GIVEN_BYTES &&
 			 p->pool_max_bytes == NOT_GIVEN_BYTES;
 

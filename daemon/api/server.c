@@ -269,6 +269,7 @@ struct api *api_new(struct manager_hooks *ret_hooks)
 	*ret_hooks = (struct manager_hooks){
 		.event = on_event,
 		.target_changed = api_send_target,
+		.revoked = api_send_revoked,
 		.grant_gone = api_send_gone,
 		.notice = api_send_notice,
 		.watch_gone = api_send_watch_gone,
@@ -331,6 +332,7 @@ MANAGER_METHOD(on_attach, api_attach)
 MANAGER_METHOD(on_report_engine, api_report_engine)
 MANAGER_METHOD(on_grow, api_grow)
 MANAGER_METHOD(on_return, api_return)
+MANAGER_METHOD(on_drain, api_drain)
 MANAGER_METHOD(on_detach, api_detach)
 MANAGER_METHOD(on_report_pools, api_report_pools)
 MANAGER_METHOD(on_list_pools, api_list_pools)
@@ -373,6 +375,7 @@ static int api_make_server(struct api *api)
 			API_METHOD("ReportEngine"), on_report_engine,
 			API_METHOD("Grow"), on_grow,
 			API_METHOD("Return"), on_return,
+			API_METHOD("Drain"), on_drain,
 			API_METHOD("Detach"), on_detach,
 			API_METHOD("MoveSlot"), on_move_slot,
 			API_METHOD("ReportPools"), on_report_pools,

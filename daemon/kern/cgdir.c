@@ -399,15 +399,25 @@ int cgdir_read_cpu(struct cgdir *cg, uint64_t *ret_us)
 	return r;
 }
 
-int cgdir_is_populated(struct cgdir *cg, bool *ret)
+static int read_flag(struct cgdir *cg, const char *name, bool *ret)
 {
-	uint64_t populated = 0;
-	const struct keyed keys[] = { { "populated", &populated } };
+	uint64_t flag = 0;
+	const struct keyed keys[] = { { name, &flag } };
 	int r = read_keyed(cg, CG_CGROUP_EVENTS, keys, ARRAY_LEN(keys));
 
 	if (r == CGDIR_OK)
-		*ret = populated != 0;
+		*ret = flag != 0;
 	return r;
+}
+
+int cgdir_is_populated(struct cgdir *cg, bool *ret)
+{
+	return read_flag(cg, "populated", ret);
+}
+
+int cgdir_is_frozen(struct cgdir *cg, bool *ret)
+{
+	return read_flag(cg, "frozen", ret);
 }
 
 /* Adds the " N0=4096 N1=0" of one line to @bytes. */

@@ -111,6 +111,20 @@ MUST_USE int cgdir_read_numa(struct cgdir *cg, enum cgdir_file file,
 
 /* cgroup.events "populated". */
 MUST_USE int cgdir_is_populated(struct cgdir *cg, bool *ret);
+/* cgroup.events "frozen": cgroup.freeze is 1, and all processes stand still. */
+MUST_USE int cgdir_is_frozen(struct cgdir *cg, bool *ret);
+/**
+ * cgdir_kill_process() - SIGKILL for one process of the cgroup, whoever's it is
+ * @pidfd: of @pid
+ *
+ * It is moved into a cgroup below, without controllers of its own, which is killed; so that no
+ * capability is needed (CAP_KILL) and no other process is hit. cgdir_forget_killed() removes that
+ * cgroup once the process has ended; both are harmless at any time.
+ *
+ * Return: CGDIR_OK, CGDIR_GONE (the process has ended, or the cgroup), CGDIR_ABSENT or -errno.
+ */
+MUST_USE int cgdir_kill_process(struct cgdir *cg, pid_t pid, int pidfd);
+void cgdir_forget_killed(struct cgdir *cg);
 /* Number of processes in this very cgroup (cgroup.procs). */
 MUST_USE int cgdir_count_processes(struct cgdir *cg, uint32_t *ret);
 /* The first @max of them. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +24,15 @@
  *
  * Bits are set in `filling` before the helper starts and move to `present` when it reports:
  * a daemon killed in between frees what it finds in `filling`.
+ *
+ * A chunk that was taken by force is in `revoked` until the task says that no buffer of it is in
+ * use any more; only then may its index be filled again, else stale pointers of the task would
+ * mean new buffers. Killed between the bits and the hole, the next daemon punches it.
  */
 
 #define LEDGER_MAGIC "tmgrant"
-#define LEDGER_VERSION 1
+#define LEDGER_VERSION 2
+#define LEDGER_VERSION_OLD 1 /* the same without the words of revoked chunks */
 
 struct ledger {
 	char magic[8];
@@ -38,7 +44,7 @@ struct ledger {
 	uint32_t is_delivered; /* the task was told of this grant */
 	uint64_t token;
 	char slot[SLOT_NAME_MAX + 1];
-	uint64_t bits[]; /* present words, then filling words */
+	uint64_t bits[]; /* present words, then filling words, then revoked words */
 };
 
 static size_t ledger_words(uint32_t n_file_chunks)
@@ -48,7 +54,7 @@ static size_t ledger_words(uint32_t n_file_chunks)
 
 static size_t ledger_bytes(uint32_t n_file_chunks)
 {
-	return sizeof(struct ledger) + 2 * ledger_words(n_file_chunks) * sizeof(uint64_t);
+	return sizeof(struct ledger) + 3 * ledger_words(n_file_chunks) * sizeof(uint64_t);
 }
 
 static uint64_t *present_bits(const struct grant *grant)
@@ -59,6 +65,11 @@ static uint64_t *present_bits(const struct grant *grant)
 static uint64_t *filling_bits(const struct grant *grant)
 {
 	return grant->ledger->bits + ledger_words(grant->n_file_chunks);
+}
+
+static uint64_t *revoked_bits(const struct grant *grant)
+{
+	return grant->ledger->bits + 2 * ledger_words(grant->n_file_chunks);
 }
 
 static bool bit_get(const uint64_t *bits, uint32_t i)
@@ -125,6 +136,7 @@ void grant_leave(struct grant *grant)
 	fd_closep(&grant->file_fd);
 	fd_closep(&grant->ledger_fd);
 	free(grant->growing);
+	free(grant->draining);
 	free(grant);
 }
 
@@ -238,6 +250,22 @@ static int stored_classify(int fd, enum stored_kind *ret_kind)
 	return 0;
 }
 
+/* Of an earlier version: room for what it did not know, as zeroes. */
+static int adopt_old(int ledger_fd, const struct ledger *head, const struct stat *st)
+{
+	const uint32_t version = LEDGER_VERSION;
+	size_t bytes = ledger_bytes(head->n_file_chunks);
+
+	if ((size_t)st->st_size != bytes - ledger_words(head->n_file_chunks) * sizeof(uint64_t))
+		return -EBADMSG;
+	if (ftruncate(ledger_fd, (off_t)bytes) < 0)
+		return -errno;
+	if (pwrite(ledger_fd, &version, sizeof(version), offsetof(struct ledger, version)) !=
+	    (ssize_t)sizeof(version))
+		return -EIO;
+	return 0;
+}
+
 static int adopt_ledger(struct grant *grant, int ledger_fd)
 {
 	struct ledger head;
@@ -248,10 +276,16 @@ static int adopt_ledger(struct grant *grant, int ledger_fd)
 	    fstat(ledger_fd, &st) < 0)
 		return -EBADMSG;
 	if (memcmp(head.magic, LEDGER_MAGIC, sizeof(LEDGER_MAGIC)) != 0 ||
-	    head.version != LEDGER_VERSION || head.n_file_chunks == 0 ||
-	    head.n_file_chunks > GRANT_CHUNKS_MAX ||
-	    (size_t)st.st_size != ledger_bytes(head.n_file_chunks))
+	    head.n_file_chunks == 0 || head.n_file_chunks > GRANT_CHUNKS_MAX)
 		return -EBADMSG;
+	if (head.version == LEDGER_VERSION_OLD) {
+		r = adopt_old(ledger_fd, &head, &st);
+		if (r < 0)
+			return r;
+	} else if (head.version != LEDGER_VERSION ||
+		   (size_t)st.st_size != ledger_bytes(head.n_file_chunks)) {
+		return -EBADMSG;
+	}
 	grant->id = head.id;
 	grant->pid = head.pid;
 	grant->wanted = head.wanted;
@@ -267,7 +301,7 @@ static int adopt_ledger(struct grant *grant, int ledger_fd)
 	return 0;
 }
 
-/* Frees every page that no task was told of: half-filled, or half-returned. */
+/* Frees every page that no task was told of: half-filled, or half-returned, or half-revoked. */
 static void adopt_chunks(struct grant *grant)
 {
 	uint32_t n = grant->n_file_chunks, hole = 0;
@@ -281,6 +315,13 @@ static void adopt_chunks(struct grant *grant)
 		hole = i + 1;
 		if (i < n)
 			grant->n_held++;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		/* cannot be both, but for a daemon that was killed between the two */
+		if (bit_get(present_bits(grant), i))
+			bit_clear(revoked_bits(grant), i);
+		else if (bit_get(revoked_bits(grant), i))
+			grant->n_revoked++;
 	}
 }
 
@@ -363,14 +404,14 @@ int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int nod
 
 	if (grant->populate)
 		return -EBUSY;
-	n = MIN(n, grant->n_file_chunks - grant->n_held);
+	n = MIN(n, grant->n_file_chunks - grant->n_held - grant->n_revoked);
 	if (n == 0)
 		return -ENOSPC;
 	grant->growing = calloc(n, sizeof(*grant->growing));
 	if (!grant->growing)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < grant->n_file_chunks && found < n; i++) {
-		if (bit_get(present_bits(grant), i))
+		if (bit_get(present_bits(grant), i) || bit_get(revoked_bits(grant), i))
 			continue;
 		bit_set(filling_bits(grant), i);
 		grant->growing[found++] = i;
@@ -390,12 +431,22 @@ int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int nod
 	return r;
 }
 
-int grant_return(struct grant *grant, const uint32_t *chunks, size_t n)
+int grant_return(struct grant *grant, const uint32_t *chunks, size_t n, uint64_t revocation)
 {
 	for (size_t i = 0; i < n; i++)
 		if (chunks[i] >= grant->n_file_chunks)
 			return -EINVAL;
 	for (size_t i = 0; i < n; i++) {
+		if (bit_get(revoked_bits(grant), chunks[i])) {
+			/* It has not read yet that the chunk was taken. Filled again at once, that
+			 * notice would be taken to mean the new page. */
+			if (revocation != grant->revocation)
+				continue;
+			bit_clear(revoked_bits(grant), chunks[i]);
+			(void)hugetlb_punch(grant->file_fd, chunks[i], 1); /* touched since */
+			grant->n_revoked--;
+			continue;
+		}
 		/* Listed twice, or given back before by a call whose answer was lost. */
 		if (!bit_get(present_bits(grant), chunks[i]))
 			continue;
@@ -405,6 +456,88 @@ int grant_return(struct grant *grant, const uint32_t *chunks, size_t n)
 		grant->n_held--;
 	}
 	return 0;
+}
+
+/* ---- by force */
+
+int grant_note_draining(struct grant *grant, const uint32_t *chunks, size_t n, const char *pool)
+{
+	size_t n_words = ledger_words(grant->n_file_chunks);
+
+	for (size_t i = 0; i < n; i++)
+		if (chunks[i] >= grant->n_file_chunks)
+			return -EINVAL;
+	if (!grant->draining)
+		grant->draining = calloc(n_words, sizeof(*grant->draining));
+	if (!grant->draining)
+		return -ENOMEM;
+	memset(grant->draining, 0, n_words * sizeof(*grant->draining));
+	for (size_t i = 0; i < n; i++)
+		bit_set(grant->draining, chunks[i]);
+	(void)snprintf(grant->pool, sizeof(grant->pool), "%s", pool);
+	return 0;
+}
+
+static void revoke_one(struct grant *grant, uint32_t chunk, uint32_t *ret_chunk)
+{
+	/* in this order: what neither bit covers is free to be filled again */
+	bit_set(revoked_bits(grant), chunk);
+	bit_clear(present_bits(grant), chunk);
+	grant->n_revoked++;
+	grant->n_held--;
+	*ret_chunk = chunk;
+}
+
+/* Up to @n of the held chunks, from the end of the file on: pools are cut from its front. */
+static uint32_t revoke_some(struct grant *grant, uint32_t n, bool is_draining, uint32_t *ret_chunks)
+{
+	uint32_t done = 0;
+
+	for (uint32_t i = grant->n_file_chunks; i-- > 0 && done < n;) {
+		if (!bit_get(present_bits(grant), i))
+			continue;
+		if (is_draining && !(grant->draining && bit_get(grant->draining, i)))
+			continue;
+		revoke_one(grant, i, &ret_chunks[done++]);
+	}
+	return done;
+}
+
+uint32_t grant_revoke(struct grant *grant, uint32_t n, uint64_t revocation, uint32_t *ret_chunks)
+{
+	uint32_t done = revoke_some(grant, n, /* is_draining= */ true, ret_chunks);
+
+	done += revoke_some(grant, n - done, /* is_draining= */ false, ret_chunks + done);
+	grant->revocation = revocation;
+	grant_punch_revoked(grant);
+	return done;
+}
+
+void grant_punch_revoked(struct grant *grant)
+{
+	for (uint32_t i = 0; grant->n_revoked > 0 && i < grant->n_file_chunks; i++)
+		if (bit_get(revoked_bits(grant), i))
+			(void)hugetlb_punch(grant->file_fd, i, 1);
+}
+
+bool grant_has_strays(const struct grant *grant)
+{
+	uint64_t present, size;
+
+	if (grant->n_revoked == 0 || grant->populate ||
+	    hugetlb_measure(grant->file_fd, &present, &size) < 0)
+		return false;
+	return present > grant->n_held;
+}
+
+size_t grant_list_revoked(const struct grant *grant, uint32_t *chunks)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < grant->n_file_chunks && n < grant->n_revoked; i++)
+		if (bit_get(revoked_bits(grant), i))
+			chunks[n++] = i;
+	return n;
 }
 
 void grant_note_delivered(struct grant *grant)

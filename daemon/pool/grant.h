@@ -21,6 +21,7 @@
 
 #define GRANT_CHUNKS_MAX 1048576 /* 2 TiB; bounds the ledger */
 #define GRANT_FDS 3
+#define GRANT_POOL_MAX 31
 
 struct ledger;
 struct populate;
@@ -34,10 +35,17 @@ struct grant {
 	uint32_t n_file_chunks;
 	uint32_t n_held;           /* chunks with pages, known to the task */
 	uint32_t n_pending;        /* chunks being filled */
+	uint64_t revocation;       /* number of the last one; 0: none since the daemon started */
+	uint32_t n_revoked;        /* taken by force, and perhaps still used by the task */
 	uint32_t wanted;           /* what the task asked for in all; bounds the target */
 	uint64_t token;            /* of the request that made it, 0: none */
 	uint32_t target;           /* what it should hold now */
 	bool has_uring, has_epoll; /* receive engines that its task has told of */
+	struct revoke_mark mark;
+	uint32_t n_to_take; /* by force, once its slot is frozen */
+	bool is_for_guarantee;
+	uint64_t *draining; /* bitmap of what the task has set aside; NULL: it did not say */
+	char pool[GRANT_POOL_MAX + 1]; /* that keeps most of it, as the task says; "" */
 	void *subscriber;          /* the client's connection; NULL while it is away */
 	bool is_known;             /* the task has named it in a call, so it got the answer */
 	bool is_refused;           /* asked for pages it is due, and there were none */
@@ -93,9 +101,36 @@ MUST_USE int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot
 			void (*grown)(struct grant *, int, const uint32_t *, size_t, void *),
 			void *userdata);
 
-/* Frees the listed chunks; those that are not held stay so, for a task whose answer was lost asks
- * again. Return: 0, or -EINVAL when one is beyond the file: nothing is freed. */
-MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n);
+/* Frees the listed chunks; of revoked ones it says that the task is done with them, if @revocation is the last one.
+ * Those that are neither stay so, for a task whose answer was lost asks again. Return: 0, or -EINVAL when one is beyond the file: nothing is freed. */
+MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n,
+			  uint64_t revocation);
+
+/**
+ * grant_note_draining() - what the task will give back when its last buffer is released
+ * @chunks: replaces what was said before; goes first when pages are taken by force
+ * @pool:   the one that keeps most of it; at most GRANT_POOL_MAX bytes are kept
+ *
+ * Return: 0, -EINVAL (one is beyond the file) or -ENOMEM.
+ */
+MUST_USE int grant_note_draining(struct grant *grant, const uint32_t *chunks, size_t n,
+				 const char *pool);
+
+/**
+ * grant_revoke() - take up to @n held chunks from a task that is frozen
+ *
+ * Those that drain first. The caller lowers the slot's limit before the task runs again, so that
+ * a touch is SIGBUS; else it would only fault a fresh page. Punches again what was revoked before.
+ * A page that the task has pinned (registered with io_uring, or on its way out by zero copy) leaves
+ * the file, but is free only when the pin goes. Not while it grows.
+ * @revocation: a number not used before; @ret_chunks: room for @n. Return: how many.
+ */
+uint32_t grant_revoke(struct grant *grant, uint32_t n, uint64_t revocation, uint32_t *ret_chunks);
+void grant_punch_revoked(struct grant *grant);
+/* Has the task faulted pages into revoked chunks? */
+bool grant_has_strays(const struct grant *grant);
+/* Indexes into @chunks (room for n_revoked). Returns their number. */
+size_t grant_list_revoked(const struct grant *grant, uint32_t *chunks);
 
 /* The task is told of the grant now: it outlives a lost connection and the daemon. */
 void grant_note_delivered(struct grant *grant);

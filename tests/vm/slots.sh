@@ -12,7 +12,7 @@ expect add tmctl add wide node=any min=1M
 [ "$(cgroup join memory.max)" = $((256 << 20)) ] || fail "memory.max $(cgroup join memory.max)"
 [ "$(cgroup sink cpuset.mems)" = 1 ] || fail "cpuset.mems $(cgroup sink cpuset.mems)"
 [ "$(cgroup ingest memory.low)" = "$(slot ingest .kernelLowBytes)" ] || fail "memory.low"
-[ "$(cgroup ingest hugetlb.2MB.max)" = "$(slot ingest .poolShareBytes)" ] || fail "hugetlb.2MB.max"
+[ "$(cgroup ingest hugetlb.2MB.max)" = "$(slot ingest .poolMinBytes)" ] || fail "hugetlb.2MB.max"
 tmctl list
 
 say "the same again is no error, other settings are"
