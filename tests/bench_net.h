@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What bench_net's processes share. One run is a receiver and a sender, each a process of its
+ * own on a processor of its own; the receiver measures itself between two moments in time.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BENCH_BUFFER_BYTES 32768
+#define BENCH_POOL_BUFFERS 1024 /* 32 MiB */
+#define BENCH_READV_BUFFERS 8
+#define BENCH_PINGS_MAX 200000
+
+enum bench_kind { BENCH_STREAM, BENCH_PING };
+
+struct bench_plan {
+	enum bench_kind kind;
+	uint32_t n_connections;
+	uint32_t message_bytes;  /* of one send */
+	uint32_t credit_buffers; /* of a connection; the receive window of all peers follows it */
+	uint64_t warm_ns, run_ns;
+	bool counts_syscalls; /* slows everything down, so times are not to be used */
+	bool spins;           /* the receiver never sleeps */
+};
+
+struct bench_result {
+	uint64_t bytes, cpu_ns, wall_ns;
+	uint64_t syscalls; /* 0: not counted */
+	uint64_t events;   /* deliveries to the task, or reads that returned bytes */
+	double fill;       /* bytes per byte of buffer that was handed out; 0: not said */
+	uint32_t n_pings;
+	uint32_t ping_ns[BENCH_PINGS_MAX];
+};
+
+/* Between the processes of a run, in shared memory. */
+struct bench_shared {
+	atomic_int port;       /* of the receiver; 0: not yet, < 0: it failed */
+	atomic_int reply_port; /* of the sender, where pings are answered */
+	atomic_uint n_accepted;
+	atomic_bool is_over; /* the sender may end */
+	struct bench_result result;
+};
+
+struct bench_receiver {
+	const char *name;
+	/* Receives from @plan's connections until meter_is_done(). 0 or -errno. */
+	int (*run)(const struct bench_plan *plan, struct bench_shared *shared);
+};
+
+/* ---- bench_net_meter.c; one in each receiver process */
+void meter_start(const struct bench_plan *plan, struct bench_shared *shared);
+/* Called in each turn of the loop with what arrived so far; true: the run is over. */
+bool meter_is_done(uint64_t bytes, uint64_t events, uint64_t buffers);
+uint64_t meter_now_ns(void);
+void meter_pin(int which);
+
+/* ---- bench_net_sender.c; in a process of their own, 0 or -errno */
+int sender_run(const struct bench_plan *plan, struct bench_shared *shared);
+/* Where a receiver answers a ping, byte by byte. Returns the socket. */
+int sender_connect(int port);
+
+/* ---- receivers */
+int receive_by_recv(const struct bench_plan *plan, struct bench_shared *shared);
+int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared);
+int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared);
+int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared);
+int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared);

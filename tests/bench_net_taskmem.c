@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* bench_net's own side: an engine over a pool of the tests' daemon, with 4 KiB pages. */
+
+#include "bench_net.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fake_daemon.h"
+#include "taskmem.h"
+
+#define WAIT_MS 20
+
+static uint64_t bytes, events;
+static uint32_t n_open;
+static int reply_fd = -1;
+
+static int on_open(struct tm_channel *channel, void *userdata)
+{
+	struct bench_shared *shared = userdata;
+
+	(void)channel;
+	atomic_store(&shared->n_accepted, ++n_open);
+	return 0;
+}
+
+static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
+		    uint32_t length, void *userdata)
+{
+	(void)channel;
+	(void)userdata;
+	bytes += length;
+	events++;
+	if (reply_fd >= 0)
+		(void)!send(reply_fd, (char *)buffer->data + offset, length, MSG_NOSIGNAL);
+	tm_buffer_release(buffer);
+}
+
+static int open_pool(struct tm_pool **ret_pool)
+{
+	uint32_t n_chunks = BENCH_POOL_BUFFERS / (TM_CHUNK_BYTES / BENCH_BUFFER_BYTES);
+	struct fake_daemon *daemon = fake_daemon_new(n_chunks, n_chunks);
+	struct tm_attach_options options = {
+		.size = sizeof(options),
+		.socket = fake_daemon_get_socket(daemon),
+	};
+	struct tm_slot *slot;
+	int r;
+
+	r = tm_slot_attach(&options, &slot);
+	if (r < 0)
+		return r;
+	return tm_pool_open(slot, "bench", BENCH_BUFFER_BYTES, BENCH_POOL_BUFFERS, 0, ret_pool);
+}
+
+static int wait_for_connections(const struct bench_plan *plan, struct bench_shared *shared,
+				struct tm_engine *engine)
+{
+	int r = 0;
+
+	while (n_open < plan->n_connections && r >= 0 && !atomic_load(&shared->is_over))
+		r = tm_engine_run(engine, WAIT_MS);
+	if (r < 0 || plan->kind != BENCH_PING)
+		return r;
+	while (atomic_load(&shared->reply_port) == 0)
+		usleep(1000);
+	reply_fd = sender_connect(atomic_load(&shared->reply_port));
+	return reply_fd < 0 ? reply_fd : 0;
+}
+
+/* The process ends afterwards, so nothing is taken down. */
+static int receive(const struct bench_plan *plan, struct bench_shared *shared,
+		   enum tm_engine_kind kind)
+{
+	const struct tm_handlers handlers = { .open = on_open, .data = on_data };
+	struct tm_engine_options options = {
+		.size = sizeof(options),
+		.kind = kind,
+		.credit_buffers = plan->credit_buffers,
+		.max_channels = plan->n_connections,
+	};
+	struct tm_engine *engine;
+	struct tm_pool *pool;
+	int r;
+
+	r = open_pool(&pool);
+	if (r >= 0)
+		r = tm_engine_new(pool, &options, &handlers, shared, &engine);
+	if (r < 0)
+		return r;
+	r = tm_engine_listen(engine, "tcp:127.0.0.1:0");
+	if (r < 0)
+		return r;
+	meter_pin(1);
+	atomic_store(&shared->port, r);
+	r = wait_for_connections(plan, shared, engine);
+	meter_start(plan, shared);
+	while (r >= 0 && !meter_is_done(bytes, events, events))
+		r = tm_engine_run(engine, plan->spins ? 0 : WAIT_MS);
+	return atomic_load(&shared->is_over) ? 0 : r;
+}
+
+int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared)
+{
+	return receive(plan, shared, TM_ENGINE_URING);
+}
+
+int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared)
+{
+	return receive(plan, shared, TM_ENGINE_EPOLL);
+}
