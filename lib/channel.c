@@ -11,6 +11,9 @@
  * The end of the peer's stream is the end of the channel only when nothing is to be sent any
  * more (send.c); until then it is in CHANNEL_ENDED, where only a reset is looked for.
  *
+ * Small messages of several channels share buffers. Such a buffer counts once for each channel that
+ * has a piece of it (piece.c): that many it may keep from being used again.
+ *
  * The object lives as long as the engine, a held buffer, a pin or the mailbox refers to it, so a
  * buffer can be released after its channel, and even its engine, has gone.
  */
@@ -30,15 +33,18 @@ bool channel_has_credit(const struct tm_channel *channel)
 	return atomic_load(&channel->held) < channel->engine->credit_buffers;
 }
 
-static void on_released(struct buffer_owner *owner)
+void channel_on_released(struct tm_channel *channel)
 {
-	struct tm_channel *channel = container_of(owner, struct tm_channel, owner);
-
 	atomic_fetch_sub(&channel->held, 1);
 	/* channel_go_on() sets it and then looks at held: one of the two sees the other */
 	if (atomic_load(&channel->is_parked))
 		mailbox_credit(channel->mailbox, channel);
 	channel_unref(channel);
+}
+
+static void on_released(struct buffer_owner *owner)
+{
+	channel_on_released(container_of(owner, struct tm_channel, owner));
 }
 
 struct tm_channel *channel_new(struct tm_engine *engine, int fd)
@@ -87,6 +93,7 @@ void channel_open(struct tm_channel *channel)
 	int r = 0;
 
 	read_peer(channel);
+	channel->is_unix = strncmp(channel->peer, "unix:", 5) == 0;
 	channel->state = CHANNEL_ARMED;
 	send_open(channel);
 	engine->n_events++;
@@ -151,17 +158,28 @@ void channel_on_writable(struct tm_channel *channel)
 	}
 }
 
-void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t length)
+void channel_hold(struct tm_channel *channel)
+{
+	atomic_fetch_add(&channel->refs, 1);
+	atomic_fetch_add(&channel->held, 1);
+}
+
+void channel_on_piece(struct tm_channel *channel, struct buffer *piece, uint32_t offset,
+		      uint32_t length)
 {
 	struct tm_engine *engine = channel->engine;
 
 	channel->bytes += length;
 	channel->buffers++;
-	atomic_fetch_add(&channel->refs, 1);
-	atomic_fetch_add(&channel->held, 1);
-	pool_set_owner(buffer, &channel->owner);
 	engine->n_events++;
-	engine->handlers.data(channel, &buffer->public, 0, length, engine->userdata);
+	engine->handlers.data(channel, &piece->public, offset, length, engine->userdata);
+}
+
+void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t length)
+{
+	pool_set_owner(buffer, &channel->owner);
+	channel_hold(channel);
+	channel_on_piece(channel, buffer, 0, length);
 }
 
 static void enqueue(struct tm_channel *channel, bool at_head)

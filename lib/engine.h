@@ -17,6 +17,7 @@
 
 #include "address.h"
 #include "base/list.h"
+#include "piece.h"
 #include "pool.h"
 #include "taskmem.h"
 
@@ -31,6 +32,7 @@ struct mailbox {
 	bool should_return;   /* tm_engine_wakeup() */
 	struct list credited; /* channels that may go on, each with a reference */
 	struct buffer *given; /* what engine->waiter waited for */
+	struct piece_home pieces;
 };
 
 enum channel_state {
@@ -59,8 +61,15 @@ struct tm_channel {
 	int error;        /* for the close handler */
 	bool has_more;    /* the last receive left data behind */
 	bool was_starved; /* served from the queue: goes back to its head */
-	bool is_polled;   /* back end: a poll for errors is armed */
-	uint32_t n_ops;   /* back end: requests in the kernel that name this channel */
+	bool is_unix;
+	bool is_polled;    /* back end: a poll for errors is armed */
+	bool is_receiving; /* back end: a receive is in the kernel */
+	bool is_stopping;  /* back end: and was asked to end */
+	bool is_packed;    /* back end: it takes pieces of buffers */
+	struct piece *run; /* the last one, which may be over; see piece.c */
+	uint32_t run_generation;
+	uint32_t mean_bytes; /* back end: of its receives, the last ones counting most */
+	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
 	void *userdata;
 	uint64_t bytes, buffers, parked_total;
 	char peer[ADDRESS_TEXT_MAX];
@@ -161,6 +170,13 @@ void channel_connect(struct tm_channel *channel);
 void channel_on_writable(struct tm_channel *channel);
 /* @length bytes arrived in @buffer (held), which is given to the task. */
 void channel_on_data(struct tm_channel *channel, struct buffer *buffer, uint32_t length);
+/* As channel_on_data(), for a piece of a buffer that others share; channel_hold() was called. */
+void channel_on_piece(struct tm_channel *channel, struct buffer *piece, uint32_t offset,
+		      uint32_t length);
+/* The task is about to get one more buffer. */
+void channel_hold(struct tm_channel *channel);
+/* Any thread: the task has released one. */
+void channel_on_released(struct tm_channel *channel);
 /* Decides what comes after a receive: armed, parked or queued. */
 void channel_go_on(struct tm_channel *channel);
 /* A receive found no buffer. */

@@ -3,16 +3,9 @@
 /*
  * The io_uring back end.
  *
- * One ring (SINGLE_ISSUER|DEFER_TASKRUN: everything happens in this thread's io_uring_enter)
- * and one ring of provided buffers whose entries are pool buffers. The kernel takes one only
- * when data is there, so an idle connection holds none. Each channel has at most one one-shot
- * receive armed: a multishot receive could run past the channel's credit (a limit for it exists
- * only from 6.17 on), and missed the end of stream on AF_UNIX in kernels up to 2026.
- *
- * What the code relies on, tried on 6.12 and 6.18: the kernel takes entries in ring order and
- * returns the id stored there; -ENOBUFS loses nothing, but hides the end of the stream until
- * a receive is armed with a buffer posted; after io_uring_unregister_buf_ring() no entry is taken any
- * more, and whatever was taken before has its completion in the queue.
+ * One ring (SINGLE_ISSUER|DEFER_TASKRUN: everything happens in this thread's io_uring_enter).
+ * Here is what is not receiving (uring_receive.c): the ring itself, accepting, connecting, and
+ * the polls that see a reset while nothing receives.
  *
  * tm_engine_new() may run in another thread than tm_engine_run(), hence IORING_SETUP_R_DISABLED.
  */
@@ -59,101 +52,7 @@ static int arm_poll(struct uring *u, enum uring_op op, void *object, int fd, uin
 	return 0;
 }
 
-static void refill(struct tm_engine *engine)
-{
-	struct uring *u = engine->backend_data;
-	uint32_t wanted = MIN(engine->posted_buffers, pool_get_post_limit(engine->pool));
-	struct buffer *batch[32];
-	uint32_t n, want;
-
-	if (bufring_register(&u->buffers, &u->ring) < 0)
-		return; /* no memory: the next turn tries again */
-	if (engine->spare && u->buffers.n_free_ids > 0) {
-		/* the only one to be had, so the limit does not matter */
-		batch[0] = TAKE(engine->spare);
-		pool_post(batch[0]);
-		bufring_post(&u->buffers, batch, 1);
-	}
-	while (bufring_count(&u->buffers) < wanted) {
-		want = MIN(wanted - bufring_count(&u->buffers), (uint32_t)ARRAY_LEN(batch));
-		n = pool_take(engine->pool, want, BUFFER_POSTED, batch);
-		bufring_post(&u->buffers, batch, n);
-		if (n < want)
-			return;
-	}
-}
-
-static int arm_receive(struct tm_engine *engine, struct tm_channel *channel)
-{
-	struct uring *u = engine->backend_data;
-	struct io_uring_sqe *sqe = uring_get_sqe(u, OP_RECEIVE, channel);
-
-	if (!sqe)
-		return -EAGAIN;
-	io_uring_prep_recv(sqe, channel->fd, NULL, 0, 0); /* length: the buffer's */
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = BUFRING_GROUP;
-	/* without data at hand the attempt would be wasted, and on an empty ring end in ENOBUFS */
-	if (!channel->has_more)
-		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-	channel->n_ops++;
-	return 0;
-}
-
-/* Only channels whose receive would find a buffer are taken from the queue. */
-static void feed(struct tm_engine *engine)
-{
-	struct uring *u = engine->backend_data;
-	struct tm_channel *channel;
-	uint32_t budget;
-	int r;
-
-	refill(engine);
-	budget = bufring_count(&u->buffers);
-	while (budget-- > 0 && !list_is_empty(&engine->starved)) {
-		channel = list_entry(engine->starved.next, struct tm_channel, queue);
-		list_remove(&channel->queue);
-		channel->state = CHANNEL_ARMED;
-		channel->was_starved = true;
-		channel->has_more = true;
-		r = arm_receive(engine, channel);
-		if (r < 0)
-			channel_close(channel, r);
-	}
-	if (bufring_count(&u->buffers) == 0 && !list_is_empty(&engine->starved))
-		engine_want_buffer(engine);
-}
-
 /* ---- completions */
-
-static void on_receive(struct tm_engine *engine, struct tm_channel *channel,
-		       const struct io_uring_cqe *cqe)
-{
-	struct uring *u = engine->backend_data;
-	struct buffer *buffer = NULL;
-
-	if (cqe->flags & IORING_CQE_F_BUFFER)
-		buffer = bufring_take(&u->buffers, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-	if (channel->state == CHANNEL_CLOSING || cqe->res <= 0) {
-		if (buffer)
-			pool_put(buffer);
-		if (channel->state == CHANNEL_CLOSING)
-			return;
-	}
-	channel->has_more = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
-	if (cqe->res > 0 && buffer) {
-		pool_unpost(buffer);
-		channel_on_data(channel, buffer, (uint32_t)cqe->res);
-		if (channel->state != CHANNEL_CLOSING)
-			channel_go_on(channel);
-	} else if (cqe->res == -ENOBUFS) {
-		channel_starve(channel);
-	} else if (cqe->res == -EINTR || cqe->res == -EAGAIN) {
-		channel_go_on(channel);
-	} else {
-		channel_close(channel, MIN(cqe->res, 0));
-	}
-}
 
 /* Hang-up alone is no news: what was sent before it is still to be read. */
 static void on_error_poll(struct tm_channel *channel, int events)
@@ -201,8 +100,7 @@ static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *c
 		channel_on_writable(channel);
 		break;
 	case OP_RECEIVE:
-		channel->n_ops--;
-		on_receive(engine, channel, cqe);
+		uring_on_receive(engine, channel, cqe);
 		break;
 	case OP_ERROR_POLL:
 		channel->n_ops--;
@@ -226,7 +124,7 @@ static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *c
 }
 
 /* Bounded, so that a busy socket cannot keep the buffers from being refilled. */
-static void reap(struct tm_engine *engine)
+void uring_reap(struct tm_engine *engine)
 {
 	struct uring *u = engine->backend_data;
 	struct io_uring_cqe *cqe, copy;
@@ -275,7 +173,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;
-	reap(engine);
+	uring_reap(engine);
 	return 0;
 }
 
@@ -303,10 +201,10 @@ static int arm_connect(struct tm_engine *engine, struct tm_channel *channel)
 /* Mask 0 still reports POLLERR and POLLHUP; POLLRDHUP would fire at once and see no reset. */
 static int park(struct tm_engine *engine, struct tm_channel *channel)
 {
-	int r;
+	int r = uring_stop_receive(engine, channel);
 
-	if (channel->is_polled)
-		return 0;
+	if (r < 0 || channel->is_polled)
+		return r;
 	r = arm_poll(engine->backend_data, OP_ERROR_POLL, channel, channel->fd, 0);
 	if (r < 0)
 		return r;
@@ -329,25 +227,6 @@ static void stop(struct tm_engine *engine, struct tm_channel *channel)
 	}
 	io_uring_prep_cancel_fd(sqe, channel->fd, IORING_ASYNC_CANCEL_ALL);
 	channel->n_ops++;
-}
-
-/*
- * Empties the provided ring by taking it away from the kernel. Entries the kernel took before
- * have a completion by now, which is handled first; the rest is ours again. Receives that come
- * in between end with ENOBUFS and are fed later.
- */
-static void withdraw(struct tm_engine *engine)
-{
-	struct uring *u = engine->backend_data;
-
-	if (!bufring_is_owed(&u->buffers) || bufring_unregister(&u->buffers, &u->ring) < 0)
-		return;
-	while (io_uring_cq_ready(&u->ring) > 0 || io_uring_cq_has_overflow(&u->ring)) {
-		if (io_uring_cq_has_overflow(&u->ring))
-			(void)io_uring_get_events(&u->ring);
-		reap(engine);
-	}
-	bufring_clear(&u->buffers); /* refill() registers it again */
 }
 
 /* ---- build and teardown */
@@ -373,6 +252,21 @@ static int setup_ring(struct tm_engine *engine, struct uring *u)
 	return r;
 }
 
+static void deinit_buffers(struct uring *u)
+{
+	for (int i = 0; i < BUFRING_GROUPS; i++)
+		bufring_deinit(&u->buffers[i]);
+}
+
+static int init_buffers(struct tm_engine *engine, struct uring *u)
+{
+	int r = 0;
+
+	for (int i = 0; i < BUFRING_GROUPS && r >= 0; i++)
+		r = bufring_init(&u->buffers[i], (enum bufring_group)i, engine->posted_buffers);
+	return r;
+}
+
 static int init(struct tm_engine *engine)
 {
 	struct uring *u = calloc(1, sizeof(*u));
@@ -380,19 +274,20 @@ static int init(struct tm_engine *engine)
 
 	if (!u)
 		return -ENOMEM;
-	r = bufring_init(&u->buffers, engine->posted_buffers);
+	r = init_buffers(engine, u);
 	if (r >= 0)
 		r = setup_ring(engine, u);
 	if (r >= 0) {
-		r = bufring_register(&u->buffers, &u->ring);
+		r = bufring_register(&u->buffers[BUFRING_WHOLE], &u->ring);
 		if (r < 0)
 			io_uring_queue_exit(&u->ring);
 	}
 	if (r < 0) {
-		bufring_deinit(&u->buffers);
+		deinit_buffers(u);
 		free(u);
 		return r;
 	}
+	u->can = uring_probe();
 	engine->backend_data = u;
 	return 0;
 }
@@ -458,7 +353,7 @@ static void deinit(struct tm_engine *engine)
 		send_reset_pinned(engine);
 	io_uring_queue_exit(&u->ring);
 	send_unpin_all(engine);
-	bufring_deinit(&u->buffers);
+	deinit_buffers(u);
 	free(u);
 }
 
@@ -469,11 +364,11 @@ const struct engine_backend engine_uring_backend = {
 	.deinit = deinit,
 	.arm_listener = arm_listener,
 	.arm_connect = arm_connect,
-	.arm_receive = arm_receive,
+	.arm_receive = uring_arm_receive,
 	.park = park,
 	.stop = stop,
-	.feed = feed,
+	.feed = uring_feed,
 	.send = uring_send,
-	.withdraw = withdraw,
+	.withdraw = uring_withdraw,
 	.wait = wait_events,
 };

@@ -606,6 +606,11 @@ TM_PUBLIC void tm_buffer_release_owned_(struct tm_buffer *buffer)
 {
 	struct buffer_owner *owner = TAKE(buffer_from_public(buffer)->owner);
 
+	/* the owner of a piece does the rest */
+	if (!buffer_from_public(buffer)->place && owner) {
+		owner->released(owner);
+		return;
+	}
 	if (buffer_from_public(buffer)->is_overdraft || !owner) {
 		overdraft_put(buffer);
 	} else {

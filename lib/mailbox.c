@@ -45,6 +45,7 @@ void mailbox_unref(struct mailbox *mailbox)
 		return;
 	fd_closep(&mailbox->event_fd);
 	pthread_mutex_destroy(&mailbox->lock);
+	piece_home_deinit(&mailbox->pieces);
 	free(mailbox);
 }
 

@@ -31,10 +31,11 @@ struct buffer_owner {
  * buffers which wander between threads do not. */
 struct buffer {
 	struct tm_buffer public;
-	struct place *place;
+	struct place *place;        /* NULL: a piece of another one, see piece.h */
 	struct buffer_owner *owner; /* touched by the holder only, as is */
 	bool is_posted;
-	bool is_overdraft; /* out, beyond the cut ones of its place; under pool->lock */
+	bool is_overdraft;  /* out, beyond the cut ones of its place; under pool->lock */
+	atomic_uint n_pins; /* of a buffer that is handed out in pieces */
 } __attribute__((aligned(64)));
 
 /* Fullness classes of a place with idle buffers; the fullest one is handed out first. */

@@ -439,6 +439,10 @@ struct tm_handlers {
 	 * Bytes that arrived: @buffer holds @length of them, 1 .. capacity, from @offset on; they
 	 * follow those of the call before. The receiver owns the buffer until tm_buffer_release(),
 	 * from any thread; that gives the channel its credit back. Required.
+	 *
+	 * What is not in these bytes may be those of other channels: small messages follow each
+	 * other in one buffer, and each call brings a struct tm_buffer of its own for it, to be
+	 * released by itself, with the same data, capacity and index.
 	 */
 	void (*data)(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
 		     uint32_t length, void *userdata);
@@ -477,10 +481,12 @@ struct tm_engine_options {
 	size_t size; /* sizeof(struct tm_engine_options) */
 	enum tm_engine_kind kind;
 	/* offered to the kernel at a time, <= 4096; 0: 64. io_uring only; never more than half of
-	 * the pool's buffers */
+	 * the pool's buffers. An eighth of them, 8 at most, is for small messages; with fewer than
+	 * 8 each message has a buffer of its own */
 	uint32_t posted_buffers;
-	uint32_t credit_buffers; /* a channel may have so many unreleased; 0: 10 */
-	uint32_t max_channels;   /* more are refused at accept, <= 65536; 0: 4096 */
+	/* a channel may have so many unreleased; 0: 10. Messages in one buffer count as one */
+	uint32_t credit_buffers;
+	uint32_t max_channels; /* more are refused at accept, <= 65536; 0: 4096 */
 	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
 	 * 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
 	uint32_t peer_timeout_s;
@@ -500,7 +506,8 @@ struct tm_engine_options {
  * @ret_engine: owned by the caller, give back with tm_engine_free()
  *
  * A channel with credit_buffers unreleased buffers is parked: nothing is received, its peer's
- * window closes, others go on. Channels whose data finds the pool empty are served first come,
+ * window closes, others go on. With small messages it can come to a few buffers more, which were
+ * on their way when it was reached, never more than posted_buffers. Channels whose data finds the pool empty are served first come,
  * first served. An idle connection holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF)
  * is set to the credit window of the channel, at least 64 KiB, so that parked channels do not
  * fill kernel memory, which is billed to the slot.

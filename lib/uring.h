@@ -9,6 +9,9 @@
 
 #include "bufring.h"
 #include "engine.h"
+#include "uring_probe.h"
+
+struct pin;
 
 enum uring_op {
 	OP_CANCEL,
@@ -26,14 +29,29 @@ enum uring_op {
 
 struct uring {
 	struct io_uring ring;
-	struct bufring buffers;
-	uint32_t n_inflight; /* requests whose last completion is to come */
+	struct bufring buffers[BUFRING_GROUPS];
+	struct uring_abilities can;
+	const struct tm_channel *last; /* that received; only to be compared */
+	uint32_t n_alike;              /* receives of it, one after the other */
+	uint32_t n_inflight;           /* requests whose last completion is to come */
 	bool is_mail_armed, is_slot_armed;
 };
 
+/* ---- engine_uring.c */
 /* A cleared request with user_data set, to be counted in n_ops by the caller; NULL: none is to be
  * had. The io_uring_prep_ functions of liburing 2.9 leave user_data alone. */
 struct io_uring_sqe *uring_get_sqe(struct uring *u, enum uring_op op, void *object);
+/* Handles the completions that are there now. */
+void uring_reap(struct tm_engine *engine);
+
+/* ---- uring_receive.c */
+int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel);
+/* Asks the kernel to end the channel's receive; what it has received by then still comes. */
+int uring_stop_receive(struct tm_engine *engine, struct tm_channel *channel);
+void uring_on_receive(struct tm_engine *engine, struct tm_channel *channel,
+		      const struct io_uring_cqe *cqe);
+void uring_feed(struct tm_engine *engine);
+void uring_withdraw(struct tm_engine *engine);
 
 /* ---- uring_send.c */
 int uring_send(struct tm_engine *engine, struct tm_channel *channel);

@@ -15,7 +15,10 @@
 
 #define WAIT_NS (60 * NS_PER_SEC)
 
-const enum tm_engine_kind kinds[2] = { TM_ENGINE_URING, TM_ENGINE_EPOLL };
+const enum tm_engine_kind kinds[4] = { TM_ENGINE_URING, TM_ENGINE_URING, TM_ENGINE_URING,
+				       TM_ENGINE_EPOLL };
+/* $TASKMEM_URING for each, read once in a process, and each test is one */
+static const char *const abilities[4] = { "", "packed", "plain", "" };
 
 struct fake_daemon *fake;
 struct tm_slot *slot;
@@ -136,6 +139,7 @@ void make_engine(int kind, uint32_t posted, uint32_t credit, uint32_t max_channe
 		.max_channels = max_channels,
 	};
 
+	ck_assert_int_eq(setenv("TASKMEM_URING", abilities[kind], 1), 0);
 	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), 0);
 	ck_assert_int_eq(tm_engine_get_kind(engine), kinds[kind]);
 }

@@ -43,8 +43,10 @@ struct peer {
 	bool half_close;
 };
 
-extern const enum tm_engine_kind kinds[2]; /* what _i of a loop test stands for */
-extern const struct tm_handlers handlers;  /* count and check; userdata: &streams */
+/* What _i of a loop test stands for: io_uring as well as this kernel has it, as older ones have it,
+ * with nothing but one-shot receives, and epoll. */
+extern const enum tm_engine_kind kinds[4];
+extern const struct tm_handlers handlers; /* count and check; userdata: &streams */
 
 extern struct fake_daemon *fake;
 extern struct tm_slot *slot;

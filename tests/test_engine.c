@@ -425,7 +425,10 @@ static bool is_told(const char *engines)
 START_TEST(the_daemon_is_told_of_each_kind_of_engine_and_a_new_one_again)
 {
 	const char *first = kinds[_i] == TM_ENGINE_URING ? "uring" : "epoll";
-	struct tm_engine_options options = { .size = sizeof(options), .kind = kinds[!_i] };
+	struct tm_engine_options options = { .size = sizeof(options),
+					     .kind = kinds[_i] == TM_ENGINE_URING
+							     ? TM_ENGINE_EPOLL
+							     : TM_ENGINE_URING };
 	struct tm_engine *other;
 
 	set_up(_i, 4096, 8);
