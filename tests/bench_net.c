@@ -46,23 +46,27 @@ static const struct bench_receiver receivers[RECEIVERS] = {
 	[ONE_SHOT] = { "io_uring", receive_by_one_shot },
 };
 
-/* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB. */
-enum figure { CPU, RATE, CALLS, FILL, P50, P99, FIGURES };
+/* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
+ * most that the receiver had at a time, and what is in all TCP sockets at the end. */
+enum figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, FIGURES };
 
 static const struct bench_case {
 	const char *name, *text;
 	enum bench_kind kind;
 	uint32_t n_connections, message_bytes, credit_buffers;
 	bool spins;
+	uint32_t hold_us;
 } cases[] = {
-	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false },
-	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false },
-	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false },
-	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false },
-	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false },
-	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false },
-	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false },
-	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true },
+	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0 },
+	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0 },
+	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0 },
+	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0 },
+	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0 },
+	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0 },
+	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0 },
+	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0 },
+	{ "hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
+	  256 << 10, 2, false, 1000 },
 };
 
 static double figures[ARRAY_LEN(cases)][RECEIVERS][FIGURES][REPS_MAX];
@@ -139,6 +143,10 @@ static void note(size_t c, size_t p, int rep, bool counts_syscalls)
 		figures[c][p][CALLS][rep] = (double)r->syscalls / gib;
 		return;
 	}
+	if (cases[c].hold_us > 0) {
+		figures[c][p][MEMORY][rep] = (double)r->memory / (1 << 20);
+		return;
+	}
 	if (cases[c].kind == BENCH_PING) {
 		qsort(r->ping_ns, r->n_pings, sizeof(*r->ping_ns), compare_pings);
 		figures[c][p][P50][rep] = r->ping_ns[r->n_pings / 2] / 1e3;
@@ -152,6 +160,12 @@ static void note(size_t c, size_t p, int rep, bool counts_syscalls)
 	figures[c][p][FILL][rep] = r->fill;
 }
 
+/* Those who read into the same few buffers again and again keep nothing for a task. */
+static bool takes_part(size_t c, size_t p)
+{
+	return cases[c].hold_us == 0 || p == TASKMEM || p == TASKMEM_EPOLL || p == RECV;
+}
+
 static bool take_turn(size_t c, int rep, const bool wanted[])
 {
 	struct bench_plan plan = {
@@ -160,7 +174,9 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		.message_bytes = cases[c].message_bytes,
 		.credit_buffers = cases[c].credit_buffers,
 		.spins = cases[c].spins,
-		.warm_ns = run_ms * 1000000ULL / 4,
+		.hold_ns = cases[c].hold_us * 1000ULL,
+		/* each connection has had a window or two */
+		.warm_ns = run_ms * 1000000ULL / 4 + cases[c].n_connections * 200000ULL,
 		.run_ns = run_ms * 1000000ULL,
 	};
 
@@ -169,9 +185,10 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		size_t p =
 			(rep % 2 ? RECEIVERS - 1 - i + (size_t)rep : i + (size_t)rep) % RECEIVERS;
 
-		if (!wanted[p])
+		if (!wanted[p] || !takes_part(c, p))
 			continue;
-		for (int counts = 0; counts < (plan.kind == BENCH_PING ? 1 : 2); counts++) {
+		for (int counts = 0; counts < (plan.kind == BENCH_PING || plan.hold_ns ? 1 : 2);
+		     counts++) {
 			plan.counts_syscalls = counts;
 			plan.run_ns = run_ms * 1000000ULL / (counts ? 4 : 1);
 			if (!run_pair(&receivers[p], &plan))
@@ -220,6 +237,7 @@ static double bar_of(size_t c, size_t p, enum figure f)
 	case P99:
 		return p == RECV ? 1.0 : 0;
 	case FILL:
+	case MEMORY:
 	case FIGURES:
 		break;
 	}
@@ -236,14 +254,15 @@ static const char *unit_of(size_t c, enum figure f)
 		[FILL] = "filled",
 		[P50] = "us",
 		[P99] = "us",
+		[MEMORY] = "MiB",
 	};
 
 	return units[f];
 }
 
 static const char *const figure_names[FIGURES] = {
-	[CPU] = "cpu",   [RATE] = "rate", [CALLS] = "calls",
-	[FILL] = "fill", [P50] = "p50",   [P99] = "p99",
+	[CPU] = "cpu", [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
+	[P50] = "p50", [P99] = "p99",   [MEMORY] = "memory",
 };
 
 static void print_row(size_t c, size_t p, enum figure f, int n_reps, bool is_tsv)
@@ -272,7 +291,7 @@ static void print_case(size_t c, int n_reps, bool is_tsv, const bool wanted[])
 {
 	for (int f = 0; f < FIGURES; f++)
 		for (size_t p = 1; p < RECEIVERS; p++)
-			if (wanted[p] && figures[c][TASKMEM][f][0] > 0)
+			if (wanted[p] && takes_part(c, p) && figures[c][TASKMEM][f][0] > 0)
 				print_row(c, p, (enum figure)f, n_reps, is_tsv);
 	fflush(stdout);
 }

@@ -24,6 +24,7 @@ struct bench_plan {
 	uint32_t message_bytes;  /* of one send */
 	uint32_t credit_buffers; /* of a connection; the receive window of all peers follows it */
 	uint64_t warm_ns, run_ns;
+	uint64_t hold_ns;     /* the task takes so long for each buffer, one by one; 0: no time */
 	bool counts_syscalls; /* slows everything down, so times are not to be used */
 	bool spins;           /* the receiver never sleeps */
 };
@@ -32,6 +33,7 @@ struct bench_result {
 	uint64_t bytes, cpu_ns, wall_ns;
 	uint64_t syscalls; /* 0: not counted */
 	uint64_t events;   /* deliveries to the task, or reads that returned bytes */
+	uint64_t memory;   /* most bytes of the process and of all TCP sockets; with hold_ns only */
 	double fill;       /* bytes per byte of buffer that was handed out; 0: not said */
 	uint32_t n_pings;
 	uint32_t ping_ns[BENCH_PINGS_MAX];
@@ -58,6 +60,13 @@ void meter_start(const struct bench_plan *plan, struct bench_shared *shared);
 bool meter_is_done(uint64_t bytes, uint64_t events, uint64_t buffers);
 uint64_t meter_now_ns(void);
 void meter_pin(int which);
+
+/* ---- bench_net_hold.c: the task's queue, in a receiver */
+/* Returns false if the task is done with @buffer at once. */
+bool hold_add(const struct bench_plan *plan, void *buffer);
+/* What the task is done with by now, one at a time; NULL: nothing. */
+void *hold_take(const struct bench_plan *plan);
+uint64_t hold_count_memory(void);
 
 /* ---- bench_net_sender.c; in a process of their own, 0 or -errno */
 int sender_run(const struct bench_plan *plan, struct bench_shared *shared);

@@ -128,6 +128,8 @@ bool meter_is_done(uint64_t bytes, uint64_t events, uint64_t buffers)
 	result->events = last.events - first.events;
 	result->syscalls = last.syscalls - first.syscalls;
 	handed = (last.buffers - first.buffers) * BENCH_BUFFER_BYTES;
+	if (plan->hold_ns > 0)
+		result->memory = hold_count_memory();
 	result->fill = handed ? (double)result->bytes / (double)handed : 0;
 	atomic_store(&shared->is_over, true);
 	return true;

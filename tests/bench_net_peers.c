@@ -28,10 +28,11 @@
 #define RING_BUFFERS 64 /* as the library offers */
 #define PAGE 4096
 
+static const struct bench_plan *plan;
 static uint64_t bytes, events, buffers;
 static int reply_fd = -1;
 
-static int open_listener(const struct bench_plan *plan, struct bench_shared *shared)
+static int open_listener(struct bench_shared *shared)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -47,13 +48,13 @@ static int open_listener(const struct bench_plan *plan, struct bench_shared *sha
 	return fd;
 }
 
-static void begin(const struct bench_plan *plan, struct bench_shared *shared)
+static void begin(struct bench_shared *shared)
 {
 	meter_pin(1);
 	meter_start(plan, shared);
 }
 
-static int connect_reply(const struct bench_plan *plan, struct bench_shared *shared)
+static int connect_reply(struct bench_shared *shared)
 {
 	if (plan->kind != BENCH_PING)
 		return 0;
@@ -85,7 +86,8 @@ static int read_by_recv(int fd)
 	n = recv(fd, buffer, BENCH_BUFFER_BYTES, MSG_DONTWAIT);
 	if (n > 0)
 		use(buffer, (size_t)n, 1);
-	free(buffer);
+	if (n <= 0 || !hold_add(plan, buffer))
+		free(buffer);
 	return n == 0 ? -EPIPE : 0;
 }
 
@@ -103,8 +105,7 @@ static int read_by_readv(int fd)
 	return n == 0 ? -EPIPE : 0;
 }
 
-static int accept_all(const struct bench_plan *plan, struct bench_shared *shared, int listen_fd,
-		      int (*add)(int fd))
+static int accept_all(struct bench_shared *shared, int listen_fd, int (*add)(int fd))
 {
 	uint32_t n = 0;
 	int fd, r = 0;
@@ -132,35 +133,43 @@ static int add_to_epoll(int fd)
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int run_epoll(const struct bench_plan *plan, struct bench_shared *shared,
+static int run_epoll(const struct bench_plan *the_plan, struct bench_shared *shared,
 		     int (*read_one)(int fd))
 {
 	struct epoll_event ready[EVENTS];
-	int listen_fd = open_listener(plan, shared), n, r;
+	int listen_fd, n, r;
+	void *done;
 
+	plan = the_plan;
+	listen_fd = open_listener(shared);
 	if (listen_fd < 0)
 		return listen_fd;
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	r = accept_all(plan, shared, listen_fd, add_to_epoll);
+	r = accept_all(shared, listen_fd, add_to_epoll);
 	if (r >= 0)
-		r = connect_reply(plan, shared);
-	begin(plan, shared);
+		r = connect_reply(shared);
+	begin(shared);
 	while (r >= 0 && !meter_is_done(bytes, events, buffers)) {
-		n = epoll_wait(epoll_fd, ready, EVENTS, plan->spins ? 0 : WAIT_MS);
+		n = epoll_wait(epoll_fd, ready, EVENTS,
+			       plan->spins     ? 0
+			       : plan->hold_ns ? 1
+					       : WAIT_MS);
 		for (int i = 0; i < n && r >= 0; i++)
 			r = read_one(ready[i].data.fd);
+		while ((done = hold_take(plan)))
+			free(done);
 	}
 	return atomic_load(&shared->is_over) ? 0 : r;
 }
 
-int receive_by_recv(const struct bench_plan *plan, struct bench_shared *shared)
+int receive_by_recv(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
-	return run_epoll(plan, shared, read_by_recv);
+	return run_epoll(the_plan, shared, read_by_recv);
 }
 
-int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared)
+int receive_by_readv(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
-	return run_epoll(plan, shared, read_by_readv);
+	return run_epoll(the_plan, shared, read_by_readv);
 }
 
 /* ---- io_uring */
@@ -191,7 +200,7 @@ static void provide(uint16_t id)
 	io_uring_buf_ring_advance(provided, 1);
 }
 
-static int open_ring(const struct bench_plan *plan)
+static int open_ring(void)
 {
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -238,18 +247,20 @@ static int reap(void)
 	return r;
 }
 
-int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared)
+int receive_by_one_shot(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
 	struct __kernel_timespec wait = { .tv_nsec = WAIT_MS * 1000000 };
 	struct io_uring_cqe *cqe;
-	int listen_fd = open_listener(plan, shared), r;
+	int listen_fd, r;
 
-	r = listen_fd < 0 ? listen_fd : open_ring(plan);
+	plan = the_plan;
+	listen_fd = open_listener(shared);
+	r = listen_fd < 0 ? listen_fd : open_ring();
 	if (r >= 0)
-		r = accept_all(plan, shared, listen_fd, arm);
+		r = accept_all(shared, listen_fd, arm);
 	if (r >= 0)
-		r = connect_reply(plan, shared);
-	begin(plan, shared);
+		r = connect_reply(shared);
+	begin(shared);
 	while (r >= 0 && !meter_is_done(bytes, events, buffers)) {
 		if (plan->spins)
 			(void)io_uring_submit_and_get_events(&ring);

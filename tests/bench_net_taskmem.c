@@ -13,6 +13,7 @@
 
 #define WAIT_MS 20
 
+static const struct bench_plan *plan;
 static uint64_t bytes, events;
 static uint32_t n_open;
 static int reply_fd = -1;
@@ -35,7 +36,8 @@ static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32
 	events++;
 	if (reply_fd >= 0)
 		(void)!send(reply_fd, (char *)buffer->data + offset, length, MSG_NOSIGNAL);
-	tm_buffer_release(buffer);
+	if (!hold_add(plan, buffer))
+		tm_buffer_release(buffer);
 }
 
 static int open_pool(struct tm_pool **ret_pool)
@@ -55,8 +57,7 @@ static int open_pool(struct tm_pool **ret_pool)
 	return tm_pool_open(slot, "bench", BENCH_BUFFER_BYTES, BENCH_POOL_BUFFERS, 0, ret_pool);
 }
 
-static int wait_for_connections(const struct bench_plan *plan, struct bench_shared *shared,
-				struct tm_engine *engine)
+static int wait_for_connections(struct bench_shared *shared, struct tm_engine *engine)
 {
 	int r = 0;
 
@@ -71,20 +72,22 @@ static int wait_for_connections(const struct bench_plan *plan, struct bench_shar
 }
 
 /* The process ends afterwards, so nothing is taken down. */
-static int receive(const struct bench_plan *plan, struct bench_shared *shared,
+static int receive(const struct bench_plan *the_plan, struct bench_shared *shared,
 		   enum tm_engine_kind kind)
 {
 	const struct tm_handlers handlers = { .open = on_open, .data = on_data };
 	struct tm_engine_options options = {
 		.size = sizeof(options),
 		.kind = kind,
-		.credit_buffers = plan->credit_buffers,
-		.max_channels = plan->n_connections,
+		.credit_buffers = the_plan->credit_buffers,
+		.max_channels = the_plan->n_connections,
 	};
 	struct tm_engine *engine;
 	struct tm_pool *pool;
+	struct tm_buffer *done;
 	int r;
 
+	plan = the_plan;
 	r = open_pool(&pool);
 	if (r >= 0)
 		r = tm_engine_new(pool, &options, &handlers, shared, &engine);
@@ -95,19 +98,22 @@ static int receive(const struct bench_plan *plan, struct bench_shared *shared,
 		return r;
 	meter_pin(1);
 	atomic_store(&shared->port, r);
-	r = wait_for_connections(plan, shared, engine);
+	r = wait_for_connections(shared, engine);
 	meter_start(plan, shared);
-	while (r >= 0 && !meter_is_done(bytes, events, events))
-		r = tm_engine_run(engine, plan->spins ? 0 : WAIT_MS);
+	while (r >= 0 && !meter_is_done(bytes, events, events)) {
+		r = tm_engine_run(engine, plan->spins ? 0 : plan->hold_ns ? 1 : WAIT_MS);
+		while ((done = hold_take(plan)))
+			tm_buffer_release(done);
+	}
 	return atomic_load(&shared->is_over) ? 0 : r;
 }
 
-int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared)
+int receive_by_taskmem(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
-	return receive(plan, shared, TM_ENGINE_URING);
+	return receive(the_plan, shared, TM_ENGINE_URING);
 }
 
-int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared)
+int receive_by_taskmem_epoll(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
-	return receive(plan, shared, TM_ENGINE_EPOLL);
+	return receive(the_plan, shared, TM_ENGINE_EPOLL);
 }
