@@ -53,7 +53,7 @@ for name in h1 h2 h3; do
 	hog $name --bytes 130M --seconds 3600
 done
 stalls_are_told() { [ "$(tmctl --json info | jq '.nodes[0].stalls')" -gt 0 ]; }
-wait_for 30 "the kernel tells of a stall" stalls_are_told
+wait_for 60 "the kernel tells of a stall" stalls_are_told
 sleep 6
 grep -H . $slots/node0/memory.pressure $slots/node0/memory.current $slots/node0/memory.events.local
 has_message $emergency && fail "an emergency: $(messages $emergency)"
