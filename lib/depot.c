@@ -546,7 +546,9 @@ uint32_t pool_collect_uncut(struct tm_pool *pool, struct place *place)
 	uint32_t chunk = CHUNK_NONE;
 
 	pthread_mutex_lock(&pool->lock);
-	if (place->chunk != CHUNK_NONE && place->n_buffers == 0 && place->n_overdraft == 0) {
+	/* one that was taken by force drains, which is pool_collect()'s */
+	if (place->chunk != CHUNK_NONE && place->n_buffers == 0 && place->n_overdraft == 0 &&
+	    !atomic_load(&place->is_draining)) {
 		chunk = place->chunk;
 		place->chunk = CHUNK_NONE;
 		pool->n_chunks--;

@@ -436,6 +436,41 @@ START_TEST(overdraft_does_not_keep_a_page_that_is_owed_for_ever)
 }
 END_TEST
 
+START_TEST(a_page_for_overdraft_that_is_taken_by_force_can_be_replaced)
+{
+	static struct tm_buffer *a[PER_CHUNK];
+	struct tm_buffer *over;
+	struct tm_pool *pool;
+
+	set_up(2);
+	pool = open_pool("pool", 0, PER_CHUNK);
+	ck_assert_uint_eq(take(pool, PER_CHUNK, a), PER_CHUNK);
+	over = tm_pool_acquire_overdraft(pool);
+	ck_assert_ptr_nonnull(over);
+	fake_daemon_set_share(fake, 0);
+	fake_daemon_revoke(fake, 2);
+	for (int i = 0; i < 50; i++)
+		dispatch();
+	ck_assert_uint_eq(fake_daemon_count_revoked(fake), 2);
+	tm_buffer_release(over);
+	give(a, PER_CHUNK);
+	for (int i = 0; i < 3000 && fake_daemon_count_revoked(fake) > 0; i++)
+		dispatch();
+	ck_assert_uint_eq(fake_daemon_count_revoked(fake), 0);
+	fake_daemon_set_share(fake, 2);
+	for (int i = 0; i < 50; i++)
+		dispatch();
+	/* the places that the pages had are as new */
+	for (int round = 0; round < 2; round++) {
+		ck_assert_uint_eq(take(pool, PER_CHUNK, a), PER_CHUNK);
+		give(a, PER_CHUNK);
+		ck_assert_uint_eq(stats(pool).idle, PER_CHUNK);
+	}
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
 START_TEST(an_overdraft_buffer_released_twice_aborts)
 {
 	struct tm_buffer *buffer;
@@ -557,6 +592,7 @@ int main(void)
 	tcase_add_test(beyond, overdraft_is_bounded_and_serves_nobody_else);
 	tcase_add_test(beyond, overdraft_takes_a_page_that_is_left_over_and_gives_it_back);
 	tcase_add_test(beyond, overdraft_does_not_keep_a_page_that_is_owed_for_ever);
+	tcase_add_test(beyond, a_page_for_overdraft_that_is_taken_by_force_can_be_replaced);
 	tcase_add_test_raise_signal(beyond, an_overdraft_buffer_released_twice_aborts, SIGABRT);
 	suite_add_tcase(suite, beyond);
 	return suite_run(suite);
