@@ -98,7 +98,7 @@ loop_was_quick() {
 # 0: none
 daemon_pid() {
 	local pid=0
-	{ read -r pid </sys/fs/cgroup/system.slice/taskmemd.service/cgroup.procs; } 2>/dev/null
+	{ read -r pid </sys/fs/cgroup/taskmem.slice/taskmemd.service/cgroup.procs; } 2>/dev/null
 	echo "${pid:-0}"
 }
 
