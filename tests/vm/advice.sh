@@ -18,6 +18,8 @@ expect add tmctl add roams
 expect add tmctl add stays node=0
 hog roams --bytes 120M --seconds 300
 roams=$hog_pid
+# the place is chosen when it starts: stays must not be there yet
+wait_for 60 "roams has begun" sh -c 'tmctl events | grep -q "task-joined.*roams"'
 hog stays --bytes 120M --seconds 300
 stays=$hog_pid
 [ "$(slot roams .node)" = 0 ] || fail "roams began on node $(slot roams .node)"
@@ -26,8 +28,8 @@ say "told after half a minute, and moved"
 start=$SECONDS
 wait_for 120 "the advice to move roams" advised roams
 [ $((SECONDS - start)) -ge 25 ] || fail "told after $((SECONDS - start)) s"
-wait_for 30 "roams is on node 1" slot_is roams .node 1
-wait_for 30 "its processes are" slot_is roams '[.left[].processes] | add // 0' 0
+wait_for 60 "roams is on node 1" slot_is roams .node 1
+wait_for 60 "its processes are" slot_is roams '[.left[].processes] | add // 0' 0
 [ -n "$(cat $slots/node1/roams/cgroup.procs)" ] || fail "nobody is in the new cgroup of roams"
 [ -z "$(cat $slots/node0/roams/cgroup.procs 2>/dev/null)" ] || fail "somebody is left on node 0"
 kill -0 $roams && kill -0 $stays || fail "a task has died"

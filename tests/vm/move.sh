@@ -5,6 +5,7 @@
 . ./lib.sh
 . ./task.bash
 fresh_daemon
+trap '[ $? = 0 ] || journalctl -u taskmemd --no-pager -n 40' EXIT
 
 # pages_on NODE PID: MiB of private memory that the process has there
 pages_on() {
@@ -29,7 +30,7 @@ pid=$hog_pid
 # one that forks all the time, with threads of its shell's pipes
 tmctl run mover -- sh -c 'while :; do sleep 0.02 | cat; done' &
 forks=$!
-wait_for 20 "64 MiB on node 0" has_pages 0 $pid 64
+wait_for 60 "64 MiB on node 0" has_pages 0 $pid 64
 before=$(current 0 mover)
 expect move tmctl move mover node=1
 settled mover 1 || fail "after the move: $(slot mover '.node, .pending, .left')"
@@ -55,13 +56,13 @@ tmctl events | grep -q 'slot-moved.*mover' || fail "no event"
 
 say "a restart keeps what is left; the slot may come back to it, and it drains"
 systemctl restart taskmemd
-wait_for 15 "the daemon is back" daemon_is_up
+wait_for 60 "the daemon is back" daemon_is_up
 [ "$(slot mover '.left[0].bytes')" -ge $((60 << 20)) ] || fail "after a restart: $(slot mover .left)"
 expect "move back" tmctl move mover node=0
 settled mover 0 || fail "back: $(slot mover '.node, .pending, .left')"
 has_pages 0 $pid 64 || fail "pages did not come back: $(pages_on 0 $pid) MiB"
 kill -0 $pid && kill -0 $forks || fail "a task has died on the way back"
-wait_for 5 "nothing is left on node 1" is_gone 1 mover
+wait_for 60 "nothing is left on node 1" is_gone 1 mover
 
 say "killed on the way, three times: the next daemon goes on"
 node=1
@@ -71,12 +72,12 @@ for delay in 0 0.1 0.3; do
 	sleep $delay
 	kill -9 "$(daemon_pid)"
 	wait $mover
-	wait_for 15 "the daemon is back" daemon_is_up
+	wait_for 60 "the daemon is back" daemon_is_up
 	[ "$(slot mover .node)" = $node ] || expect "it had not begun" tmctl move mover node=$node
-	wait_for 15 "all is on node $node (killed after $delay s)" settled mover $node
+	wait_for 60 "all is on node $node (killed after $delay s)" settled mover $node
 	in_place $node mover 2 && is_left $((1 - node)) mover ||
 		fail "processes are left (killed after $delay s)"
-	wait_for 5 "the pages are there, too" has_pages $node $pid 64
+	wait_for 60 "the pages are there, too" has_pages $node $pid 64
 	kill -0 $pid && kill -0 $forks || fail "a task has died (killed after $delay s)"
 	node=$((1 - node))
 done
@@ -98,12 +99,12 @@ message=$(tmctl move pool node=1 2>&1)
 [ $? -eq 6 ] && [[ $message = *"4 huge pages"*detach* ]] || fail "a slot with buffers: $message"
 says t quit ""
 task_ends t
-wait_for 5 "the buffers are free" slot_is pool .poolGrantedBytes 0
+wait_for 60 "the buffers are free" slot_is pool .poolGrantedBytes 0
 expect "move" tmctl move pool node=1
 
 say "when its tasks end nothing is left, and a slot on its way may be removed"
 tmctl move mover node=0 >/dev/null &
 expect "rm --kill" tmctl rm mover --kill
-wait_for 5 "no cgroup is left" sh -c '! ls -d '$slots'/*/mover 2>/dev/null'
+wait_for 60 "no cgroup is left" sh -c '! ls -d '$slots'/*/mover 2>/dev/null'
 all_off
 exit 0
