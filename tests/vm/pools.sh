@@ -133,6 +133,7 @@ task_ends t1
 
 say "the daemon is killed while it hands out pages: they are the task's, or free"
 task t1 sink
+says t1 info '.connected == 0' # it is there: joining the slot needs the daemon, too
 n_cut=0
 for delay in 0 0.01 0.02 0.04 0.3; do
 	pid=$(daemon_pid)
