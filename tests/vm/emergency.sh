@@ -112,22 +112,6 @@ messages $thawed leak | grep -q "was found frozen" || fail "the new daemon does 
 expect rm tmctl rm leak --kill
 innocents_are_well
 
-say "a lower tier loses its protection first, also a slot that keeps to its share"
-begin_journal
-expect set tmctl set good1 tier=0 max=60M
-expect set tmctl set good2 weight=10000
-# not a leak: it takes all at once, and uses what it has
-expect add tmctl add more node=0 weight=1
-hog more --bytes 196M --seconds 3600
-wait_for 40 "good2 loses its protection" has_message $unprotected good2
-has_message $unprotected good1 && fail "tier 0 lost its protection, too"
-wait_for 2 "it is in force" file_is good2 memory.low 0
-[ "$(cgroup good1 memory.low)" -gt 0 ] || fail "good1 has memory.low $(cgroup good1 memory.low)"
-expect rm tmctl rm more --kill
-good2_has_its_memory() { usage good2 && [ "$REPLY" -ge $((38 << 20)) ]; }
-wait_for 20 "good2 has its memory again" good2_has_its_memory
-innocents_are_well
-
 say "a slot that hits its own max"
 begin_journal
 expect add tmctl add small node=0 max=30M

@@ -96,7 +96,7 @@ say "in the background, without being asked"
 tmctl show hot64 --heat=1s >/dev/null
 old=$(field hot64 windowUsec)
 is_newer() { [ "$(field hot64 windowUsec)" -gt $((old + 5000000)) ]; }
-wait_for 40 "a longer window than was asked for" is_newer
+wait_for 120 "a longer window than was asked for" is_newer
 got=$(field hot64 workingSetBytes)
 say "background: $((got >> 10))K in $(($(field hot64 windowUsec) / 1000)) ms, cost $(field hot64 costUsec) us"
 close_to "$got" $((64 << 20)) 15 || fail "background: $got"
