@@ -16,7 +16,7 @@ start() {
 	# shellcheck disable=SC2086
 	expect add tmctl add "$name" node=$node
 	tmctl run "$name" -- "$heat" "$@" >"/run/heat.$name" 2>&1 &
-	wait_for 60 "$name has touched all its memory" grep -q ready "/run/heat.$name"
+	wait_for 180 "$name has touched all its memory" grep -q ready "/run/heat.$name"
 }
 
 # measured NAME WHAT MIB PERCENT OPTION…: an estimate close enough, printed
