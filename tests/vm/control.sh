@@ -49,7 +49,7 @@ refuse 5 tmctl explain nothing
 
 say "a scan takes nothing that is used"
 hog scan --bytes 350M --seconds 3600 --pattern scan
-wait_for 60 "the scan is found out" is_class scan polluter
+wait_for 180 "the scan is found out" is_class scan polluter
 wait_for 20 "its protection is withdrawn" low_is_below scan 20
 [ "$(low scan)" -ge $((8 << 20)) ] || fail "less than its guarantee is protected"
 has_event 'lends its protection' || fail "no event of the scan"

@@ -22,7 +22,7 @@ nobody_killed() {
 # reached SLOT BYTES: waits until memory.max is there; checks what has to hold then
 reached() {
 	until file_is "$1" memory.max "$2"; do
-		[ $((${EPOCHREALTIME/./} - begin)) -lt 75000000 ] ||
+		[ $((${EPOCHREALTIME/./} - begin)) -lt 180000000 ] ||
 			fail "memory.max of $1 is $(cgroup "$1" memory.max), not $2: $(tmctl show "$1")"
 		sleep 0.2
 	done
