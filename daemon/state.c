@@ -166,10 +166,12 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 }
 
 static const char *const slot_fields[] = {
-	"name",      "owner",        "node",         "weight",    "tier",       "minBytes",
-	"maxBytes",  "poolMinBytes", "poolMaxBytes", "needBytes", "grantBytes", "needPredicted",
-	"requestId", "mode",         "onResize",     "nodeAuto",
-	"revoke",    "revokeDeadlineMsec",
+	"name",      "owner",        "node",
+	"weight",    "tier",         "minBytes",
+	"maxBytes",  "poolMinBytes", "poolMaxBytes",
+	"needBytes", "grantBytes",   "needPredicted",
+	"requestId", "mode",         "onResize",
+	"nodeAuto",  "revoke",       "revokeDeadlineMsec",
 };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */

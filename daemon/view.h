@@ -107,7 +107,7 @@ struct left_view {
 struct slot_view {
 	struct slot_policy policy;
 	char advice[ADVICE_VIEW_MAX]; /* to move it; or empty */
-	enum slot_revoke revoke; /* what holds for it */
+	enum slot_revoke revoke;      /* what holds for it */
 	uint64_t revoke_deadline_ns;
 	size_t n_owed; /* <= OWED_MAX, those that owe most */
 	struct owed_view owed[OWED_MAX];

@@ -493,10 +493,10 @@ static void set_up(struct fake_daemon *d)
 	must(sd_varlink_server_bind_method_many(
 		     d->server, "io.taskmem.Attach", on_attach, "io.taskmem.RequestMemory",
 		     on_request, "io.taskmem.Grow", on_grow, "io.taskmem.Return", on_return,
-		     "io.taskmem.Drain", on_drain,
-		     "io.taskmem.Detach", on_detach, "io.taskmem.WatchSlot", on_watch,
-		     "io.taskmem.ReportFreed", on_report, "io.taskmem.ReportEngine", on_engine,
-		     "io.taskmem.ReportPools", on_report_pools) >= 0,
+		     "io.taskmem.Drain", on_drain, "io.taskmem.Detach", on_detach,
+		     "io.taskmem.WatchSlot", on_watch, "io.taskmem.ReportFreed", on_report,
+		     "io.taskmem.ReportEngine", on_engine, "io.taskmem.ReportPools",
+		     on_report_pools) >= 0,
 	     "bind_method");
 	must(sd_varlink_server_bind_connect(d->server, on_connect) >= 0, "bind_connect");
 	must(sd_varlink_server_bind_disconnect(d->server, on_disconnect) >= 0, "bind_disconnect");

@@ -493,8 +493,8 @@ SD_VARLINK_DEFINE_INTERFACE(
 	&vl_method_Attach, DOC("More chunks for a grant of the calling process"), &vl_method_Grow,
 	DOC("By what the calling process receives into a grant of its; for listings, after Attach "
 	    "and again after resumeGrant"),
-	&vl_method_ReportEngine,
-	DOC("Give chunks back; they must not be touched any more"), &vl_method_Return,
+	&vl_method_ReportEngine, DOC("Give chunks back; they must not be touched any more"),
+	&vl_method_Return,
 	DOC("Say which chunks will be given back when their last buffer is released"),
 	&vl_method_Drain, DOC("Give a grant back as a whole"), &vl_method_Detach,
 	DOC("Where the daemon can read the state of the calling process' pools from now on, until the "

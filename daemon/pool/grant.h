@@ -46,10 +46,10 @@ struct grant {
 	bool is_for_guarantee;
 	uint64_t *draining; /* bitmap of what the task has set aside; NULL: it did not say */
 	char pool[GRANT_POOL_MAX + 1]; /* that keeps most of it, as the task says; "" */
-	void *subscriber;          /* the client's connection; NULL while it is away */
-	bool is_known;             /* the task has named it in a call, so it got the answer */
-	bool is_refused;           /* asked for pages it is due, and there were none */
-	bool is_announced;         /* the client knows of it: notices may follow */
+	void *subscriber;              /* the client's connection; NULL while it is away */
+	bool is_known;                 /* the task has named it in a call, so it got the answer */
+	bool is_refused;               /* asked for pages it is due, and there were none */
+	bool is_announced;             /* the client knows of it: notices may follow */
 	struct populate *populate;
 	void (*grown)(struct grant *grant, int result, const uint32_t *chunks, size_t n,
 		      void *userdata);
