@@ -71,7 +71,8 @@ expect set tmctl set scan mode=share
 
 say "mode save: memory that nobody asks for is given back, a little at a time"
 [ "$(taken thrift)" -gt 0 ] || wait_for 15 "thrift gives back" gives_back
-has thrift 60 || fail "that was not a little: $(mib "$(usage thrift)")M of 64M are left"
+# how much by now depends on how long the steps before took: a few MiB, never most of it
+has thrift 48 || fail "that was not a little: $(mib "$(usage thrift)")M of 64M are left"
 say "$(taken thrift) pages taken after $((SECONDS - thrift_begin)) s"
 
 say "a restart forgets what was learnt, no task and no limit"

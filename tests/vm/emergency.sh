@@ -45,12 +45,12 @@ innocents_are_well() {
 say "all hungry, all stall: no emergency"
 all_off
 swap_off
-swap_on 600M
-printf '[node default]\nbudget=240M\nreserve=6M\n' | fresh_daemon
+swap_on 450M
+printf '[node default]\nbudget=180M\nreserve=6M\n' | fresh_daemon
 begin_journal
 for name in h1 h2 h3; do
 	expect add tmctl add $name node=0
-	hog $name --bytes 130M --seconds 3600
+	hog $name --bytes 100M --seconds 3600
 done
 stalls_are_told() { [ "$(tmctl --json info | jq '.nodes[0].stalls')" -gt 0 ]; }
 wait_for 60 "the kernel tells of a stall" stalls_are_told
@@ -86,7 +86,7 @@ has_message $oom && fail "the kernel was first: $(messages $oom)"
 [[ $(cgroup leak memory.events) = *"oom_kill 0"* ]] || fail "leak: $(cgroup leak memory.events)"
 wait_for 60 "it is over" has_message $over
 [ "$(tmctl --json info | jq -r '.nodes[0].emergency')" = null ] || fail "still an emergency in tmctl info"
-wait_for 10 "the reserve is back" sh -c "[ \$(cat $slots/node0/memory.max) = $((240 << 20)) ]"
+wait_for 10 "the reserve is back" sh -c "[ \$(cat $slots/node0/memory.max) = $((180 << 20)) ]"
 [ "$(cgroup leak memory.low)" -gt $((60 << 20)) ] || fail "leak has memory.low $(cgroup leak memory.low)"
 innocents_are_well
 

@@ -206,7 +206,7 @@ wait_for 5 "its pages are freed" slot_is p .poolGrantedBytes 0
 [ "$(slot p .processes)" = 1 ] || fail "it ended"
 [ "$(cgroup p hugetlb.2MB.current)" = 0 ] || fail "pages: $(cgroup p hugetlb.2MB.current)"
 exec {cut}>&-
-rm -f /run/memfd.in; mkfifo -m 666 /run/memfd.in; exec {memfd}<>/run/memfd.in
+rm -f /run/memfd /run/memfd.in; mkfifo -m 666 /run/memfd.in; exec {memfd}<>/run/memfd.in
 $alice tmctl run p -- /usr/libexec/taskmem/vm_task memfd </run/memfd.in >/run/memfd {memfd}>&- &
 wait_for 10 "the memfd is had" test -s /run/memfd
 expect restart systemctl restart taskmemd

@@ -80,6 +80,7 @@ expect "member sets" $member tmctl set a tier=1
 expect "member removes" $member tmctl rm c
 
 say "nobody else can use a grant, from whatever slot and as whoever"
+rm -f /run/memfd /run/memfd.in
 mkfifo /run/memfd.in
 exec 9<>/run/memfd.in
 $alice tmctl run a -- $vm_task memfd </run/memfd.in >/run/memfd 9>&- &
