@@ -9,10 +9,10 @@
  *
  * f(lambda) = sum of the clamps is continuous, never falls, starts at sum(min) and ends at
  * sum(max), and is straight between the 2n points min_i / w_i, where a claim begins to grow, and
- * max_i / w_i, where it stops. Walking over the sorted points finds the piece that contains
- * `total`; there lambda = (total - fixed) / W, with W the weights that grow and `fixed` what the
- * others have. All of it is a comparison of fractions in 128 bits, so lambda is exact:
- * total < 2^62, w <= 2^32, W <= n * 2^32, a point's numerator < 2^64.
+ * max_i / w_i, where it stops. Selection among the points, as in quickselect, finds the first where
+ * f reaches `total` without sorting them; before it lambda = (total - fixed) / W, with W the weights
+ * that grow and `fixed` what the others have. All of it is a comparison of fractions in 128 bits,
+ * so lambda is exact: total < 2^62, w <= 2^32, W <= n * 2^32, a point's numerator < 2^64.
  *
  * Rounding is Hamilton's largest remainder: everyone has the floor of lambda * w_i, and the k
  * units left go to the k largest remainders, ties by name. k is a sum of fractions below 1, so
@@ -46,14 +46,11 @@ struct remainder {
 	struct claim *claim;
 };
 
-static int point_compare(const void *a, const void *b)
+static int point_compare(const struct point *x, const struct point *y)
 {
-	const struct point *x = a, *y = b;
 	u128 left = (u128)x->num * y->den, right = (u128)y->num * x->den;
 
-	if (left != right)
-		return left < right ? -1 : 1;
-	return x->is_end - y->is_end; /* begin before end, for a claim with min == max */
+	return (left > right) - (left < right);
 }
 
 /* Largest first. Names are distinct, so no two compare equal. */
@@ -66,43 +63,105 @@ static int remainder_compare(const void *a, const void *b)
 	return strcmp(x->claim->name, y->claim->name);
 }
 
+/* f between two points next to each other: fixed + weights * lambda */
+struct piece {
+	u128 fixed;
+	u128 weights;
+};
+
+static void piece_pass(struct piece *piece, const struct point *p)
+{
+	if (p->is_end) {
+		piece->weights -= p->den;
+		piece->fixed += p->num;
+	} else {
+		piece->weights += p->den;
+		piece->fixed -= p->num;
+	}
+}
+
+static void point_swap(struct point *a, struct point *b)
+{
+	struct point old = *a;
+
+	*a = *b;
+	*b = old;
+}
+
+/* Orders points[0 .. n) as those before @pivot, *ret_less of them, those level with it, up to
+ * *ret_level, and those behind. */
+static void partition(struct point *points, size_t n, struct point pivot, size_t *ret_less,
+		      size_t *ret_level)
+{
+	size_t less = 0, at = 0, behind = n;
+
+	while (at < behind) {
+		int order = point_compare(&points[at], &pivot);
+
+		if (order < 0)
+			point_swap(&points[less++], &points[at++]);
+		else if (order > 0)
+			point_swap(&points[at], &points[--behind]);
+		else
+			at++;
+	}
+	*ret_less = less;
+	*ret_level = behind;
+}
+
+/* The first point where f reaches @total, and in @piece f before it. f(last) > total. */
+static struct point select_point(struct point *points, size_t n, uint64_t total,
+				 struct piece *piece)
+{
+	struct point first = {};
+	uint32_t dice = 1;
+
+	while (n > 0) {
+		struct piece before = *piece;
+		size_t less, level, i;
+		struct point pivot;
+
+		dice = dice * 1664525 + 1013904223; /* Numerical Recipes, 7.1: quick and dirty */
+		pivot = points[((uint64_t)dice * n) >> 32];
+		partition(points, n, pivot, &less, &level);
+		for (i = 0; i < less; i++)
+			piece_pass(&before, &points[i]);
+		if (before.fixed * pivot.den + before.weights * pivot.num >=
+		    (u128)total * pivot.den) {
+			first = pivot;
+			n = less;
+			continue;
+		}
+		for (; i < level; i++)
+			piece_pass(&before, &points[i]);
+		*piece = before;
+		points += level;
+		n -= level;
+	}
+	return first;
+}
+
 /* Finds lambda as *ret_num / *ret_den. sum(min) <= total < sum(max) holds, so n > 0. */
 static int find_level(const struct claim *claims, size_t n, uint64_t total, u128 *ret_num,
 		      u128 *ret_den)
 {
-	struct point *points = malloc(2 * n * sizeof(*points));
-	u128 fixed = 0, weights = 0;
-	size_t i;
+	struct point *points = malloc(2 * n * sizeof(*points)), first;
+	struct piece piece = {};
 
 	if (!points)
 		return -ENOMEM;
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		points[2 * i] = (struct point){ claims[i].min, claims[i].weight, false };
 		points[2 * i + 1] = (struct point){ claims[i].max, claims[i].weight, true };
-		fixed += claims[i].min;
+		piece.fixed += claims[i].min;
 	}
-	qsort(points, 2 * n, sizeof(*points), point_compare);
-
-	for (i = 0;; i++) { /* ends: at the last point f is sum(max) > total */
-		const struct point *p = &points[i];
-
-		/* f here = fixed + weights * lambda >= total: lambda is at or before this point */
-		if (weights * p->num >= (u128)(total - fixed) * p->den)
-			break;
-		if (p->is_end) {
-			weights -= p->den;
-			fixed += p->num;
-		} else {
-			weights += p->den;
-			fixed -= p->num;
-		}
-	}
-	if (weights == 0) { /* nobody grows here, and fixed == total */
-		*ret_num = points[i].num;
-		*ret_den = points[i].den;
+	first = select_point(points, 2 * n, total, &piece);
+	if (piece.weights == 0) { /* nobody grows here, and fixed == total */
+		*ret_num = first.num;
+		*ret_den = first.den;
 	} else {
-		*ret_num = total - fixed;
-		*ret_den = weights;
+		*ret_num = total - piece.fixed;
+		*ret_den = piece.weights;
 	}
 	free(points);
 	return 0;
