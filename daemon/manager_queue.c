@@ -150,10 +150,11 @@ static int put_in(struct waiter *waiter, uint64_t wait_ns)
 	if (!grown)
 		return -ENOMEM;
 	admission->queue = grown;
+	/* not relative: that counts from when the event loop woke up, too early for whoever waits */
 	if (wait_ns != UINT64_MAX)
-		r = sd_event_add_time_relative(waiter->manager->event, &waiter->timer,
-					       CLOCK_MONOTONIC, wait_ns / NS_PER_USEC, 1000,
-					       on_deadline, waiter);
+		r = sd_event_add_time(waiter->manager->event, &waiter->timer, CLOCK_MONOTONIC,
+				      mono_now_ns() / NS_PER_USEC + wait_ns / NS_PER_USEC + 1, 1000,
+				      on_deadline, waiter);
 	if (r < 0)
 		return r;
 	for (i = admission->n_waiting; i > 0 && queue_is_before(&waiter->entry, grown[i - 1]); i--)
