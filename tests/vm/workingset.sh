@@ -9,13 +9,14 @@ heat=/usr/libexec/taskmem/vm_heat
 
 field() { slot "$1" ".heat.$2 // \"null\""; }
 
-# start NAME NODE[ KEY=VALUE] OPTION…: a task with that heat in a slot of that name
+# start NAME NODE[ KEY=VALUE] OPTION…: a task with that heat in a slot of that name. It rests between
+# two passes, often enough for an interval of any measurement.
 start() {
 	local name=$1 node=$2
 	shift 2
 	# shellcheck disable=SC2086
 	expect add tmctl add "$name" node=$node
-	tmctl run "$name" -- "$heat" "$@" >"/run/heat.$name" 2>&1 &
+	tmctl run "$name" -- "$heat" --pause 100 "$@" >"/run/heat.$name" 2>&1 &
 	wait_for 180 "$name has touched all its memory" grep -q ready "/run/heat.$name"
 }
 
@@ -61,8 +62,8 @@ say "exposure $exposure"
 
 # The emulator's TLB holds all of a task's pages until another task runs on the same processor (each
 # node has one), and touches are noted only when it is filled: hence a second task on each.
-start zz0 0 --hot 2M
-start zz1 1 --hot 2M
+start zz0 0 --hot 2M --pause 20
+start zz1 1 --hot 2M --pause 20
 
 say "hot anonymous memory and some that is cold"
 for size in 64 128 256; do
