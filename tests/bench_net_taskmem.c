@@ -75,7 +75,11 @@ static int wait_for_connections(struct bench_shared *shared, struct tm_engine *e
 static int receive(const struct bench_plan *the_plan, struct bench_shared *shared,
 		   enum tm_engine_kind kind)
 {
-	const struct tm_handlers handlers = { .open = on_open, .data = on_data };
+	const struct tm_handlers handlers = {
+		.size = sizeof(handlers),
+		.open = on_open,
+		.data = on_data,
+	};
 	struct tm_engine_options options = {
 		.size = sizeof(options),
 		.kind = kind,
