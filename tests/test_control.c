@@ -257,8 +257,9 @@ START_TEST(evidence_of_a_taxed_slot_restores_its_share_at_once)
 }
 END_TEST
 
-/* @b is taxed down to 300M, @returned pages of 200M come back with the first evidence. */
-static void tax_and_prove(uint64_t returned)
+/* @b is taxed down to 300M; @returned pages come back with the first evidence, and in the two seconds
+ * after that it has regained so much. */
+static void tax_and_prove(uint64_t returned, uint64_t regained_bytes)
 {
 	settle();
 	for (int i = 0; i < 4; i++) {
@@ -273,6 +274,8 @@ static void tax_and_prove(uint64_t returned)
 	count_need(&a);
 	plan();
 	ck_assert_int_eq(b.track.class, CONTROL_EVIDENCE);
+	b.sample.current_bytes += regained_bytes;
+	a.sample.current_bytes -= regained_bytes;
 	for (int i = 0; i < 6; i++) { /* the two seconds of the proof, and one tax */
 		count_need(&a);
 		plan();
@@ -281,7 +284,7 @@ static void tax_and_prove(uint64_t returned)
 
 START_TEST(floor_is_kept_if_what_was_taxed_came_back)
 {
-	tax_and_prove(150 * M / CONTROL_PAGE);
+	tax_and_prove(150 * M / CONTROL_PAGE, 100 * M);
 	for (int i = 0; i < 6; i++) {
 		count_need(&a);
 		plan();
@@ -292,9 +295,42 @@ END_TEST
 
 START_TEST(floor_falls_if_little_of_what_was_taxed_came_back)
 {
-	tax_and_prove(40 * M / CONTROL_PAGE);
+	tax_and_prove(40 * M / CONTROL_PAGE, 20 * M);
 	for (int i = 0; i < 6; i++) {
 		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_lt(b.low_bytes, 200 * M);
+}
+END_TEST
+
+/* Seen on a kernel: a phase that ended went on to fault, in exchange for pages of its own, and kept for
+ * seven seconds what it did not use any more. */
+START_TEST(refaults_that_regain_nothing_prove_nothing)
+{
+	tax_and_prove(150 * M / CONTROL_PAGE, 0);
+	for (int i = 0; i < 6; i++) {
+		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_lt(b.low_bytes, 200 * M);
+}
+END_TEST
+
+/* A floor that was proven is tried again step by step: what is exposed stays little until it is
+ * taken. */
+START_TEST(floor_sinks_no_further_than_the_usage_follows)
+{
+	tax_and_prove(150 * M / CONTROL_PAGE, 100 * M);
+	for (int i = 0; i < 60; i++) {
+		count_need(&a);
+		plan();
+	}
+	ck_assert_uint_ge(b.low_bytes, b.sample.current_bytes / 100 * 95);
+	for (int i = 0; i < 60; i++) {
+		count_need(&a);
+		a.sample.current_bytes += b.sample.current_bytes - b.low_bytes;
+		b.sample.current_bytes = b.low_bytes;
 		plan();
 	}
 	ck_assert_uint_lt(b.low_bytes, 200 * M);
@@ -305,7 +341,7 @@ END_TEST
  * one before, and gave nothing up in the one after. */
 START_TEST(floor_of_another_phase_is_forgotten)
 {
-	tax_and_prove(150 * M / CONTROL_PAGE);
+	tax_and_prove(150 * M / CONTROL_PAGE, 100 * M);
 	b.sample.current_bytes = 600 * M;
 	a.sample.current_bytes = 400 * M;
 	for (int i = 0; i < 2; i++) {
@@ -651,6 +687,8 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, evidence_of_a_taxed_slot_restores_its_share_at_once);
 	tcase_add_test(tcase, floor_is_kept_if_what_was_taxed_came_back);
 	tcase_add_test(tcase, floor_falls_if_little_of_what_was_taxed_came_back);
+	tcase_add_test(tcase, refaults_that_regain_nothing_prove_nothing);
+	tcase_add_test(tcase, floor_sinks_no_further_than_the_usage_follows);
 	tcase_add_test(tcase, floor_of_another_phase_is_forgotten);
 	tcase_add_test(tcase, shares_come_back_three_seconds_after_the_last_evidence);
 	tcase_add_test(tcase, fairness_bounds_the_tax);

@@ -53,10 +53,12 @@
 #define TAXED_KEEP 0.8
 #define PROVE_NS (4 * CONTROL_TICK_NS)
 #define PROOF_PART 0.5
+#define REGAINED_DIVISOR 4
 /* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
 #define FLOOR_HOLD_FIRST 10U
 #define FLOOR_HOLD_LAST 80U
 #define FLOOR_DECAY_PERMILLE 30
+#define FLOOR_EXPOSED_PERMILLE 1020
 /* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
  * that changes begins with hot pages stolen by mistake. */
 #define FLOOR_DISPROOF_PERMILLE 930
@@ -109,6 +111,12 @@ static bool is_holding(const struct control_group *group, const struct control_s
 
 /* ---- quiet slots */
 
+static void set_floor(struct control_track *track, uint64_t current)
+{
+	track->floor_seen_bytes = current;
+	track->floor_bytes = permille(current, 1030);
+}
+
 /* Evidence from a slot that was taxed: for now it keeps what it has. */
 static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 {
@@ -122,22 +130,32 @@ static void raise_floor(struct control_slot *slot, uint64_t now_ns)
 	if (!has_lost)
 		return; /* two hungry slots beside each other: nothing was taken yet */
 	track->is_proving = true;
-	track->floor_seen_bytes = current;
-	track->floor_bytes = permille(current, 1030);
+	set_floor(track, current);
 	track->floor_until_ns = now_ns + PROVE_NS;
 }
 
 /* Did what it lost come back? Reclaim takes some pages in use along with cold ones, so a little
- * is no proof. */
+ * is no proof, and neither are refaults of what was lost before if the slot does not grow by them. */
+static bool is_proven(const struct control_slot *slot)
+{
+	const struct control_track *track = &slot->track;
+	uint64_t before = MIN(track->tax_from_bytes, slot->share_bytes);
+	uint64_t lost = before - MIN(before, track->floor_seen_bytes);
+
+	return track->taxed_refault >= PROOF_PART * track->taxed_steal &&
+	       slot->sample.current_bytes >= track->floor_seen_bytes + lost / REGAINED_DIVISOR;
+}
+
 static void prove_floor(struct control_slot *slot, uint64_t now_ns)
 {
 	struct control_track *track = &slot->track;
 
 	track->is_proving = false;
-	if (track->taxed_refault < PROOF_PART * track->taxed_steal) {
+	if (!is_proven(slot)) {
 		track->floor_bytes = 0;
 		return;
 	}
+	set_floor(track, slot->sample.current_bytes); /* with what it has regained */
 	track->floor_hold_ticks = track->floor_hold_ticks == 0
 					  ? FLOOR_HOLD_FIRST
 					  : MIN(2 * track->floor_hold_ticks, FLOOR_HOLD_LAST);
@@ -151,10 +169,10 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 
 	if (track->floor_bytes == 0)
 		return;
-	if (slot->sample.current_bytes > permille(track->floor_seen_bytes, FLOOR_GROWN_PERMILLE)) {
+	if (!track->is_proving &&
+	    slot->sample.current_bytes > permille(track->floor_seen_bytes, FLOOR_GROWN_PERMILLE)) {
 		track->floor_bytes = 0;
 		track->floor_hold_ticks = 0;
-		track->is_proving = false;
 		return;
 	}
 	if (slot->sample.current_bytes <
@@ -169,6 +187,9 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 		prove_floor(slot, now_ns);
 		return;
 	}
+	/* one step, and then it is seen whether somebody takes that, and what comes of it */
+	if (slot->sample.current_bytes > permille(track->low_bytes, FLOOR_EXPOSED_PERMILLE))
+		return;
 	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
 	if (track->floor_bytes > control_least_bytes(group, slot))
 		return;
