@@ -209,16 +209,19 @@ static void judge_mean(struct judge *j, const char *load, struct rival other, do
 
 /* ---- weights */
 
-/* The task whose memory is furthest from its weighted share; all are hungry. */
+/* The task whose memory is furthest from its weighted share of what they have; all are hungry, so
+ * they have the reserve, too, which is promised to nobody. */
 static double worst_share_error(const struct bench_load *load, const struct bench_result *r)
 {
-	double weights = 0, worst = 0;
+	double weights = 0, mib = 0, worst = 0;
 
-	for (size_t i = 0; i < load->n_tasks; i++)
-		weights += bench_task_weight(load, i, load->warm_s + load->score_s);
 	for (size_t i = 0; i < load->n_tasks; i++) {
-		double share = BENCH_BUDGET_BYTES / 1048576.0 * BENCH_PROMISED_PERMILLE / 1000 *
-			       bench_task_weight(load, i, load->warm_s + load->score_s) / weights;
+		weights += bench_task_weight(load, i, load->warm_s + load->score_s);
+		mib += r->mib_of[i];
+	}
+	for (size_t i = 0; i < load->n_tasks; i++) {
+		double share =
+			mib * bench_task_weight(load, i, load->warm_s + load->score_s) / weights;
 
 		worst = fmax(worst, fabs(r->mib_of[i] - share) / share);
 	}

@@ -83,10 +83,10 @@ START_TEST(sizes_and_weights_follow_the_clock)
 	const struct bench_load *swap = bench_load_find("L1"), *share = bench_load_find("share");
 
 	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 0), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 11.9), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 12), 200);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], 12), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 24), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 13.9), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 14), 200);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], 14), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 28), 750);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 11.5), 100);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 12), 400);
 	ck_assert_uint_eq(bench_task_weight(share, 1, 12), 100);

@@ -170,10 +170,10 @@ START_TEST(the_task_furthest_from_its_share_decides)
 	struct bench_result *r = add_rep(&store, "L3", "ours", 1, 0.5);
 
 	r->mib_of[0] = 39.2;
-	r->mib_of[1] = 38.1; /* 2.8 % less than 39.2 */
+	r->mib_of[1] = 37.8; /* 2.7 % less than a quarter of the three */
 	r->mib_of[2] = 78.4;
 	ck_assert_int_eq(judged(&store, "L3", "weighted share").verdict, BENCH_PASS);
-	store.runs[0].mib_of[1] = 37.9; /* 3.3 %, and in the mean of all three 1.1 % */
+	store.runs[0].mib_of[1] = 37.3; /* 3.7 %, and less in the mean of all three */
 	ck_assert_int_eq(judged(&store, "L3", "weighted share").verdict, BENCH_FAIL);
 	ck_assert_ptr_nonnull(strstr(judged(&store, "L3", "weighted share").value, "(1 run)"));
 	bench_store_free(&store);
@@ -301,7 +301,7 @@ START_TEST(what_decides_the_bars_takes_less_than_half_an_hour)
 {
 	struct bench_cost cost = bench_quick_cost(420), one = bench_quick_cost(4200);
 
-	ck_assert_uint_gt(cost.n_runs, 40);
+	ck_assert_uint_gt(cost.n_runs, 35);
 	ck_assert_uint_lt(cost.seconds, 30 * 60);
 	ck_assert_uint_gt(cost.n_boots, 2);
 	ck_assert_uint_eq(one.n_boots, 1);
