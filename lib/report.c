@@ -3,8 +3,8 @@
 /*
  * The numbers are written whenever pool->lock is let go, so that they are those of the last
  * operation that came to the pool; what threads do with their magazines does not come there. That
- * is a dozen stores into lines that were written by the holder of the lock before, 3 ns beside a
- * lock of 20, and for pools with magazines once for hundreds of buffers.
+ * is a dozen stores into lines that were written by the holder of the lock before, and for pools with
+ * magazines once for hundreds of buffers.
  *
  * The file goes to the daemon by a call of its own, which an older one does not know: then nobody
  * reads it.
