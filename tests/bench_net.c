@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,33 +29,19 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "bench_net_report.h"
 
 #define REPS_DEFAULT 9
-#define REPS_MAX 101
-#define RECEIVERS 5
 #define GIB (1024.0 * 1024 * 1024)
 
-enum peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT };
-
-static const struct bench_receiver receivers[RECEIVERS] = {
-	[TASKMEM] = { "taskmem", receive_by_taskmem },
-	[TASKMEM_EPOLL] = { "taskmem-epoll", receive_by_taskmem_epoll },
-	[RECV] = { "epoll+recv", receive_by_recv },
-	[READV] = { "epoll+readv", receive_by_readv },
-	[ONE_SHOT] = { "io_uring", receive_by_one_shot },
+/* Receives from the plan's connections until meter_is_done(). 0 or -errno. */
+static int (*const receivers[PEERS])(const struct bench_plan *, struct bench_shared *) = {
+	[TASKMEM] = receive_by_taskmem,   [TASKMEM_EPOLL] = receive_by_taskmem_epoll,
+	[RECV] = receive_by_recv,         [READV] = receive_by_readv,
+	[ONE_SHOT] = receive_by_one_shot,
 };
 
-/* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
- * most that the receiver had at a time, and what is in all TCP sockets at the end. */
-enum figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, FIGURES };
-
-static const struct bench_case {
-	const char *name, *text;
-	enum bench_kind kind;
-	uint32_t n_connections, message_bytes, credit_buffers;
-	bool spins;
-	uint32_t hold_us;
-} cases[] = {
+static const struct bench_case cases[] = {
 	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0 },
 	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0 },
 	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0 },
@@ -69,7 +54,7 @@ static const struct bench_case {
 	  256 << 10, 2, false, 1000 },
 };
 
-static double figures[ARRAY_LEN(cases)][RECEIVERS][FIGURES][REPS_MAX];
+static struct bench_figures figures[ARRAY_LEN(cases)];
 static struct bench_shared *shared;
 static unsigned run_ms = 500;
 
@@ -86,8 +71,8 @@ static void usage(FILE *to)
 	for (size_t c = 0; c < ARRAY_LEN(cases); c++)
 		fprintf(to, "  %-12s%s\n", cases[c].name, cases[c].text);
 	fputs("\npeers:\n", to);
-	for (size_t p = 0; p < RECEIVERS; p++)
-		fprintf(to, "  %s\n", receivers[p].name);
+	for (size_t p = 0; p < PEERS; p++)
+		fprintf(to, "  %s\n", bench_peer_names[p]);
 }
 
 /* ---- one run */
@@ -111,14 +96,14 @@ static pid_t start(int (*run)(const struct bench_plan *, struct bench_shared *),
 	_exit(r < 0);
 }
 
-static bool run_pair(const struct bench_receiver *receiver, const struct bench_plan *plan)
+static bool run_pair(enum bench_peer peer, const struct bench_plan *plan)
 {
 	pid_t pids[2];
 	bool is_good = true;
 	int status;
 
 	memset(shared, 0, sizeof(*shared));
-	pids[0] = start(receiver->run, plan);
+	pids[0] = start(receivers[peer], plan);
 	pids[1] = start(sender_run, plan);
 	for (int i = 0; i < 2; i++)
 		if (pids[i] < 0 || waitpid(pids[i], &status, 0) < 0 || status != 0)
@@ -133,31 +118,33 @@ static int compare_pings(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void note(size_t c, size_t p, int rep, bool counts_syscalls)
+static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX], int rep,
+		 bool counts_syscalls)
 {
 	struct bench_result *r = &shared->result;
-	double gib = (double)r->bytes / GIB, n = (double)r->bytes / cases[c].message_bytes;
-	bool is_small = cases[c].message_bytes < BENCH_BUFFER_BYTES;
+	double gib = (double)r->bytes / GIB, n = (double)r->bytes / c->message_bytes;
+	bool is_small = bench_case_is_small(c);
 
 	if (counts_syscalls) {
-		figures[c][p][CALLS][rep] = (double)r->syscalls / gib;
+		if (r->syscalls > 0)
+			at[CALLS][rep] = (double)r->syscalls / gib;
 		return;
 	}
-	if (cases[c].hold_us > 0) {
-		figures[c][p][MEMORY][rep] = (double)r->memory / (1 << 20);
+	if (c->hold_us > 0) {
+		at[MEMORY][rep] = (double)r->memory / (1 << 20);
 		return;
 	}
-	if (cases[c].kind == BENCH_PING) {
+	if (c->kind == BENCH_PING) {
 		qsort(r->ping_ns, r->n_pings, sizeof(*r->ping_ns), compare_pings);
-		figures[c][p][P50][rep] = r->ping_ns[r->n_pings / 2] / 1e3;
-		figures[c][p][P99][rep] = r->ping_ns[(uint64_t)r->n_pings * 99 / 100] / 1e3;
+		at[P50][rep] = r->ping_ns[r->n_pings / 2] / 1e3;
+		at[P99][rep] = r->ping_ns[(uint64_t)r->n_pings * 99 / 100] / 1e3;
 		return;
 	}
-	figures[c][p][CPU][rep] =
-		is_small ? (double)r->cpu_ns / 1e3 / n : (double)r->cpu_ns / 1e9 / gib;
-	figures[c][p][RATE][rep] =
+	at[CPU][rep] = is_small ? (double)r->cpu_ns / 1e3 / n : (double)r->cpu_ns / 1e9 / gib;
+	at[RATE][rep] =
 		is_small ? n / ((double)r->wall_ns / 1e3) : gib / ((double)r->wall_ns / 1e9);
-	figures[c][p][FILL][rep] = r->fill;
+	if (r->fill > 0)
+		at[FILL][rep] = r->fill;
 }
 
 /* Those who read into the same few buffers again and again keep nothing for a task. */
@@ -180,10 +167,9 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		.run_ns = run_ms * 1000000ULL,
 	};
 
-	for (size_t i = 0; i < RECEIVERS; i++) {
+	for (size_t i = 0; i < PEERS; i++) {
 		/* each one is first, last and after each other one as often */
-		size_t p =
-			(rep % 2 ? RECEIVERS - 1 - i + (size_t)rep : i + (size_t)rep) % RECEIVERS;
+		size_t p = (rep % 2 ? PEERS - 1 - i + (size_t)rep : i + (size_t)rep) % PEERS;
 
 		if (!wanted[p] || !takes_part(c, p))
 			continue;
@@ -191,123 +177,20 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		     counts++) {
 			plan.counts_syscalls = counts;
 			plan.run_ns = run_ms * 1000000ULL / (counts ? 4 : 1);
-			if (!run_pair(&receivers[p], &plan))
+			if (!run_pair((enum bench_peer)p, &plan))
 				return false;
-			note(c, p, rep, counts);
+			note(&cases[c], figures[c].at[p], rep, counts);
 		}
 	}
 	return true;
-}
-
-/* ---- tables */
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* @at: 0.5 for the median. Sorts a copy. */
-static double quantile(const double *values, int n, double at)
-{
-	static double sorted[REPS_MAX];
-
-	memcpy(sorted, values, (size_t)n * sizeof(*values));
-	qsort(sorted, (size_t)n, sizeof(*sorted), compare);
-	return sorted[(int)(at * (n - 1) + 0.5)];
-}
-
-/* The bar for the ratio of ours to this peer; 0: there is none. Ours is better below it, for a
- * rate above it. */
-static double bar_of(size_t c, size_t p, enum figure f)
-{
-	bool is_small = cases[c].message_bytes < BENCH_BUFFER_BYTES;
-
-	switch (f) {
-	case CPU:
-		if (is_small)
-			return p == TASKMEM_EPOLL ? 0 : 0.7;
-		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT ? 1.0 : 0;
-	case RATE:
-		return p == TASKMEM_EPOLL || is_small ? 0 : 1.0;
-	case CALLS:
-		return p == RECV && cases[c].n_connections <= 16 ? 0.05 : 0;
-	case P50:
-	case P99:
-		return p == RECV ? 1.0 : 0;
-	case FILL:
-	case MEMORY:
-	case FIGURES:
-		break;
-	}
-	return 0;
-}
-
-static const char *unit_of(size_t c, enum figure f)
-{
-	bool is_small = cases[c].message_bytes < BENCH_BUFFER_BYTES;
-	const char *const units[FIGURES] = {
-		[CPU] = is_small ? "us/message" : "s/GiB",
-		[RATE] = is_small ? "message/us" : "GiB/s",
-		[CALLS] = "calls/GiB",
-		[FILL] = "filled",
-		[P50] = "us",
-		[P99] = "us",
-		[MEMORY] = "MiB",
-	};
-
-	return units[f];
-}
-
-static const char *const figure_names[FIGURES] = {
-	[CPU] = "cpu", [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
-	[P50] = "p50", [P99] = "p99",   [MEMORY] = "memory",
-};
-
-static void print_row(size_t c, size_t p, enum figure f, int n_reps, bool is_tsv)
-{
-	static double ratios[REPS_MAX];
-	double ours = quantile(figures[c][TASKMEM][f], n_reps, 0.5);
-	double peer = quantile(figures[c][p][f], n_reps, 0.5), ratio, bar = bar_of(c, p, f);
-	const char *ok;
-
-	for (int i = 0; i < n_reps; i++)
-		ratios[i] = figures[c][TASKMEM][f][i] / MAX(figures[c][p][f][i], 1e-9);
-	ratio = quantile(ratios, n_reps, 0.5);
-	ok = bar == 0 ? "-" : (f == RATE ? ratio >= bar : ratio <= bar) ? "yes" : "no";
-	printf(is_tsv ? "net.%s.%s.%s\t%.4f\t%.4f\t%.4f\t%s\t%.4f\t%.4f\t"
-		      : "%-12s %-6s %-14s %10.4g %10.4g %7.3f %-10s %7.3f %7.3f ",
-	       cases[c].name, is_tsv ? receivers[p].name : figure_names[f],
-	       is_tsv ? figure_names[f] : receivers[p].name, ours, peer, ratio, unit_of(c, f),
-	       quantile(ratios, n_reps, 0.25), quantile(ratios, n_reps, 0.75));
-	if (bar > 0)
-		printf(is_tsv ? "%.2f\t%s\n" : "%6.2f %s\n", bar, ok);
-	else
-		printf(is_tsv ? "-\t%s\n" : "%6s %s\n", is_tsv ? ok : "-", ok);
-}
-
-static void print_case(size_t c, int n_reps, bool is_tsv, const bool wanted[])
-{
-	for (int f = 0; f < FIGURES; f++)
-		for (size_t p = 1; p < RECEIVERS; p++)
-			if (wanted[p] && takes_part(c, p) && figures[c][TASKMEM][f][0] > 0)
-				print_row(c, p, (enum figure)f, n_reps, is_tsv);
-	fflush(stdout);
-}
-
-static void print_head(void)
-{
-	printf("%-12s %-6s %-14s %10s %10s %7s %-10s %7s %7s %6s %s\n", "case", "", "peer", "ours",
-	       "peer", "ratio", "unit", "low", "high", "bar", "ok");
 }
 
 /* ---- arguments */
 
 static bool find_receiver(const char *name, bool wanted[])
 {
-	for (size_t p = 0; p < RECEIVERS; p++)
-		if (strcmp(receivers[p].name, name) == 0)
+	for (size_t p = 0; p < PEERS; p++)
+		if (strcmp(bench_peer_names[p], name) == 0)
 			return wanted[p] = true;
 	fprintf(stderr, "bench_net: there is no peer \"%s\"; --help lists them\n", name);
 	return false;
@@ -350,7 +233,7 @@ int main(int argc, char *argv[])
 		{ "ms", required_argument, NULL, 'm' }, { "only", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' },     {}
 	};
-	bool is_tsv = false, has_only = false, wanted[RECEIVERS] = {}, chosen[ARRAY_LEN(cases)];
+	bool is_tsv = false, has_only = false, wanted[PEERS] = {}, chosen[ARRAY_LEN(cases)];
 	int n_reps = REPS_DEFAULT, c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -377,12 +260,12 @@ int main(int argc, char *argv[])
 			return 2;
 		}
 	}
-	if (n_reps < 1 || n_reps > REPS_MAX || run_ms < 10 || run_ms > 10000) {
+	if (n_reps < 1 || n_reps > BENCH_REPS_MAX || run_ms < 10 || run_ms > 10000) {
 		fputs("bench_net: use --reps 1 to 101, --ms 10 to 10000\n", stderr);
 		return 2;
 	}
 	wanted[TASKMEM] = true;
-	for (size_t p = 0; p < RECEIVERS && !has_only; p++)
+	for (size_t p = 0; p < PEERS && !has_only; p++)
 		wanted[p] = true;
 	if (!find_cases(argv + optind, argc - optind, chosen))
 		return 2;
@@ -391,15 +274,16 @@ int main(int argc, char *argv[])
 		      0);
 	if (shared == MAP_FAILED)
 		return 1;
+	report_begin(figures, ARRAY_LEN(cases));
 	if (!is_tsv)
-		print_head();
+		report_head();
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		if (!chosen[i])
 			continue;
 		for (int rep = 0; rep < n_reps; rep++)
 			if (!take_turn(i, rep, wanted))
 				return 1;
-		print_case(i, n_reps, is_tsv, wanted);
+		report_case(&cases[i], &figures[i], n_reps, is_tsv);
 	}
 	return 0;
 }

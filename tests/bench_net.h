@@ -48,12 +48,6 @@ struct bench_shared {
 	struct bench_result result;
 };
 
-struct bench_receiver {
-	const char *name;
-	/* Receives from @plan's connections until meter_is_done(). 0 or -errno. */
-	int (*run)(const struct bench_plan *plan, struct bench_shared *shared);
-};
-
 /* ---- bench_net_meter.c; one in each receiver process */
 void meter_start(const struct bench_plan *plan, struct bench_shared *shared);
 /* Called in each turn of the loop with what arrived so far; true: the run is over. */
@@ -73,7 +67,7 @@ int sender_run(const struct bench_plan *plan, struct bench_shared *shared);
 /* Where a receiver answers a ping, byte by byte. Returns the socket. */
 int sender_connect(int port);
 
-/* ---- receivers */
+/* ---- receivers: from @plan's connections until meter_is_done(), 0 or -errno */
 int receive_by_recv(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "bench_net_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attr.h"
+
+const char *const bench_peer_names[PEERS] = {
+	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll", [RECV] = "epoll+recv",
+	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",
+};
+
+static const char *const figure_names[FIGURES] = {
+	[CPU] = "cpu", [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
+	[P50] = "p50", [P99] = "p99",   [MEMORY] = "memory",
+};
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* @at: 0.5 for the median. Sorts a copy. */
+static double quantile(const double *values, int n, double at)
+{
+	static double sorted[BENCH_REPS_MAX];
+
+	memcpy(sorted, values, (size_t)n * sizeof(*values));
+	qsort(sorted, (size_t)n, sizeof(*sorted), compare);
+	return sorted[(int)(at * (n - 1) + 0.5)];
+}
+
+/* The bar for the ratio of ours to this peer; 0: there is none. Ours is better below it, for a
+ * rate above it. */
+static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_figure f)
+{
+	switch (f) {
+	case CPU:
+		if (bench_case_is_small(c))
+			return p == TASKMEM_EPOLL ? 0 : 0.7;
+		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT ? 1.0 : 0;
+	case RATE:
+		return p == TASKMEM_EPOLL || bench_case_is_small(c) ? 0 : 1.0;
+	case CALLS:
+		return p == RECV && c->n_connections <= 16 ? 0.05 : 0;
+	case P50:
+	case P99:
+		return p == RECV ? 1.0 : 0;
+	case FILL:
+	case MEMORY:
+	case FIGURES:
+		break;
+	}
+	return 0;
+}
+
+static const char *unit_of(const struct bench_case *c, enum bench_figure f)
+{
+	bool is_small = bench_case_is_small(c);
+	const char *const units[FIGURES] = {
+		[CPU] = is_small ? "us/message" : "s/GiB",
+		[RATE] = is_small ? "message/us" : "GiB/s",
+		[CALLS] = "calls/GiB",
+		[FILL] = "filled",
+		[P50] = "us",
+		[P99] = "us",
+		[MEMORY] = "MiB",
+	};
+
+	return units[f];
+}
+
+void report_begin(struct bench_figures figures[], size_t n)
+{
+	for (size_t c = 0; c < n; c++)
+		for (size_t p = 0; p < PEERS; p++)
+			for (size_t f = 0; f < FIGURES; f++)
+				for (size_t i = 0; i < BENCH_REPS_MAX; i++)
+					figures[c].at[p][f][i] = NAN;
+}
+
+static void print_row(const struct bench_case *c, const struct bench_figures *figures,
+		      enum bench_peer p, enum bench_figure f, int n_reps, bool is_tsv)
+{
+	static double ratios[BENCH_REPS_MAX];
+	double ours = quantile(figures->at[TASKMEM][f], n_reps, 0.5);
+	double peer = quantile(figures->at[p][f], n_reps, 0.5), ratio, bar = bar_of(c, p, f);
+	const char *ok;
+
+	for (int i = 0; i < n_reps; i++)
+		ratios[i] = figures->at[TASKMEM][f][i] / MAX(figures->at[p][f][i], 1e-9);
+	ratio = quantile(ratios, n_reps, 0.5);
+	ok = bar == 0 ? "-" : (f == RATE ? ratio >= bar : ratio <= bar) ? "yes" : "no";
+	printf(is_tsv ? "net.%s.%s.%s\t%.4f\t%.4f\t%.4f\t%s\t%.4f\t%.4f\t"
+		      : "%-12s %-6s %-14s %10.4g %10.4g %7.3f %-10s %7.3f %7.3f ",
+	       c->name, is_tsv ? bench_peer_names[p] : figure_names[f],
+	       is_tsv ? figure_names[f] : bench_peer_names[p], ours, peer, ratio, unit_of(c, f),
+	       quantile(ratios, n_reps, 0.25), quantile(ratios, n_reps, 0.75));
+	if (bar > 0)
+		printf(is_tsv ? "%.2f\t%s\n" : "%6.2f %s\n", bar, ok);
+	else
+		printf(is_tsv ? "-\t%s\n" : "%6s %s\n", is_tsv ? ok : "-", ok);
+}
+
+void report_case(const struct bench_case *c, const struct bench_figures *figures, int n_reps,
+		 bool is_tsv)
+{
+	for (int f = 0; f < FIGURES; f++)
+		for (int p = 1; p < PEERS; p++)
+			if (!isnan(figures->at[TASKMEM][f][0]) && !isnan(figures->at[p][f][0]))
+				print_row(c, figures, (enum bench_peer)p, (enum bench_figure)f,
+					  n_reps, is_tsv);
+	fflush(stdout);
+}
+
+void report_head(void)
+{
+	printf("%-12s %-6s %-14s %10s %10s %7s %-10s %7s %7s %6s %s\n", "case", "", "peer", "ours",
+	       "peer", "ratio", "unit", "low", "high", "bar", "ok");
+}

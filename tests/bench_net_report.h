@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What bench_net found, as a table. */
+
+#include "bench_net.h"
+
+#define BENCH_REPS_MAX 101
+
+enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, PEERS };
+
+extern const char *const bench_peer_names[PEERS];
+
+/* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
+ * most that the receiver had at a time, and what is in all TCP sockets at the end. */
+enum bench_figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, FIGURES };
+
+struct bench_case {
+	const char *name, *text;
+	enum bench_kind kind;
+	uint32_t n_connections, message_bytes, credit_buffers;
+	bool spins;
+	uint32_t hold_us;
+};
+
+/* Of one case; NAN: was not measured. */
+struct bench_figures {
+	double at[PEERS][FIGURES][BENCH_REPS_MAX];
+};
+
+/* Messages are counted instead of bytes. */
+static inline bool bench_case_is_small(const struct bench_case *c)
+{
+	return c->message_bytes < BENCH_BUFFER_BYTES;
+}
+
+/* Nothing was measured. */
+void report_begin(struct bench_figures figures[], size_t n);
+void report_head(void);
+/* A line for each figure and peer, ours beside it. */
+void report_case(const struct bench_case *c, const struct bench_figures *figures, int n_reps,
+		 bool is_tsv);
