@@ -60,9 +60,10 @@ static unsigned run_ms = 500;
 
 static void usage(FILE *to)
 {
-	fputs("usage: tests/run bench net [--tsv] [--reps N] [--ms N] [--only PEER] [CASE…]\n"
+	fputs("usage: tests/run bench net [--tsv] [--svg FILE] [--reps N] [--ms N] [--only PEER] [CASE…]\n"
 	      "\n"
 	      "  --tsv        a line per figure: name, ours, peer, ratio, unit, low, high, bar, ok\n"
+	      "  --svg FILE   draws the medians and quartiles as well\n"
 	      "  --reps N     turns of each receiver, 1 to 101 (default 9)\n"
 	      "  --ms N       length of a turn, 10 to 10000 (default 500)\n"
 	      "  --only PEER  beside ours; may be given again\n"
@@ -228,18 +229,24 @@ static void raise_limit(void)
 
 int main(int argc, char *argv[])
 {
-	static const struct option options[] = {
-		{ "tsv", no_argument, NULL, 't' },      { "reps", required_argument, NULL, 'r' },
-		{ "ms", required_argument, NULL, 'm' }, { "only", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },     {}
-	};
+	static const struct option options[] = { { "tsv", no_argument, NULL, 't' },
+						 { "svg", required_argument, NULL, 's' },
+						 { "reps", required_argument, NULL, 'r' },
+						 { "ms", required_argument, NULL, 'm' },
+						 { "only", required_argument, NULL, 'o' },
+						 { "help", no_argument, NULL, 'h' },
+						 {} };
 	bool is_tsv = false, has_only = false, wanted[PEERS] = {}, chosen[ARRAY_LEN(cases)];
-	int n_reps = REPS_DEFAULT, c;
+	const char *svg = NULL;
+	int n_reps = REPS_DEFAULT, c, r;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 't':
 			is_tsv = true;
+			break;
+		case 's':
+			svg = optarg;
 			break;
 		case 'r':
 			n_reps = atoi(optarg);
@@ -285,5 +292,8 @@ int main(int argc, char *argv[])
 				return 1;
 		report_case(&cases[i], &figures[i], n_reps, is_tsv);
 	}
-	return 0;
+	r = svg ? report_draw(svg, cases, figures, ARRAY_LEN(cases), n_reps) : 0;
+	if (r < 0)
+		fprintf(stderr, "bench_net: %s: %s\n", svg, strerror(-r));
+	return r < 0;
 }

@@ -26,8 +26,7 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* @at: 0.5 for the median. Sorts a copy. */
-static double quantile(const double *values, int n, double at)
+double report_quantile(const double *values, int n, double at)
 {
 	static double sorted[BENCH_REPS_MAX];
 
@@ -60,7 +59,7 @@ static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_f
 	return 0;
 }
 
-static const char *unit_of(const struct bench_case *c, enum bench_figure f)
+const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
 {
 	bool is_small = bench_case_is_small(c);
 	const char *const units[FIGURES] = {
@@ -76,6 +75,16 @@ static const char *unit_of(const struct bench_case *c, enum bench_figure f)
 	return units[f];
 }
 
+const char *report_name_of(enum bench_figure f)
+{
+	return figure_names[f];
+}
+
+bool report_is_more_better(enum bench_figure f)
+{
+	return f == RATE || f == FILL;
+}
+
 void report_begin(struct bench_figures figures[], size_t n)
 {
 	for (size_t c = 0; c < n; c++)
@@ -89,19 +98,22 @@ static void print_row(const struct bench_case *c, const struct bench_figures *fi
 		      enum bench_peer p, enum bench_figure f, int n_reps, bool is_tsv)
 {
 	static double ratios[BENCH_REPS_MAX];
-	double ours = quantile(figures->at[TASKMEM][f], n_reps, 0.5);
-	double peer = quantile(figures->at[p][f], n_reps, 0.5), ratio, bar = bar_of(c, p, f);
+	double ours = report_quantile(figures->at[TASKMEM][f], n_reps, 0.5);
+	double peer = report_quantile(figures->at[p][f], n_reps, 0.5), ratio, bar = bar_of(c, p, f);
 	const char *ok;
 
 	for (int i = 0; i < n_reps; i++)
 		ratios[i] = figures->at[TASKMEM][f][i] / MAX(figures->at[p][f][i], 1e-9);
-	ratio = quantile(ratios, n_reps, 0.5);
-	ok = bar == 0 ? "-" : (f == RATE ? ratio >= bar : ratio <= bar) ? "yes" : "no";
+	ratio = report_quantile(ratios, n_reps, 0.5);
+	ok = bar == 0                                                   ? "-"
+	     : (report_is_more_better(f) ? ratio >= bar : ratio <= bar) ? "yes"
+									: "no";
 	printf(is_tsv ? "net.%s.%s.%s\t%.4f\t%.4f\t%.4f\t%s\t%.4f\t%.4f\t"
 		      : "%-12s %-6s %-14s %10.4g %10.4g %7.3f %-10s %7.3f %7.3f ",
 	       c->name, is_tsv ? bench_peer_names[p] : figure_names[f],
-	       is_tsv ? figure_names[f] : bench_peer_names[p], ours, peer, ratio, unit_of(c, f),
-	       quantile(ratios, n_reps, 0.25), quantile(ratios, n_reps, 0.75));
+	       is_tsv ? figure_names[f] : bench_peer_names[p], ours, peer, ratio,
+	       report_unit_of(c, f), report_quantile(ratios, n_reps, 0.25),
+	       report_quantile(ratios, n_reps, 0.75));
 	if (bar > 0)
 		printf(is_tsv ? "%.2f\t%s\n" : "%6.2f %s\n", bar, ok);
 	else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What bench_net found, as a table. */
+/* What bench_net found, as a table and as a picture. */
 
 #include "bench_net.h"
 
@@ -40,3 +40,14 @@ void report_head(void);
 /* A line for each figure and peer, ours beside it. */
 void report_case(const struct bench_case *c, const struct bench_figures *figures, int n_reps,
 		 bool is_tsv);
+/* As it is called in the table. */
+const char *report_name_of(enum bench_figure f);
+const char *report_unit_of(const struct bench_case *c, enum bench_figure f);
+bool report_is_more_better(enum bench_figure f);
+/* @at: 0.5 for the median. */
+double report_quantile(const double *values, int n, double at);
+
+/* ---- bench_net_svg.c */
+/* Draws what was measured of @n cases into a file. 0 or -errno. */
+int report_draw(const char *path, const struct bench_case cases[],
+		const struct bench_figures figures[], size_t n, int n_reps);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/attr.h"
 
@@ -64,6 +65,29 @@ START_TEST(every_receiver_gets_its_bytes)
 }
 END_TEST
 
+START_TEST(the_picture_has_a_bar_for_each_receiver)
+{
+	const char *const names[] = { ">taskmem<", ">taskmem-epoll<", ">epoll+recv<",
+				      ">epoll+readv<", ">io_uring<" };
+	char path[] = "/tmp/taskmem-bench-XXXXXX", arguments[64], text[65536];
+	int fd = mkstemp(path);
+	ssize_t n;
+
+	ck_assert_int_ge(fd, 0);
+	(void)snprintf(arguments, sizeof(arguments), "--svg %s ping", path);
+	ck_assert_int_eq(run(arguments), 0);
+	n = read(fd, text, sizeof(text) - 1);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	close(fd);
+	unlink(path);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		ck_assert_msg(strstr(text, names[i]), "no %s", names[i]);
+	ck_assert_str_eq(text + n - strlen("</svg>\n"), "</svg>\n");
+	ck_assert_int_eq(run("--svg /nowhere/x.svg ping"), 1);
+}
+END_TEST
+
 START_TEST(an_unknown_case_is_refused)
 {
 	ck_assert_int_eq(run("stream-0"), 2);
@@ -80,6 +104,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, every_receiver_gets_its_bytes);
+	tcase_add_test(tc, the_picture_has_a_bar_for_each_receiver);
 	tcase_add_test(tc, an_unknown_case_is_refused);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
