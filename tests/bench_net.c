@@ -12,6 +12,9 @@
  * epoll+recv takes and frees a buffer by malloc for each read, which is what costs it most where
  * glibc gives the memory back each time; epoll+readv is the strong one, and about as cheap per
  * byte as io_uring can be: both copy from the socket into the same kind of buffer.
+ *
+ * Idle connections are counted in bytes (bench_net_idle.c), and the bars of buffers held and of
+ * user memory are for ours itself: epoll+recv keeps nothing at all for a connection.
  */
 
 #include "bench_net.h"
@@ -32,6 +35,7 @@
 #include "bench_net_report.h"
 
 #define REPS_DEFAULT 9
+#define FILES 12000
 #define GIB (1024.0 * 1024 * 1024)
 
 /* Receives from the plan's connections until meter_is_done(). 0 or -errno. */
@@ -52,6 +56,7 @@ static const struct bench_case cases[] = {
 	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0 },
 	{ "hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
 	  256 << 10, 2, false, 1000 },
+	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0 },
 };
 
 static struct bench_figures figures[ARRAY_LEN(cases)];
@@ -131,6 +136,12 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
 			at[CALLS][rep] = (double)r->syscalls / gib;
 		return;
 	}
+	if (c->kind == BENCH_IDLE) {
+		at[HELD][rep] = r->n_held;
+		at[KERNEL][rep] = (double)r->kernel_bytes / c->n_connections;
+		at[USER][rep] = (double)r->user_bytes / c->n_connections;
+		return;
+	}
 	if (c->hold_us > 0) {
 		at[MEMORY][rep] = (double)r->memory / (1 << 20);
 		return;
@@ -148,10 +159,14 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
 		at[FILL][rep] = r->fill;
 }
 
-/* Those who read into the same few buffers again and again keep nothing for a task. */
+/* Those who read into the same few buffers again and again keep nothing for a task, and what they
+ * read with makes no difference to who is idle. */
 static bool takes_part(size_t c, size_t p)
 {
-	return cases[c].hold_us == 0 || p == TASKMEM || p == TASKMEM_EPOLL || p == RECV;
+	if (cases[c].kind == BENCH_IDLE && p == ONE_SHOT)
+		return true;
+	return (cases[c].hold_us == 0 && cases[c].kind != BENCH_IDLE) || p == TASKMEM ||
+	       p == TASKMEM_EPOLL || p == RECV;
 }
 
 static bool take_turn(size_t c, int rep, const bool wanted[])
@@ -174,7 +189,7 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 
 		if (!wanted[p] || !takes_part(c, p))
 			continue;
-		for (int counts = 0; counts < (plan.kind == BENCH_PING || plan.hold_ns ? 1 : 2);
+		for (int counts = 0; counts < (plan.kind != BENCH_STREAM || plan.hold_ns ? 1 : 2);
 		     counts++) {
 			plan.counts_syscalls = counts;
 			plan.run_ns = run_ms * 1000000ULL / (counts ? 4 : 1);
@@ -216,15 +231,18 @@ static bool find_cases(char *names[], int n_names, bool wanted[])
 	return true;
 }
 
-/* Two descriptors for each connection of the largest case. */
+/* A descriptor for each connection of the largest case in each process. */
 static void raise_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max = MAX(limit.rlim_max, (rlim_t)FILES);
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max; /* not allowed: what there is */
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int main(int argc, char *argv[])

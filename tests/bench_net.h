@@ -16,7 +16,11 @@
 #define BENCH_READV_BUFFERS 8
 #define BENCH_PINGS_MAX 200000
 
-enum bench_kind { BENCH_STREAM, BENCH_PING };
+enum bench_kind {
+	BENCH_STREAM,
+	BENCH_PING,
+	BENCH_IDLE, /* one message on each connection, and nothing more */
+};
 
 struct bench_plan {
 	enum bench_kind kind;
@@ -35,6 +39,8 @@ struct bench_result {
 	uint64_t events;   /* deliveries to the task, or reads that returned bytes */
 	uint64_t memory;   /* most bytes of the process and of all TCP sockets; with hold_ns only */
 	double fill;       /* bytes per byte of buffer that was handed out; 0: not said */
+	int64_t kernel_bytes, user_bytes; /* of all idle connections */
+	uint32_t n_held; /* buffers; those that are posted are for all connections together */
 	uint32_t n_pings;
 	uint32_t ping_ns[BENCH_PINGS_MAX];
 };
@@ -54,6 +60,16 @@ void meter_start(const struct bench_plan *plan, struct bench_shared *shared);
 bool meter_is_done(uint64_t bytes, uint64_t events, uint64_t buffers);
 uint64_t meter_now_ns(void);
 void meter_pin(int which);
+/* The number of the first line that is like @format, which has one %llu; 0: none. */
+uint64_t meter_read_number(const char *path, const char *format);
+/* Bytes in the queues of all TCP sockets of the machine. */
+uint64_t meter_count_sockets(void);
+
+/* ---- bench_net_idle.c; in a receiver, BENCH_IDLE only */
+/* Before it makes anything for its connections. */
+void idle_begin(const struct bench_plan *plan);
+/* True, and @result filled, once each of them was idle for a while. */
+bool idle_is_done(const struct bench_plan *plan, struct bench_result *result, uint64_t bytes);
 
 /* ---- bench_net_hold.c: the task's queue, in a receiver */
 /* Returns false if the task is done with @buffer at once. */

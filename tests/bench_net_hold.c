@@ -4,7 +4,6 @@
 
 #include "bench_net.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct held {
@@ -52,25 +51,8 @@ void *hold_take(const struct bench_plan *plan)
 	return buffer;
 }
 
-/* The number of the first line that is like @format. */
-static uint64_t read_number(const char *path, const char *format)
-{
-	unsigned long long number = 0;
-	char line[256];
-	FILE *f = fopen(path, "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, format, &number) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return number;
-}
-
 uint64_t hold_count_memory(void)
 {
-	return (read_number("/proc/self/status", "VmHWM: %llu") << 10) +
-	       (read_number("/proc/net/sockstat",
-			    "TCP: inuse %*d orphan %*d tw %*d alloc %*d mem %llu")
-		<< 12);
+	return (meter_read_number("/proc/self/status", "VmHWM: %llu") << 10) +
+	       meter_count_sockets();
 }

@@ -41,6 +41,27 @@ uint64_t meter_now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
+uint64_t meter_read_number(const char *path, const char *format)
+{
+	unsigned long long number = 0;
+	char line[256];
+	FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &number) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return number;
+}
+
+uint64_t meter_count_sockets(void)
+{
+	return meter_read_number("/proc/net/sockstat",
+				 "TCP: inuse %*d orphan %*d tw %*d alloc %*d mem %llu")
+	       << 12;
+}
+
 void meter_pin(int which)
 {
 	cpu_set_t all, one;
@@ -112,6 +133,12 @@ bool meter_is_done(uint64_t bytes, uint64_t events, uint64_t buffers)
 
 	if (atomic_load_explicit(&shared->is_over, memory_order_relaxed))
 		return true;
+	if (plan->kind == BENCH_IDLE) {
+		if (!idle_is_done(plan, result, bytes))
+			return false;
+		atomic_store(&shared->is_over, true);
+		return true;
+	}
 	if (now_ns < begin_ns + plan->warm_ns)
 		return false;
 	if (!has_begun) {

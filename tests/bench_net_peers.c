@@ -141,6 +141,7 @@ static int run_epoll(const struct bench_plan *the_plan, struct bench_shared *sha
 	void *done;
 
 	plan = the_plan;
+	idle_begin(plan);
 	listen_fd = open_listener(shared);
 	if (listen_fd < 0)
 		return listen_fd;
@@ -254,6 +255,7 @@ int receive_by_one_shot(const struct bench_plan *the_plan, struct bench_shared *
 	int listen_fd, r;
 
 	plan = the_plan;
+	idle_begin(plan);
 	listen_fd = open_listener(shared);
 	r = listen_fd < 0 ? listen_fd : open_ring();
 	if (r >= 0)

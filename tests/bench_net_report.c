@@ -15,8 +15,8 @@ const char *const bench_peer_names[PEERS] = {
 };
 
 static const char *const figure_names[FIGURES] = {
-	[CPU] = "cpu", [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
-	[P50] = "p50", [P99] = "p99",   [MEMORY] = "memory",
+	[CPU] = "cpu", [RATE] = "rate",     [CALLS] = "calls", [FILL] = "fill",     [P50] = "p50",
+	[P99] = "p99", [MEMORY] = "memory", [HELD] = "held",   [KERNEL] = "kernel", [USER] = "user",
 };
 
 static int compare(const void *a, const void *b)
@@ -35,28 +35,52 @@ double report_quantile(const double *values, int n, double at)
 	return sorted[(int)(at * (n - 1) + 0.5)];
 }
 
-/* The bar for the ratio of ours to this peer; 0: there is none. Ours is better below it, for a
- * rate above it. */
+/* The bar for the ratio of ours to this peer, or for ours itself (is_absolute()); NAN: there is
+ * none. Ours is better below it, for a rate above it. */
 static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_figure f)
 {
 	switch (f) {
 	case CPU:
 		if (bench_case_is_small(c))
-			return p == TASKMEM_EPOLL ? 0 : 0.7;
-		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT ? 1.0 : 0;
+			return p == TASKMEM_EPOLL ? NAN : 0.7;
+		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT ? 1.0 : NAN;
 	case RATE:
-		return p == TASKMEM_EPOLL || bench_case_is_small(c) ? 0 : 1.0;
+		return p == TASKMEM_EPOLL || bench_case_is_small(c) ? NAN : 1.0;
 	case CALLS:
-		return p == RECV && c->n_connections <= 16 ? 0.05 : 0;
+		return p == RECV && c->n_connections <= 16 ? 0.05 : NAN;
 	case P50:
 	case P99:
-		return p == RECV ? 1.0 : 0;
+		return p == RECV ? 1.0 : NAN;
+	case HELD:
+		return p == RECV ? 0 : NAN;
+	case KERNEL:
+		return p == RECV ? 1.25 : NAN;
+	case USER:
+		return p == RECV ? 512 : NAN;
 	case FILL:
 	case MEMORY:
 	case FIGURES:
 		break;
 	}
-	return 0;
+	return NAN;
+}
+
+/* That peer has nothing of it. */
+static bool is_absolute(enum bench_figure f)
+{
+	return f == HELD || f == USER;
+}
+
+bool report_is_more_better(enum bench_figure f)
+{
+	return f == RATE || f == FILL;
+}
+
+static bool is_reached(enum bench_figure f, double ours, double ratio, double bar)
+{
+	if (is_absolute(f))
+		return ours <= bar;
+	return report_is_more_better(f) ? ratio >= bar : ratio <= bar;
 }
 
 const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
@@ -70,6 +94,9 @@ const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
 		[P50] = "us",
 		[P99] = "us",
 		[MEMORY] = "MiB",
+		[HELD] = "buffers",
+		[KERNEL] = "bytes",
+		[USER] = "bytes",
 	};
 
 	return units[f];
@@ -78,11 +105,6 @@ const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
 const char *report_name_of(enum bench_figure f)
 {
 	return figure_names[f];
-}
-
-bool report_is_more_better(enum bench_figure f)
-{
-	return f == RATE || f == FILL;
 }
 
 void report_begin(struct bench_figures figures[], size_t n)
@@ -105,16 +127,14 @@ static void print_row(const struct bench_case *c, const struct bench_figures *fi
 	for (int i = 0; i < n_reps; i++)
 		ratios[i] = figures->at[TASKMEM][f][i] / MAX(figures->at[p][f][i], 1e-9);
 	ratio = report_quantile(ratios, n_reps, 0.5);
-	ok = bar == 0                                                   ? "-"
-	     : (report_is_more_better(f) ? ratio >= bar : ratio <= bar) ? "yes"
-									: "no";
+	ok = isnan(bar) ? "-" : is_reached(f, ours, ratio, bar) ? "yes" : "no";
 	printf(is_tsv ? "net.%s.%s.%s\t%.4f\t%.4f\t%.4f\t%s\t%.4f\t%.4f\t"
 		      : "%-12s %-6s %-14s %10.4g %10.4g %7.3f %-10s %7.3f %7.3f ",
 	       c->name, is_tsv ? bench_peer_names[p] : figure_names[f],
 	       is_tsv ? figure_names[f] : bench_peer_names[p], ours, peer, ratio,
 	       report_unit_of(c, f), report_quantile(ratios, n_reps, 0.25),
 	       report_quantile(ratios, n_reps, 0.75));
-	if (bar > 0)
+	if (!isnan(bar))
 		printf(is_tsv ? "%.2f\t%s\n" : "%6.2f %s\n", bar, ok);
 	else
 		printf(is_tsv ? "-\t%s\n" : "%6s %s\n", is_tsv ? ok : "-", ok);

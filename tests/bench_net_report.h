@@ -12,8 +12,9 @@ enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, PEERS };
 extern const char *const bench_peer_names[PEERS];
 
 /* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
- * most that the receiver had at a time, and what is in all TCP sockets at the end. */
-enum bench_figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, FIGURES };
+ * most that the receiver had at a time, and what is in all TCP sockets at the end; kernel, user: of
+ * an idle connection. */
+enum bench_figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, HELD, KERNEL, USER, FIGURES };
 
 struct bench_case {
 	const char *name, *text;

@@ -89,6 +89,22 @@ static int send_large(const struct bench_plan *plan, struct bench_shared *shared
 	return r;
 }
 
+/* One message on each, then nothing. Closing resets them, so that none is left waiting for the
+ * next run. */
+static int send_once(const struct bench_plan *plan, struct bench_shared *shared, const int fds[])
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	int r = 0;
+
+	for (uint32_t i = 0; i < plan->n_connections && r >= 0; i++) {
+		(void)setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		r = send_one(fds[i], plan->message_bytes);
+	}
+	while (!is_over(shared) && r >= 0)
+		usleep(1000);
+	return r;
+}
+
 static int open_reply_listener(struct bench_shared *shared)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
@@ -184,6 +200,8 @@ int sender_run(const struct bench_plan *plan, struct bench_shared *shared)
 		;
 	else if (plan->kind == BENCH_PING)
 		r = send_pings(plan, shared, fds[0]);
+	else if (plan->kind == BENCH_IDLE)
+		r = send_once(plan, shared, fds);
 	else if (plan->message_bytes <= SMALL_BYTES)
 		r = send_small(plan, shared, fds);
 	else

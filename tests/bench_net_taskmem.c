@@ -5,6 +5,7 @@
 #include "bench_net.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,6 +39,17 @@ static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32
 		(void)!send(reply_fd, (char *)buffer->data + offset, length, MSG_NOSIGNAL);
 	if (!hold_add(plan, buffer))
 		tm_buffer_release(buffer);
+}
+
+/* Once, so that its pages are not mistaken for something of a connection. */
+static void touch_all(struct tm_pool *pool)
+{
+	static struct tm_buffer *all[BENCH_POOL_BUFFERS];
+	uint32_t n = tm_pool_acquire_bulk(pool, all, BENCH_POOL_BUFFERS);
+
+	for (uint32_t i = 0; i < n; i++)
+		memset(all[i]->data, 0, all[i]->capacity);
+	tm_buffer_release_bulk(all, n);
 }
 
 static int open_pool(struct tm_pool **ret_pool)
@@ -86,6 +98,7 @@ static int receive(const struct bench_plan *the_plan, struct bench_shared *share
 		.credit_buffers = the_plan->credit_buffers,
 		.max_channels = the_plan->n_connections,
 	};
+	struct tm_pool_stats stats = { .size = sizeof(stats) };
 	struct tm_engine *engine;
 	struct tm_pool *pool;
 	struct tm_buffer *done;
@@ -93,6 +106,9 @@ static int receive(const struct bench_plan *the_plan, struct bench_shared *share
 
 	plan = the_plan;
 	r = open_pool(&pool);
+	if (r >= 0 && plan->kind == BENCH_IDLE)
+		touch_all(pool);
+	idle_begin(plan);
 	if (r >= 0)
 		r = tm_engine_new(pool, &options, &handlers, shared, &engine);
 	if (r < 0)
@@ -109,6 +125,8 @@ static int receive(const struct bench_plan *the_plan, struct bench_shared *share
 		while ((done = hold_take(plan)))
 			tm_buffer_release(done);
 	}
+	if (tm_pool_get_stats(pool, &stats) >= 0)
+		shared->result.n_held = stats.held;
 	return atomic_load(&shared->is_over) ? 0 : r;
 }
 

@@ -65,6 +65,21 @@ START_TEST(every_receiver_gets_its_bytes)
 }
 END_TEST
 
+START_TEST(idle_connections_hold_nothing)
+{
+	double held[2], kernel[2], user[2];
+
+	ck_assert_int_eq(run("--tsv --only epoll+recv idle"), 0);
+	ck_assert(find("net.idle.epoll+recv.held", held));
+	ck_assert_double_eq(held[0], 0);
+	/* of the whole machine, so what else runs is in it */
+	ck_assert(find("net.idle.epoll+recv.kernel", kernel));
+	ck_assert(find("net.idle.epoll+recv.user", user));
+	ck_assert_double_gt(user[0], 64);
+	ck_assert_double_lt(user[0], 4096);
+}
+END_TEST
+
 START_TEST(the_picture_has_a_bar_for_each_receiver)
 {
 	const char *const names[] = { ">taskmem<", ">taskmem-epoll<", ">epoll+recv<",
@@ -104,6 +119,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, every_receiver_gets_its_bytes);
+	tcase_add_test(tc, idle_connections_hold_nothing);
 	tcase_add_test(tc, the_picture_has_a_bar_for_each_receiver);
 	tcase_add_test(tc, an_unknown_case_is_refused);
 	suite_add_tcase(suite, tc);
