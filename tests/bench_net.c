@@ -3,6 +3,8 @@
 /*
  * bench_net: what it costs to receive over TCP, beside the loops people write themselves.
  *
+ * peers: iperf3
+ *
  * Each run is two processes on two processors over loopback: a sender, the same for all, and a
  * receiver. The receivers take turns, many short ones, in another order each time, and the ratio
  * is taken within a turn: on a machine with other work the numbers wander, the ratios much less.
@@ -12,6 +14,9 @@
  * epoll+recv takes and frees a buffer by malloc for each read, which is what costs it most where
  * glibc gives the memory back each time; epoll+readv is the strong one, and about as cheap per
  * byte as io_uring can be: both copy from the socket into the same kind of buffer.
+ *
+ * iperf3 is what people measure a network with. It brings its own sender, so its rate is that of the
+ * two together (bench_net_iperf3.c); its system calls are not counted.
  *
  * Idle connections are counted in bytes (bench_net_idle.c), and the bars of buffers held and of
  * user memory are for ours itself: epoll+recv keeps nothing at all for a connection.
@@ -106,9 +111,15 @@ static bool run_pair(enum bench_peer peer, const struct bench_plan *plan)
 {
 	pid_t pids[2];
 	bool is_good = true;
-	int status;
+	int status, r;
 
 	memset(shared, 0, sizeof(*shared));
+	if (peer == IPERF3) {
+		r = iperf3_run(plan, &shared->result);
+		if (r < 0)
+			fprintf(stderr, "bench_net: iperf3: %s\n", strerror(-r));
+		return r >= 0;
+	}
 	pids[0] = start(receivers[peer], plan);
 	pids[1] = start(sender_run, plan);
 	for (int i = 0; i < 2; i++)
@@ -163,10 +174,18 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
  * read with makes no difference to who is idle. */
 static bool takes_part(size_t c, size_t p)
 {
-	if (cases[c].kind == BENCH_IDLE && p == ONE_SHOT)
+	if (p == TASKMEM || p == TASKMEM_EPOLL || p == RECV)
 		return true;
-	return (cases[c].hold_us == 0 && cases[c].kind != BENCH_IDLE) || p == TASKMEM ||
-	       p == TASKMEM_EPOLL || p == RECV;
+	if (p == IPERF3)
+		return cases[c].kind == BENCH_STREAM && cases[c].n_connections <= 16;
+	if (cases[c].kind == BENCH_IDLE)
+		return p == ONE_SHOT;
+	return cases[c].hold_us == 0;
+}
+
+static int count_runs(const struct bench_plan *plan, size_t p)
+{
+	return plan->kind != BENCH_STREAM || plan->hold_ns || p == IPERF3 ? 1 : 2;
 }
 
 static bool take_turn(size_t c, int rep, const bool wanted[])
@@ -187,10 +206,9 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		/* each one is first, last and after each other one as often */
 		size_t p = (rep % 2 ? PEERS - 1 - i + (size_t)rep : i + (size_t)rep) % PEERS;
 
-		if (!wanted[p] || !takes_part(c, p))
+		if (!wanted[p] || !takes_part(c, p) || figures[c].is_missing[p])
 			continue;
-		for (int counts = 0; counts < (plan.kind != BENCH_STREAM || plan.hold_ns ? 1 : 2);
-		     counts++) {
+		for (int counts = 0; counts < count_runs(&plan, p); counts++) {
 			plan.counts_syscalls = counts;
 			plan.run_ns = run_ms * 1000000ULL / (counts ? 4 : 1);
 			if (!run_pair((enum bench_peer)p, &plan))
@@ -254,7 +272,8 @@ int main(int argc, char *argv[])
 						 { "only", required_argument, NULL, 'o' },
 						 { "help", no_argument, NULL, 'h' },
 						 {} };
-	bool is_tsv = false, has_only = false, wanted[PEERS] = {}, chosen[ARRAY_LEN(cases)];
+	bool is_tsv = false, has_only = false, has_iperf3, wanted[PEERS] = {},
+	     chosen[ARRAY_LEN(cases)];
 	const char *svg = NULL;
 	int n_reps = REPS_DEFAULT, c, r;
 
@@ -294,6 +313,7 @@ int main(int argc, char *argv[])
 		wanted[p] = true;
 	if (!find_cases(argv + optind, argc - optind, chosen))
 		return 2;
+	has_iperf3 = iperf3_find();
 	raise_limit();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
@@ -305,6 +325,8 @@ int main(int argc, char *argv[])
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		if (!chosen[i])
 			continue;
+		figures[i].is_missing[IPERF3] =
+			wanted[IPERF3] && takes_part(i, IPERF3) && !has_iperf3;
 		for (int rep = 0; rep < n_reps; rep++)
 			if (!take_turn(i, rep, wanted))
 				return 1;

@@ -89,3 +89,9 @@ int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared)
 int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared);
+
+/* ---- bench_net_iperf3.c */
+/* Is it among the peers' packages? */
+bool iperf3_find(void);
+/* Server and client, in processes of their own. Fills in bytes and times. 0 or -errno. */
+int iperf3_run(const struct bench_plan *plan, struct bench_result *result);

@@ -11,7 +11,7 @@
 
 const char *const bench_peer_names[PEERS] = {
 	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll", [RECV] = "epoll+recv",
-	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",
+	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",           [IPERF3] = "iperf3",
 };
 
 static const char *const figure_names[FIGURES] = {
@@ -148,6 +148,12 @@ void report_case(const struct bench_case *c, const struct bench_figures *figures
 			if (!isnan(figures->at[TASKMEM][f][0]) && !isnan(figures->at[p][f][0]))
 				print_row(c, figures, (enum bench_peer)p, (enum bench_figure)f,
 					  n_reps, is_tsv);
+	for (int p = 1; p < PEERS; p++)
+		if (figures->is_missing[p])
+			printf(is_tsv ? "net.%s.%s.rate\t-\t-\t-\t-\t-\t-\t-\tmissing\n"
+				      : "%-12s rate   %-14s is missing: its Debian package could not "
+					"be fetched\n",
+			       c->name, bench_peer_names[p]);
 	fflush(stdout);
 }
 

@@ -7,7 +7,7 @@
 
 #define BENCH_REPS_MAX 101
 
-enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, PEERS };
+enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, IPERF3, PEERS };
 
 extern const char *const bench_peer_names[PEERS];
 
@@ -27,6 +27,7 @@ struct bench_case {
 /* Of one case; NAN: was not measured. */
 struct bench_figures {
 	double at[PEERS][FIGURES][BENCH_REPS_MAX];
+	bool is_missing[PEERS]; /* it takes part, but is not installed */
 };
 
 /* Messages are counted instead of bytes. */
@@ -38,7 +39,7 @@ static inline bool bench_case_is_small(const struct bench_case *c)
 /* Nothing was measured. */
 void report_begin(struct bench_figures figures[], size_t n);
 void report_head(void);
-/* A line for each figure and peer, ours beside it. */
+/* A line for each figure and peer, ours beside it, and one for each peer that is missing. */
 void report_case(const struct bench_case *c, const struct bench_figures *figures, int n_reps,
 		 bool is_tsv);
 /* As it is called in the table. */

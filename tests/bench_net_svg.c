@@ -22,7 +22,7 @@
 
 static const char *const colours[PEERS] = {
 	[TASKMEM] = "#0a7d3c", [TASKMEM_EPOLL] = "#8ae234", [RECV] = "#c17d11",
-	[READV] = "#3465a4",   [ONE_SHOT] = "#75507b",
+	[READV] = "#3465a4",   [ONE_SHOT] = "#75507b",      [IPERF3] = "#888a85",
 };
 
 struct spread {

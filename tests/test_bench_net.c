@@ -65,6 +65,19 @@ START_TEST(every_receiver_gets_its_bytes)
 }
 END_TEST
 
+/* The row says so, whatever the machine has installed. */
+START_TEST(a_missing_iperf3_is_named)
+{
+	bool is_named = false;
+
+	ck_assert_int_eq(setenv("BENCH_PEERS", "/nowhere", 1), 0);
+	ck_assert_int_eq(run("--only iperf3 stream-1"), 0);
+	for (size_t i = 0; i < n_lines; i++)
+		is_named = is_named || strstr(lines[i], "iperf3         is missing");
+	ck_assert(is_named);
+}
+END_TEST
+
 START_TEST(idle_connections_hold_nothing)
 {
 	double held[2], kernel[2], user[2];
@@ -119,6 +132,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, every_receiver_gets_its_bytes);
+	tcase_add_test(tc, a_missing_iperf3_is_named);
 	tcase_add_test(tc, idle_connections_hold_nothing);
 	tcase_add_test(tc, the_picture_has_a_bar_for_each_receiver);
 	tcase_add_test(tc, an_unknown_case_is_refused);
