@@ -58,6 +58,7 @@ struct tm_channel *channel_new(struct tm_engine *engine, int fd)
 	channel->mailbox = mailbox_ref(engine->mailbox);
 	channel->engine = engine;
 	channel->fd = fd;
+	channel->spin_us = engine->default_spin_us;
 	channel->state = CHANNEL_CONNECTING;
 	list_init(&channel->mail);
 	list_init(&channel->queue);
@@ -95,6 +96,7 @@ void channel_open(struct tm_channel *channel)
 	read_peer(channel);
 	channel->is_unix = strncmp(channel->peer, "unix:", 5) == 0;
 	channel->state = CHANNEL_ARMED;
+	latency_begin(channel);
 	send_open(channel);
 	engine->n_events++;
 	if (engine->handlers.open)
@@ -273,6 +275,7 @@ void channel_close(struct tm_channel *channel, int error)
 	if (error == 0 && channel->sender)
 		error = channel->sender->error;
 	list_remove(&channel->queue);
+	latency_end(channel);
 	channel->state = CHANNEL_CLOSING;
 	channel->error = error;
 	list_append(&engine->closing, &channel->queue);

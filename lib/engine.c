@@ -30,7 +30,6 @@
 #define CHANNELS_MAX 65536
 #define SEND_DEFAULT 64
 #define SEND_MAX 4096
-#define SPIN_MAX_US 1000000
 
 static void on_withdraw(struct pool_user *user)
 {
@@ -274,7 +273,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
 	if (r < 0 || !pool || !handlers || !ret_engine || o.send_buffers > SEND_MAX ||
-	    o.spin_us > SPIN_MAX_US || o.zero_copy < TM_ZERO_COPY_AUTO ||
+	    o.spin_us > ENGINE_SPIN_MAX_US || o.zero_copy < TM_ZERO_COPY_AUTO ||
 	    o.zero_copy > TM_ZERO_COPY_ALWAYS || o.posted_buffers > POSTED_MAX ||
 	    o.max_channels > CHANNELS_MAX ||
 	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
@@ -296,7 +295,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->peer_timeout_s = o.peer_timeout_s ? o.peer_timeout_s : PEER_TIMEOUT_DEFAULT_S;
 	engine->send_buffers = o.send_buffers ? o.send_buffers : SEND_DEFAULT;
 	engine->zero_copy = o.zero_copy;
-	engine->spin_us = o.spin_us;
+	engine->default_spin_us = o.spin_us;
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;

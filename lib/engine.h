@@ -62,6 +62,8 @@ struct tm_channel {
 	bool has_more;    /* the last receive left data behind */
 	bool was_starved; /* served from the queue: goes back to its head */
 	bool is_unix;
+	bool is_watched;   /* engine->spin_us takes account of spin_us */
+	uint32_t spin_us;  /* it wants to be watched for so long before the engine sleeps */
 	bool is_polled;    /* back end: a poll for errors is armed */
 	bool is_receiving; /* back end: a receive is in the kernel */
 	bool is_stopping;  /* back end: and was asked to end */
@@ -87,6 +89,8 @@ struct listener {
 	struct sockaddr_storage storage;
 	char *unlink_path;
 };
+
+#define ENGINE_SPIN_MAX_US 1000000
 
 struct engine_backend {
 	enum tm_engine_kind kind;
@@ -130,7 +134,9 @@ struct tm_engine {
 	pthread_t thread; /* once started */
 	uint32_t n_channels;
 	uint32_t n_events; /* handlers called in this run */
-	uint32_t send_buffers, spin_us;
+	uint32_t send_buffers;
+	uint32_t default_spin_us;      /* of new channels */
+	uint32_t spin_us, n_impatient; /* the most that a watched channel wants; so many want it */
 	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
 	struct list sending;   /* senders whose queue is to be looked at */
@@ -155,7 +161,7 @@ void listener_on_stop(struct tm_engine *engine, struct listener *listener, int e
 void listener_free(struct listener *listener);
 /* Arms what can be armed; *@timeout_ms is shortened for a listener that pauses. */
 void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
-/* SO_RCVBUF for a channel's credit window, and SO_BUSY_POLL for an engine that spins. */
+/* SO_RCVBUF for a channel's credit window, and SO_BUSY_POLL for channels that are watched. */
 void listener_set_window(const struct tm_engine *engine, int fd);
 /* How long the kernel waits for a TCP peer that is silent. */
 void listener_set_patience(const struct tm_engine *engine, int fd);
@@ -186,6 +192,12 @@ void channel_close(struct tm_channel *channel, int error);
 /* Calls the close handler and forgets every channel that nothing refers to in the kernel. */
 void channel_reap(struct tm_engine *engine);
 bool channel_has_credit(const struct tm_channel *channel);
+
+/* ---- latency.c */
+/* An open channel is watched for as long as it wants. */
+void latency_begin(struct tm_channel *channel);
+/* Not any more. A second call does nothing. */
+void latency_end(struct tm_channel *channel);
 
 /* ---- mailbox.c */
 struct mailbox *mailbox_new(void);

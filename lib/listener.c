@@ -32,7 +32,7 @@
 void listener_set_window(const struct tm_engine *engine, int fd)
 {
 	uint64_t window = (uint64_t)engine->credit_buffers * engine->pool->buffer_bytes;
-	int bytes, spin_us = (int)engine->spin_us;
+	int bytes, spin_us = (int)engine->default_spin_us;
 
 	window = MAX(window, (uint64_t)WINDOW_MIN_BYTES);
 	bytes = (int)MIN(window, (uint64_t)WINDOW_MAX_BYTES);

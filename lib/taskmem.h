@@ -493,7 +493,7 @@ struct tm_engine_options {
 	/* a channel queues so many buffers for sending, <= 4096; 0: 64 */
 	uint32_t send_buffers;
 	enum tm_zero_copy zero_copy;
-	/* latency: watch the sockets for so long before sleeping; 0: not at all, <= 1000000 */
+	/* what tm_channel_set_latency() says of each new channel; 0: nothing, <= 1000000 */
 	uint32_t spin_us;
 };
 
@@ -518,11 +518,6 @@ struct tm_engine_options {
  * not. A peer that is there and silent stays.
  *
  * Several engines, one per thread, may share a pool.
- *
- * With spin_us the thread asks the sockets again and again for so long before it goes to sleep,
- * which saves the time of waking up and costs a processor meanwhile; SO_BUSY_POLL is set as well
- * where the kernel allows it. All channels of the engine share it, so give those that need it an
- * engine of their own.
  *
  * Return: 0, or -EINVAL (also an unknown $TASKMEM_ENGINE), -ENOMEM; for TM_ENGINE_URING also
  *         what io_uring_setup(2) says: -EPERM, -ENOSYS.
@@ -657,6 +652,24 @@ int tm_channel_shutdown_send(struct tm_channel *channel);
  * sending and not yet taken by the kernel.
  */
 void tm_channel_close(struct tm_channel *channel);
+
+/**
+ * tm_channel_set_latency() - watch for this channel's data before sleeping
+ * @channel: also one that is still connecting; nothing happens if it is closed
+ * @spin_us: for so long, 0 .. 1000000; 0: sleep at once, which suits all that is about throughput
+ *
+ * The thread then asks its sockets again and again for so long before it goes to sleep: that saves
+ * the time of waking up, and costs a processor meanwhile. Since it can only do so for all of them
+ * at once, an engine spins as long as the most impatient of its open channels asks; where none
+ * asks, or none is open, it does not. SO_BUSY_POLL is set for this socket as well where the kernel
+ * allows it.
+ *
+ * A channel begins with the engine's spin_us; its open handler is the place to change that. By the
+ * engine's thread.
+ *
+ * Return: 0, or -EINVAL.
+ */
+int tm_channel_set_latency(struct tm_channel *channel, uint32_t spin_us);
 void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);
 /* NULL until it was set. */
 void *tm_channel_get_userdata(const struct tm_channel *channel);
