@@ -51,17 +51,19 @@ static int (*const receivers[PEERS])(const struct bench_plan *, struct bench_sha
 };
 
 static const struct bench_case cases[] = {
-	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0 },
-	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0 },
-	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0 },
-	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0 },
-	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0 },
-	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0 },
-	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0 },
-	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0 },
+	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0, 0 },
+	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0, 0 },
+	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0, 0 },
+	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0, 0 },
+	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0, 0 },
+	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0, 0 },
+	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0, 0 },
+	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0, 0 },
+	{ "ping-latency", "the same, ours watched for 1 ms, others sleep", BENCH_PING, 1, 64, 10,
+	  false, 0, 1000 },
 	{ "hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
-	  256 << 10, 2, false, 1000 },
-	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0 },
+	  256 << 10, 2, false, 1000, 0 },
+	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0, 0 },
 };
 
 static struct bench_figures figures[ARRAY_LEN(cases)];
@@ -80,7 +82,7 @@ static void usage(FILE *to)
 	      "\ncases:\n",
 	      to);
 	for (size_t c = 0; c < ARRAY_LEN(cases); c++)
-		fprintf(to, "  %-12s%s\n", cases[c].name, cases[c].text);
+		fprintf(to, "  %-14s%s\n", cases[c].name, cases[c].text);
 	fputs("\npeers:\n", to);
 	for (size_t p = 0; p < PEERS; p++)
 		fprintf(to, "  %s\n", bench_peer_names[p]);
@@ -197,6 +199,7 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		.credit_buffers = cases[c].credit_buffers,
 		.spins = cases[c].spins,
 		.hold_ns = cases[c].hold_us * 1000ULL,
+		.latency_us = cases[c].latency_us,
 		/* each connection has had a window or two */
 		.warm_ns = run_ms * 1000000ULL / 4 + cases[c].n_connections * 200000ULL,
 		.run_ns = run_ms * 1000000ULL,

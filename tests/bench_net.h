@@ -29,6 +29,7 @@ struct bench_plan {
 	uint32_t credit_buffers; /* of a connection; the receive window of all peers follows it */
 	uint64_t warm_ns, run_ns;
 	uint64_t hold_ns;     /* the task takes so long for each buffer, one by one; 0: no time */
+	uint32_t latency_us;  /* tm_channel_set_latency() */
 	bool counts_syscalls; /* slows everything down, so times are not to be used */
 	bool spins;           /* the receiver never sleeps */
 };

@@ -22,6 +22,7 @@ struct bench_case {
 	uint32_t n_connections, message_bytes, credit_buffers;
 	bool spins;
 	uint32_t hold_us;
+	uint32_t latency_us; /* of our channels; the others have no such thing */
 };
 
 /* Of one case; NAN: was not measured. */

@@ -23,9 +23,8 @@ static int on_open(struct tm_channel *channel, void *userdata)
 {
 	struct bench_shared *shared = userdata;
 
-	(void)channel;
 	atomic_store(&shared->n_accepted, ++n_open);
-	return 0;
+	return tm_channel_set_latency(channel, plan->latency_us);
 }
 
 static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset,
