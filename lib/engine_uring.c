@@ -34,12 +34,16 @@
 #include "uring.h"
 
 #define SQ_ENTRIES 256
+#define TINY_ENTRIES 8
 #define PATIENCE_NS (5 * NS_PER_SEC) /* for peers to acknowledge what was sent without a copy */
 
 struct io_uring_sqe *uring_get_sqe(struct uring *u, enum uring_op op, void *object)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	struct io_uring_sqe *sqe;
 
+	if (u->is_broken)
+		return NULL;
+	sqe = io_uring_get_sqe(&u->ring);
 	if (!sqe) {
 		/* full: what is there goes now; submitting runs no completion */
 		if (io_uring_submit(&u->ring) < 0)
@@ -174,6 +178,8 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	struct io_uring_cqe *cqe;
 	int r;
 
+	if (u->is_broken)
+		return -EIO;
 	r = arm_watches(engine);
 	if (r < 0)
 		return r;
@@ -186,7 +192,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;
 	uring_reap(engine);
-	return 0;
+	return uring_look_at_overflow(u);
 }
 
 /* ---- arming and disarming */
@@ -247,19 +253,23 @@ static int setup_ring(struct tm_engine *engine, struct uring *u)
 {
 	/* two requests per channel as a rule, and every posted buffer: the queue hardly overflows */
 	uint32_t cq_entries = 2 * engine->max_channels + engine->posted_buffers + SQ_ENTRIES;
+	uint32_t sq_entries = SQ_ENTRIES;
 	const uint32_t common = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE |
 				IORING_SETUP_R_DISABLED;
-	struct io_uring_params params = {
+	struct io_uring_params params;
+	int r;
+
+	if (u->can.is_tiny)
+		cq_entries = sq_entries = TINY_ENTRIES;
+	params = (struct io_uring_params){
 		.flags = common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 		.cq_entries = cq_entries,
 	};
-	int r;
-
-	r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+	r = io_uring_queue_init_params(sq_entries, &u->ring, &params);
 	if (r == -EINVAL) {
 		params = (struct io_uring_params){ .flags = common | IORING_SETUP_COOP_TASKRUN,
 						   .cq_entries = cq_entries };
-		r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+		r = io_uring_queue_init_params(sq_entries, &u->ring, &params);
 	}
 	return r;
 }
@@ -286,6 +296,7 @@ static int init(struct tm_engine *engine)
 
 	if (!u)
 		return -ENOMEM;
+	u->can = uring_probe();
 	r = init_buffers(engine, u);
 	if (r >= 0)
 		r = setup_ring(engine, u);
@@ -299,7 +310,6 @@ static int init(struct tm_engine *engine)
 		free(u);
 		return r;
 	}
-	u->can = uring_probe();
 	engine->backend_data = u;
 	return 0;
 }
@@ -359,7 +369,7 @@ static void deinit(struct tm_engine *engine)
 
 	if (!u)
 		return;
-	if (engine->is_started && pthread_equal(engine->thread, pthread_self()))
+	if (engine->is_started && !u->is_broken && pthread_equal(engine->thread, pthread_self()))
 		cancel_all(engine, u);
 	else
 		send_reset_pinned(engine);

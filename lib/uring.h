@@ -34,7 +34,10 @@ struct uring {
 	const struct tm_channel *last; /* that received; only to be compared */
 	uint32_t n_alike;              /* receives of it, one after the other */
 	uint32_t n_inflight;           /* requests whose last completion is to come */
+	uint32_t n_overflows;          /* of the completion queue, in turns since */
+	uint64_t overflow_since_ns;
 	bool is_mail_armed, is_slot_armed;
+	bool is_broken; /* it is not mapped any more */
 };
 
 /* ---- engine_uring.c */
@@ -43,6 +46,11 @@ struct uring {
 struct io_uring_sqe *uring_get_sqe(struct uring *u, enum uring_op op, void *object);
 /* Handles the completions that are there now. */
 void uring_reap(struct tm_engine *engine);
+
+/* ---- uring_overflow.c */
+/* After each reap: makes the completion queue larger if it was too small again and again.
+ * -errno: the ring is of no more use. */
+int uring_look_at_overflow(struct uring *u);
 
 /* ---- uring_receive.c */
 int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel);

@@ -337,7 +337,7 @@ void uring_withdraw(struct tm_engine *engine)
 
 	for (int i = 0; i < BUFRING_GROUPS; i++)
 		is_owed = is_owed || bufring_is_owed(&u->buffers[i]);
-	if (!is_owed)
+	if (!is_owed || u->is_broken)
 		return;
 	for (int i = 0; i < BUFRING_GROUPS; i++)
 		if (bufring_unregister(&u->buffers[i], &u->ring) < 0)

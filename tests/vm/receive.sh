@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# The tests of receiving and of channels on this kernel, which may be older than the host's: what
-# the engine uses of io_uring depends on it.
-# takes: 60
+# The tests of receiving, of channels and of full rings on this kernel, which may be older than the
+# host's: what the engine uses of io_uring depends on it.
+# takes: 120
 # timeout: 900
 . ./lib.sh
 ulimit -n 16384
 
-for noun in receive channel; do
+for noun in receive channel overflow; do
 	say "tests of $noun"
 	ENGINE_BEST_ONLY=1 CK_TIMEOUT_MULTIPLIER=3 /usr/libexec/taskmem/test_$noun >"/run/$noun.log" 2>&1 ||
 		fail "test_$noun: $(tail -n 20 "/run/$noun.log")"
