@@ -78,7 +78,8 @@ static void limit_start_write(struct limit *limit, enum cgdir_file file, uint64_
 	char text[32];
 	int r = cgdir_file_fd(limit->cg, file);
 
-	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	(void)snprintf(text, sizeof(text), "%llu",
+		       (unsigned long long)cgdir_kernel_value(limit->cg, file, bytes));
 	if (r >= 0)
 		r = writer_submit(limit->writer, r, text, on_written, limit, &limit->op);
 	if (r >= 0)
@@ -146,6 +147,15 @@ static void limit_run(struct limit *limit)
 		limit->reached(limit, limit->userdata);
 }
 
+void limit_adopt(struct limit *limit)
+{
+	uint64_t max_bytes;
+
+	if (!limit->shrink.is_pending &&
+	    cgdir_read_u64(limit->cg, CG_MEMORY_MAX, &max_bytes) == CGDIR_OK)
+		limit->shrink.target_bytes = max_bytes;
+}
+
 int limit_init(struct limit *limit, sd_event *event, struct writer *writer, struct cgdir *cg)
 {
 	uint64_t max_bytes, high_bytes;
@@ -198,6 +208,14 @@ void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t hold_until_n
 	limit->is_delayed = true;
 	if (limit->delayed)
 		limit->delayed(limit, limit->userdata);
+}
+
+void limit_follow(struct limit *limit, uint64_t now_ns)
+{
+	if (limit->shrink.is_pending)
+		limit_run(limit);
+	else
+		limit_set(limit, limit->shrink.target_bytes, /* hold_until_ns= */ 0, now_ns);
 }
 
 void limit_end_hold(struct limit *limit, uint64_t now_ns)

@@ -35,8 +35,13 @@ MUST_USE int limit_init(struct limit *limit, sd_event *event, struct writer *wri
 /* Zero-initialised or initialised; a reclaim in flight ends by itself. */
 void limit_deinit(struct limit *limit);
 
+/* cgdir_set_apart() was called for what the kernel's files contain already. */
+void limit_adopt(struct limit *limit);
+
 /* @target_bytes: BYTES_UNLIMITED for none. Replaces a target that is pending. @hold_until_ns: no
  * reclaim for it before that time; in the past or 0: at once. */
 void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t hold_until_ns, uint64_t now_ns);
+/* cgdir_set_apart() was called: brings the kernel's files to the same target again. */
+void limit_follow(struct limit *limit, uint64_t now_ns);
 /* The wait for @hold_until_ns, if there is one, is over now. */
 void limit_end_hold(struct limit *limit, uint64_t now_ns);

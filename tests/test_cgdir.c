@@ -116,6 +116,55 @@ START_TEST(max_reads_and_writes_as_unlimited)
 }
 END_TEST
 
+START_TEST(memory_that_is_set_apart_is_in_no_reading_and_on_top_of_every_limit)
+{
+	struct cgdir_stat stat;
+	uint64_t value;
+
+	put("memory.current", "5000\n");
+	put("memory.max", "9000\n");
+	put("memory.low", "100\n");
+	put("memory.high", "max\n");
+	put("memory.swap.current", "5000\n");
+	put("memory.stat", "anon 1000\nfile 3000\nshmem 2500\n");
+	cgdir_set_apart(cg, 2000);
+	ck_assert_uint_eq(cgdir_get_apart(cg), 2000);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_CURRENT, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, 3000);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_MAX, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, 7000);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_LOW, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, 0);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_HIGH, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, BYTES_UNLIMITED);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_SWAP_CURRENT, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, 5000);
+	ck_assert_int_eq(cgdir_read_stat(cg, &stat), CGDIR_OK);
+	ck_assert_uint_eq(stat.anon, 1000);
+	ck_assert_uint_eq(stat.file, 1000);
+	ck_assert_uint_eq(stat.shmem, 500);
+
+	put("memory.low", "");
+	ck_assert_int_eq(cgdir_write_u64(cg, CG_MEMORY_LOW, 300), CGDIR_OK);
+	expect("memory.low", "2300");
+	put("memory.max", "");
+	ck_assert_int_eq(cgdir_write_limit(cg, CG_MEMORY_MAX, 500), CGDIR_OK);
+	expect("memory.max", "2500");
+	put("memory.max", "");
+	ck_assert_int_eq(cgdir_write_u64(cg, CG_MEMORY_MAX, BYTES_UNLIMITED), CGDIR_OK);
+	expect("memory.max", "max");
+	put("hugetlb.2MB.max", "");
+	ck_assert_int_eq(cgdir_write_u64(cg, CG_HUGETLB_MAX, 300), CGDIR_OK);
+	expect("hugetlb.2MB.max", "300");
+	ck_assert_uint_eq(cgdir_kernel_value(cg, CG_MEMORY_HIGH, 1), 2001);
+	ck_assert_uint_eq(cgdir_kernel_value(cg, CG_MEMORY_RECLAIM, 1), 1);
+
+	cgdir_set_apart(cg, 0);
+	ck_assert_int_eq(cgdir_read_u64(cg, CG_MEMORY_CURRENT, &value), CGDIR_OK);
+	ck_assert_uint_eq(value, 5000);
+}
+END_TEST
+
 START_TEST(processes_are_listed_up_to_a_number)
 {
 	pid_t pids[3] = {};
@@ -429,6 +478,7 @@ int main(void)
 	tcase_add_test(tc, opening_tells_missing_directories_from_forbidden_paths);
 	tcase_add_test(tc, numbers_are_read_again_from_the_kept_descriptor);
 	tcase_add_test(tc, max_reads_and_writes_as_unlimited);
+	tcase_add_test(tc, memory_that_is_set_apart_is_in_no_reading_and_on_top_of_every_limit);
 	tcase_add_test(tc, processes_are_listed_up_to_a_number);
 	tcase_add_test(tc, text_that_is_no_number_is_refused_and_changes_nothing);
 	tcase_add_test(tc, a_missing_file_is_absent_and_a_missing_directory_is_gone);

@@ -35,6 +35,7 @@
 struct cgdir {
 	int dir_fd;
 	int fds[CG_FILES];
+	uint64_t apart_bytes;
 };
 
 static const struct {
@@ -78,6 +79,7 @@ int cgdir_open(int parent_fd, const char *name, struct cgdir **ret_cg)
 
 	if (!cg)
 		return -ENOMEM;
+	cg->apart_bytes = 0;
 	for (size_t i = 0; i < CG_FILES; i++)
 		cg->fds[i] = -1;
 	cg->dir_fd = (int)syscall(SYS_openat2, parent_fd, name, &how, sizeof(how));
@@ -105,6 +107,44 @@ void cgdir_closep(struct cgdir **cg)
 int cgdir_dir_fd(const struct cgdir *cg)
 {
 	return cg->dir_fd;
+}
+
+void cgdir_set_apart(struct cgdir *cg, uint64_t bytes)
+{
+	cg->apart_bytes = bytes;
+}
+
+uint64_t cgdir_get_apart(const struct cgdir *cg)
+{
+	return cg->apart_bytes;
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t apart_of(const struct cgdir *cg, enum cgdir_file file)
+{
+	switch (file) {
+	case CG_MEMORY_CURRENT:
+	case CG_MEMORY_PEAK:
+	case CG_MEMORY_MIN:
+	case CG_MEMORY_LOW:
+	case CG_MEMORY_HIGH:
+	case CG_MEMORY_MAX:
+		return cg->apart_bytes;
+	default:
+		return 0;
+	}
+}
+
+uint64_t cgdir_kernel_value(const struct cgdir *cg, enum cgdir_file file, uint64_t value)
+{
+	uint64_t sum;
+
+	/* what is no number of bytes is "max" */
+	return __builtin_add_overflow(value, apart_of(cg, file), &sum) ? BYTES_UNLIMITED : sum;
 }
 
 static int open_file(const struct cgdir *cg, enum cgdir_file file)
@@ -203,6 +243,7 @@ static int parse_value(const char *text, uint64_t *ret)
 int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret)
 {
 	char buf[64];
+	uint64_t value;
 	bool is_full;
 	int r = read_text(cg, file, buf, sizeof(buf), &is_full);
 
@@ -211,7 +252,10 @@ int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret)
 	if (is_full)
 		return -EBADMSG;
 	buf[strcspn(buf, "\n")] = '\0';
-	return parse_value(buf, ret);
+	r = parse_value(buf, &value);
+	if (r == 0)
+		*ret = value == BYTES_UNLIMITED ? value : less(value, apart_of(cg, file));
+	return r;
 }
 
 int cgdir_write_text(struct cgdir *cg, enum cgdir_file file, const char *text)
@@ -232,6 +276,7 @@ int cgdir_write_u64(struct cgdir *cg, enum cgdir_file file, uint64_t value)
 {
 	char buf[32];
 
+	value = cgdir_kernel_value(cg, file, value);
 	if (value == BYTES_UNLIMITED)
 		return cgdir_write_text(cg, file, "max");
 	(void)snprintf(buf, sizeof(buf), "%" PRIu64, value); /* 20 digits fit */
@@ -247,6 +292,7 @@ int cgdir_write_limit(struct cgdir *cg, enum cgdir_file file, uint64_t value)
 	ssize_t n;
 	int len;
 
+	value = cgdir_kernel_value(cg, file, value);
 	len = value == BYTES_UNLIMITED ? snprintf(buf, sizeof(buf), "max")
 				       : snprintf(buf, sizeof(buf), "%" PRIu64, value);
 	fd = openat(cg->dir_fd, files[file].name, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
@@ -331,8 +377,11 @@ int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
 	};
 	int r = read_keyed(cg, CG_MEMORY_STAT, keys, ARRAY_LEN(keys));
 
-	if (r == CGDIR_OK)
-		*ret = s;
+	if (r != CGDIR_OK)
+		return r;
+	s.file = less(s.file, cg->apart_bytes);
+	s.shmem = less(s.shmem, cg->apart_bytes);
+	*ret = s;
 	return r;
 }
 

@@ -65,6 +65,18 @@ int cgdir_file_fd(struct cgdir *cg, enum cgdir_file file);
  * pressure trigger belongs to its descriptor. CGDIR_OK, CGDIR_GONE, CGDIR_ABSENT or -errno. */
 MUST_USE int cgdir_open_file(struct cgdir *cg, enum cgdir_file file, int *ret_fd);
 
+/**
+ * cgdir_set_apart() - memory that is charged to the cgroup and not counted as its memory
+ *
+ * From now on what memory.current, peak, min, low, high and max are read as is less by @bytes, and
+ * what is written to them is put on top of it; memory.stat has it neither in file nor in shmem. The
+ * kernel's files stay as they are until they are written. 0 at first.
+ */
+void cgdir_set_apart(struct cgdir *cg, uint64_t bytes);
+uint64_t cgdir_get_apart(const struct cgdir *cg);
+/* What @value is in the kernel's file, for who writes it by cgdir_file_fd(). */
+uint64_t cgdir_kernel_value(const struct cgdir *cg, enum cgdir_file file, uint64_t value);
+
 /* Numbers; the kernel's "max" is BYTES_UNLIMITED. Return: enum cgdir_cond or -errno; -EBADMSG
  * for text that is no number. This and the other read functions leave @ret alone on failure. */
 MUST_USE int cgdir_read_u64(struct cgdir *cg, enum cgdir_file file, uint64_t *ret);
