@@ -37,6 +37,33 @@ static uint8_t *chunk_address(struct tm_slot *slot, uint32_t chunk)
 	return slot->base + (size_t)chunk * TM_CHUNK_BYTES;
 }
 
+/* At an address where one entry of the page tables can map a chunk. Of huge pages there is no other,
+ * of transparent ones only the caller can see to it. Return: MAP_FAILED and errno when it cannot be. */
+static uint8_t *map_aligned(size_t bytes, int fd)
+{
+	size_t all = bytes + TM_CHUNK_BYTES, before;
+	uint8_t *window =
+		mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base;
+
+	if (window == MAP_FAILED)
+		return window;
+	before = -(uintptr_t)window % TM_CHUNK_BYTES;
+	base = mmap(window + before, bytes, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+	if (base == MAP_FAILED) {
+		int error = errno;
+
+		(void)munmap(window, all);
+		errno = error;
+		return base;
+	}
+	if (before > 0)
+		(void)munmap(window, before);
+	(void)munmap(base + bytes, all - before - bytes);
+	return base;
+}
+
 int chunk_map(struct tm_slot *slot, int fd)
 {
 	size_t bytes = (size_t)slot->file_chunks * TM_CHUNK_BYTES;
@@ -55,7 +82,7 @@ int chunk_map(struct tm_slot *slot, int fd)
 	slot->chunks = calloc(slot->file_chunks, sizeof(*slot->chunks));
 	if (!slot->chunks)
 		return -ENOMEM;
-	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	base = map_aligned(bytes, fd);
 	if (base == MAP_FAILED)
 		return -errno;
 	slot->base = base;
