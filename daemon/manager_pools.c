@@ -473,7 +473,7 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 		return fault_no_hugepages(fault, slot, request->min_chunks,
 					  slot_chunks_available(slot));
 	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
-		      (uint32_t)slot_file_chunks(slot), request->token, &grant);
+		      PAGES_HUGE, (uint32_t)slot_file_chunks(slot), request->token, &grant);
 	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "the memfd could not be made: %s",
 				 strerror(-r));

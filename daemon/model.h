@@ -41,6 +41,14 @@ enum slot_revoke {
 	SLOT_REVOKES,
 };
 
+/* What the chunks of a grant are made of. */
+enum page_kind {
+	PAGES_HUGE = 0, /* hugetlb: reserved, charged to hugetlb.2MB.current */
+	/* ordinary memory, huge where the kernel finds it, charged to memory.current */
+	PAGES_TRANSPARENT,
+	PAGE_KINDS,
+};
+
 /* What is kept of a process that owes huge pages: policy/revoke.h. All 0 at first. */
 struct revoke_mark {
 	uint64_t since_ns;    /* it owes; 0: it does not */

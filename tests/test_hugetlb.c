@@ -50,7 +50,7 @@ START_TEST(a_new_file_is_sparse_sealed_and_private)
 	CLEANUP(fd_closep) int fd = -1;
 	struct stat st;
 
-	ck_assert_int_eq(hugetlb_create("test", 1000, &fd), 0);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, 1000, &fd), 0);
 	expect_pages(fd, 0, 1000);
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0600);
@@ -68,9 +68,9 @@ START_TEST(impossible_sizes_are_refused)
 {
 	int fd = -1;
 
-	ck_assert_int_eq(hugetlb_create("test", 0, &fd), -EINVAL);
-	ck_assert_int_eq(hugetlb_create("test", UINT64_MAX, &fd), -EINVAL);
-	ck_assert_int_eq(hugetlb_create("test", UINT64_C(1) << 42, &fd), -EINVAL);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, 0, &fd), -EINVAL);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, UINT64_MAX, &fd), -EINVAL);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, UINT64_C(1) << 42, &fd), -EINVAL);
 	ck_assert_int_eq(fd, -1);
 }
 END_TEST
@@ -79,7 +79,7 @@ START_TEST(punching_a_hole_in_a_hole_is_fine)
 {
 	CLEANUP(fd_closep) int fd = -1;
 
-	ck_assert_int_eq(hugetlb_create("test", 8, &fd), 0);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, 8, &fd), 0);
 	ck_assert_int_eq(hugetlb_punch(fd, 2, 3), 0);
 	ck_assert_int_eq(hugetlb_punch(fd, 2, 0), 0);
 	expect_pages(fd, 0, 8);
@@ -118,7 +118,7 @@ START_TEST(punching_frees_the_pages_of_these_chunks_only)
 	uint64_t n_free = count_free_pages();
 	unsigned char *map;
 
-	ck_assert_int_eq(hugetlb_create("test", 8, &fd), 0);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, 8, &fd), 0);
 	ck_assert_int_eq(fallocate(fd, 0, 0, (off_t)(PAGES_NEEDED * CHUNK_BYTES)), 0);
 	expect_pages(fd, PAGES_NEEDED, 8);
 	ck_assert_uint_eq(count_free_pages(), n_free - PAGES_NEEDED);

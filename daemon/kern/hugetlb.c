@@ -11,10 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -82,15 +84,15 @@ int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have)
 	return r;
 }
 
-int hugetlb_create(const char *name, uint64_t chunks, int *ret_fd)
+int hugetlb_create(const char *name, enum page_kind kind, uint64_t chunks, int *ret_fd)
 {
 	CLEANUP(fd_closep) int fd = -1;
 	uint64_t bytes;
 
 	if (chunks == 0 || __builtin_mul_overflow(chunks, CHUNK_BYTES, &bytes) || bytes > INT64_MAX)
 		return -EINVAL;
-	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | MFD_HUGETLB |
-					MFD_HUGE_2MB);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL |
+					(kind == PAGES_HUGE ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) < 0)
@@ -102,6 +104,16 @@ int hugetlb_create(const char *name, uint64_t chunks, int *ret_fd)
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int hugetlb_kind(int fd, enum page_kind *ret)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	*ret = fs.f_type == HUGETLBFS_MAGIC ? PAGES_HUGE : PAGES_TRANSPARENT;
 	return 0;
 }
 
@@ -123,7 +135,7 @@ int hugetlb_measure(int fd, uint64_t *ret_present, uint64_t *ret_size)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	*ret_present = (uint64_t)st.st_blocks * 512 / CHUNK_BYTES;
+	*ret_present = ((uint64_t)st.st_blocks * 512 + CHUNK_BYTES - 1) / CHUNK_BYTES;
 	*ret_size = (uint64_t)st.st_size / CHUNK_BYTES;
 	return 0;
 }

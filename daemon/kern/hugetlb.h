@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Huge pages: per-node counts, sealed memfds, filling them with charge and node right. */
+/* Pages of pools: per-node counts, sealed memfds, filling them with charge and node right. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 
 #include "base/attr.h"
 #include "kern/cgdir.h"
+#include "model.h"
 
 struct hugetlb_counts {
 	uint64_t total, free, surplus; /* 2 MiB pages of the node */
@@ -24,11 +25,14 @@ MUST_USE int hugetlb_read(int node, struct hugetlb_counts *ret);
  */
 MUST_USE int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have);
 
-/* Sparse 2 MiB-page memfd of @chunks pages, mode 0600, sealed against resizing. */
-MUST_USE int hugetlb_create(const char *name, uint64_t chunks, int *ret_fd);
+/* Sparse memfd of @chunks pages of 2 MiB, mode 0600, sealed against resizing; of PAGES_TRANSPARENT
+ * the pages may turn out smaller. */
+MUST_USE int hugetlb_create(const char *name, enum page_kind kind, uint64_t chunks, int *ret_fd);
+/* Of a memfd. Return: 0 or -errno. */
+MUST_USE int hugetlb_kind(int fd, enum page_kind *ret);
 /* Frees the pages of @n chunks from @first on. Return: 0 or -errno. */
 MUST_USE int hugetlb_punch(int fd, uint32_t first, uint32_t n);
-/* Pages present in the file (st_blocks) and its size, in chunks. */
+/* Pages present in the file (st_blocks) and its size, in chunks; one that is there in part counts. */
 MUST_USE int hugetlb_measure(int fd, uint64_t *ret_present, uint64_t *ret_size);
 
 struct populate;
@@ -42,14 +46,16 @@ typedef void (*populate_done_fn)(int result, void *userdata);
  * populate_start() - put pages into a memfd so that the slot pays and the node is right
  * @slot: the helper is cloned into this cgroup
  * @node: binding of the pages, or NODE_ANY (interleaved over the slot's nodes)
+ * @huge_bits: NULL for a file of huge pages. Else one bit a chunk, in memory shared with children:
+ *             set for those of which the kernel made one page
  * @chunks: @n indexes, copied
  *
- * A short-lived child does set_mempolicy + fallocate and reports through a pipe; nothing
+ * A short-lived child sets its memory policy, puts the pages in and reports through a pipe; nothing
  * blocks the loop. Chunks are all or nothing each; those already present count as put in.
  * @done is called from the event loop, never from in here. Return: 0 or -errno.
  */
 MUST_USE int populate_start(sd_event *event, struct cgdir *slot, int node, int fd,
-			    const uint32_t *chunks, size_t n, populate_done_fn done, void *userdata,
-			    struct populate **ret_populate);
+			    uint64_t *huge_bits, const uint32_t *chunks, size_t n,
+			    populate_done_fn done, void *userdata, struct populate **ret_populate);
 /* @done is not called any more; the child is killed and reaped, pages it added may stay. */
 void populate_cancel(struct populate *populate);

@@ -12,6 +12,8 @@
  * its own memory: CLONE_VM is not used). It is charged to the slot, too; what it touches is a
  * handful of pages.
  *
+ * Transparent pages are put in through a mapping: kern/transparent.c.
+ *
  * A frozen slot freezes the child; it can still be killed, which the deadline does.
  */
 
@@ -31,6 +33,7 @@
 #include "base/mono.h"
 #include "kern/hugetlb.h"
 #include "kern/topology.h"
+#include "kern/transparent.h"
 #include "model.h"
 
 /* Zeroing takes 0.2 ms a page on a machine, 5 ms under emulation. */
@@ -60,6 +63,7 @@ struct job {
 	pid_t parent;
 	int policy;
 	uint64_t node_bits;
+	uint64_t *huge_bits; /* NULL: the file is of huge pages */
 	const uint32_t *chunks;
 	size_t n;
 };
@@ -84,20 +88,14 @@ static size_t run_length(const struct job *job, size_t at)
 	return n;
 }
 
-/* Only system calls from here on. */
-_Noreturn static void child(const struct job *job)
+/* Only system calls from here on.
+ *
+ * Return: how many are there, from the front of the list. */
+static size_t put_in_huge(const struct job *job, long *ret_error)
 {
-	struct report report = {};
 	size_t at = 0;
 	long r = 0;
 
-	if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
-	    syscall(SYS_getppid) != job->parent)
-		syscall(SYS_exit_group, 1);
-	/* the kernel takes the last bit off the size */
-	if (job->node_bits != 0 &&
-	    syscall(SYS_set_mempolicy, job->policy, &job->node_bits, NODES_MAX + 1) < 0)
-		r = -errno;
 	while (r == 0 && at < job->n) {
 		size_t n = run_length(job, at);
 
@@ -112,6 +110,45 @@ _Noreturn static void child(const struct job *job)
 			at += r == 0;
 		}
 	}
+	*ret_error = r;
+	return at;
+}
+
+static size_t put_in_transparent(const struct job *job, long *ret_error)
+{
+	int pagemap_fd = transparent_open_pagemap();
+	size_t at = 0;
+	long r = 0;
+
+	while (r == 0 && at < job->n) {
+		uint32_t chunk = job->chunks[at];
+		bool is_huge = false;
+
+		r = transparent_put_in(job->fd, chunk, pagemap_fd, &is_huge);
+		if (r == 0 && is_huge)
+			__atomic_fetch_or(&job->huge_bits[chunk / 64], UINT64_C(1) << (chunk % 64),
+					  __ATOMIC_RELAXED);
+		at += r == 0;
+	}
+	*ret_error = r;
+	return at;
+}
+
+_Noreturn static void child(const struct job *job)
+{
+	struct report report = {};
+	size_t at = 0;
+	long r = 0;
+
+	if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
+	    syscall(SYS_getppid) != job->parent)
+		syscall(SYS_exit_group, 1);
+	/* the kernel takes the last bit off the size */
+	if (job->node_bits != 0 &&
+	    syscall(SYS_set_mempolicy, job->policy, &job->node_bits, NODES_MAX + 1) < 0)
+		r = -errno;
+	if (r == 0)
+		at = job->huge_bits ? put_in_transparent(job, &r) : put_in_huge(job, &r);
 	report.present = (int32_t)at;
 	report.error = (int32_t)r;
 	syscall(SYS_write, job->report_fd, &report, sizeof(report));
@@ -240,8 +277,9 @@ static int watch(struct populate *p, sd_event *event)
 					  p);
 }
 
-int populate_start(sd_event *event, struct cgdir *slot, int node, int fd, const uint32_t *chunks,
-		   size_t n, populate_done_fn done, void *userdata, struct populate **ret_populate)
+int populate_start(sd_event *event, struct cgdir *slot, int node, int fd, uint64_t *huge_bits,
+		   const uint32_t *chunks, size_t n, populate_done_fn done, void *userdata,
+		   struct populate **ret_populate)
 {
 	CLEANUP(populate_freep) struct populate *p = NULL;
 	CLEANUP(fd_closep) int write_fd = -1;
@@ -250,6 +288,7 @@ int populate_start(sd_event *event, struct cgdir *slot, int node, int fd, const 
 		.parent = getpid(),
 		.policy = node == NODE_ANY ? MPOL_INTERLEAVE : MPOL_BIND,
 		.node_bits = node == NODE_ANY ? 0 : UINT64_C(1) << node,
+		.huge_bits = huge_bits,
 		.chunks = chunks, /* the child has a copy of our memory */
 		.n = n,
 	};

@@ -19,8 +19,10 @@
 
 /*
  * Which chunks of a hugetlb file have pages cannot be asked of the kernel: SEEK_DATA reports
- * no holes and mincore() shows page tables (6.12). So the daemon keeps a bitmap, in a small
- * memfd that outlives it in the fd store, and checks it against st_blocks when it adopts.
+ * no holes and mincore() shows page tables (6.12). Which chunks of a plain file are huge pages only
+ * shows in the page tables of who has it mapped, so the helper that puts them in looks. The daemon
+ * keeps both in bitmaps, in a small memfd that outlives it in the fd store, and checks them against
+ * st_blocks when it adopts.
  *
  * Bits are set in `filling` before the helper starts and move to `present` when it reports:
  * a daemon killed in between frees what it finds in `filling`.
@@ -31,8 +33,8 @@
  */
 
 #define LEDGER_MAGIC "tmgrant"
-#define LEDGER_VERSION 2
-#define LEDGER_VERSION_OLD 1 /* the same without the words of revoked chunks */
+/* Also the number of bitmaps less one: 1 had none of revoked chunks, 2 none of huge ones. */
+#define LEDGER_VERSION 3
 
 struct ledger {
 	char magic[8];
@@ -44,7 +46,7 @@ struct ledger {
 	uint32_t is_delivered; /* the task was told of this grant */
 	uint64_t token;
 	char slot[SLOT_NAME_MAX + 1];
-	uint64_t bits[]; /* present words, then filling words, then revoked words */
+	uint64_t bits[]; /* words of present chunks, of filling, of revoked, of huge ones */
 };
 
 static size_t ledger_words(uint32_t n_file_chunks)
@@ -52,9 +54,15 @@ static size_t ledger_words(uint32_t n_file_chunks)
 	return (n_file_chunks + 63) / 64;
 }
 
+static size_t ledger_bytes_of(uint32_t version, uint32_t n_file_chunks)
+{
+	return sizeof(struct ledger) +
+	       (version + 1) * ledger_words(n_file_chunks) * sizeof(uint64_t);
+}
+
 static size_t ledger_bytes(uint32_t n_file_chunks)
 {
-	return sizeof(struct ledger) + 3 * ledger_words(n_file_chunks) * sizeof(uint64_t);
+	return ledger_bytes_of(LEDGER_VERSION, n_file_chunks);
 }
 
 static uint64_t *present_bits(const struct grant *grant)
@@ -72,6 +80,12 @@ static uint64_t *revoked_bits(const struct grant *grant)
 	return grant->ledger->bits + 2 * ledger_words(grant->n_file_chunks);
 }
 
+/* Its words are written by helpers, too. */
+static uint64_t *huge_bits(const struct grant *grant)
+{
+	return grant->ledger->bits + 3 * ledger_words(grant->n_file_chunks);
+}
+
 static bool bit_get(const uint64_t *bits, uint32_t i)
 {
 	return bits[i / 64] >> (i % 64) & 1;
@@ -85,6 +99,14 @@ static void bit_set(uint64_t *bits, uint32_t i)
 static void bit_clear(uint64_t *bits, uint32_t i)
 {
 	bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+}
+
+/* Frees one chunk. */
+static void punch(struct grant *grant, uint32_t chunk)
+{
+	(void)hugetlb_punch(grant->file_fd, chunk, 1);
+	__atomic_fetch_and(&huge_bits(grant)[chunk / 64], ~(UINT64_C(1) << (chunk % 64)),
+			   __ATOMIC_RELAXED);
 }
 
 const char *grant_store_name(uint32_t id, char buf[static 32])
@@ -197,8 +219,8 @@ static int grant_make_ledger(struct grant *grant, const char *slot_name)
 	return 0;
 }
 
-int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, uint32_t n_file_chunks,
-	      uint64_t token, struct grant **ret_grant)
+int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, enum page_kind pages,
+	      uint32_t n_file_chunks, uint64_t token, struct grant **ret_grant)
 {
 	CLEANUP(grant_leavep) struct grant *grant = NULL;
 	char name[32];
@@ -211,12 +233,13 @@ int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd, uint32_t
 		return -ENOMEM;
 	grant->id = id;
 	grant->pid = pid;
+	grant->pages = pages;
 	grant->n_file_chunks = n_file_chunks;
 	grant->token = token;
 	grant->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
 	if (grant->pidfd < 0)
 		return -errno;
-	r = hugetlb_create(grant_store_name(id, name), n_file_chunks, &grant->file_fd);
+	r = hugetlb_create(grant_store_name(id, name), pages, n_file_chunks, &grant->file_fd);
 	if (r < 0)
 		return r;
 	r = grant_make_ledger(grant, slot_name);
@@ -256,7 +279,7 @@ static int adopt_old(int ledger_fd, const struct ledger *head, const struct stat
 	const uint32_t version = LEDGER_VERSION;
 	size_t bytes = ledger_bytes(head->n_file_chunks);
 
-	if ((size_t)st->st_size != bytes - ledger_words(head->n_file_chunks) * sizeof(uint64_t))
+	if ((size_t)st->st_size != ledger_bytes_of(head->version, head->n_file_chunks))
 		return -EBADMSG;
 	if (ftruncate(ledger_fd, (off_t)bytes) < 0)
 		return -errno;
@@ -278,7 +301,7 @@ static int adopt_ledger(struct grant *grant, int ledger_fd)
 	if (memcmp(head.magic, LEDGER_MAGIC, sizeof(LEDGER_MAGIC)) != 0 ||
 	    head.n_file_chunks == 0 || head.n_file_chunks > GRANT_CHUNKS_MAX)
 		return -EBADMSG;
-	if (head.version == LEDGER_VERSION_OLD) {
+	if (head.version > 0 && head.version < LEDGER_VERSION) {
 		r = adopt_old(ledger_fd, &head, &st);
 		if (r < 0)
 			return r;
@@ -316,6 +339,8 @@ static void adopt_chunks(struct grant *grant)
 		if (i < n)
 			grant->n_held++;
 	}
+	for (size_t i = 0; i < ledger_words(n); i++)
+		huge_bits(grant)[i] &= present_bits(grant)[i];
 	for (uint32_t i = 0; i < n; i++) {
 		/* cannot be both, but for a daemon that was killed between the two */
 		if (bit_get(present_bits(grant), i))
@@ -361,6 +386,9 @@ int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **re
 	grant->pidfd = fcntl(found[STORED_PIDFD], F_DUPFD_CLOEXEC, 3);
 	if (grant->file_fd < 0 || grant->pidfd < 0)
 		return -errno;
+	r = hugetlb_kind(grant->file_fd, &grant->pages);
+	if (r < 0)
+		return r;
 	if (grant_is_orphaned(grant) || !grant->ledger->is_delivered) {
 		(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
 		return -ESRCH;
@@ -387,7 +415,7 @@ static void on_populated(int result, void *userdata)
 		if (i < n_present)
 			bit_set(present_bits(grant), chunks[i]);
 		else
-			(void)hugetlb_punch(grant->file_fd, chunks[i], 1);
+			punch(grant, chunks[i]);
 		bit_clear(filling_bits(grant), chunks[i]);
 	}
 	grant->n_held += n_present;
@@ -420,8 +448,9 @@ int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int nod
 	grant->grown = grown;
 	grant->grown_userdata = userdata;
 	grant->ledger->wanted = grant->wanted;
-	r = populate_start(event, slot, node, grant->file_fd, grant->growing, n, on_populated,
-			   grant, &grant->populate);
+	r = populate_start(event, slot, node, grant->file_fd,
+			   grant->pages == PAGES_TRANSPARENT ? huge_bits(grant) : NULL,
+			   grant->growing, n, on_populated, grant, &grant->populate);
 	if (r < 0) {
 		for (uint32_t i = 0; i < n; i++)
 			bit_clear(filling_bits(grant), grant->growing[i]);
@@ -443,7 +472,7 @@ int grant_return(struct grant *grant, const uint32_t *chunks, size_t n, uint64_t
 			if (revocation != grant->revocation)
 				continue;
 			bit_clear(revoked_bits(grant), chunks[i]);
-			(void)hugetlb_punch(grant->file_fd, chunks[i], 1); /* touched since */
+			punch(grant, chunks[i]); /* touched since */
 			grant->n_revoked--;
 			continue;
 		}
@@ -452,7 +481,7 @@ int grant_return(struct grant *grant, const uint32_t *chunks, size_t n, uint64_t
 			continue;
 		/* In this order: a page that no bit covers is freed by the next adoption. */
 		bit_clear(present_bits(grant), chunks[i]);
-		(void)hugetlb_punch(grant->file_fd, chunks[i], 1);
+		punch(grant, chunks[i]);
 		grant->n_held--;
 	}
 	return 0;
@@ -517,7 +546,7 @@ void grant_punch_revoked(struct grant *grant)
 {
 	for (uint32_t i = 0; grant->n_revoked > 0 && i < grant->n_file_chunks; i++)
 		if (bit_get(revoked_bits(grant), i))
-			(void)hugetlb_punch(grant->file_fd, i, 1);
+			punch(grant, i);
 }
 
 bool grant_has_strays(const struct grant *grant)
@@ -543,6 +572,18 @@ size_t grant_list_revoked(const struct grant *grant, uint32_t *chunks)
 void grant_note_delivered(struct grant *grant)
 {
 	grant->ledger->is_delivered = 1;
+}
+
+uint32_t grant_count_huge(const struct grant *grant)
+{
+	const uint64_t *bits = huge_bits(grant);
+	uint32_t n = 0;
+
+	if (grant->pages == PAGES_HUGE)
+		return grant->n_held;
+	for (size_t i = 0; i < ledger_words(grant->n_file_chunks); i++)
+		n += (uint32_t)__builtin_popcountll(bits[i] & present_bits(grant)[i]);
+	return n;
 }
 
 size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks)

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * Huge pages that one process holds: a sealed memfd, the process, and a ledger of which
+ * Pages that one process holds: a sealed memfd, the process, and a ledger of which
  * chunks have pages. The three descriptors live in systemd's fd store too, so a killed daemon
  * finds them again with every page where it was.
  */
@@ -30,6 +30,7 @@ struct grant {
 	struct list in_slot; /* membership in the slot's list */
 	uint32_t id;         /* unique while the slots' scope lives */
 	pid_t pid;
+	enum page_kind pages; /* all of them */
 	int pidfd, file_fd, ledger_fd;
 	struct ledger *ledger; /* shared mapping of ledger_fd */
 	uint32_t n_file_chunks;
@@ -70,7 +71,8 @@ struct grant {
  * does not run under systemd). Return: 0 or -errno.
  */
 MUST_USE int grant_new(uint32_t id, const char *slot_name, pid_t pid, int pidfd,
-		       uint32_t n_file_chunks, uint64_t token, struct grant **ret_grant);
+		       enum page_kind pages, uint32_t n_file_chunks, uint64_t token,
+		       struct grant **ret_grant);
 
 /**
  * grant_adopt() - take up a grant from the fd store
@@ -122,7 +124,8 @@ MUST_USE int grant_note_draining(struct grant *grant, const uint32_t *chunks, si
  * Those that drain first. The caller lowers the slot's limit before the task runs again, so that
  * a touch is SIGBUS; else it would only fault a fresh page. Punches again what was revoked before.
  * A page that the task has pinned (registered with io_uring, or on its way out by zero copy) leaves
- * the file, but is free only when the pin goes. Not while it grows.
+ * the file, but is free only when the pin goes. Not while it grows, nor of transparent pages: no
+ * limit makes a touch of those an error, it would find zeroes.
  * @revocation: a number not used before; @ret_chunks: room for @n. Return: how many.
  */
 uint32_t grant_revoke(struct grant *grant, uint32_t n, uint64_t revocation, uint32_t *ret_chunks);
@@ -134,6 +137,9 @@ size_t grant_list_revoked(const struct grant *grant, uint32_t *chunks);
 
 /* The task is told of the grant now: it outlives a lost connection and the daemon. */
 void grant_note_delivered(struct grant *grant);
+
+/* Held chunks that were one page of 2 MiB each when they were put in. */
+uint32_t grant_count_huge(const struct grant *grant);
 
 /* Indexes of the held chunks into @chunks (room for n_held). Returns their number. */
 size_t grant_list_chunks(const struct grant *grant, uint32_t *chunks);
