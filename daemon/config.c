@@ -224,6 +224,17 @@ static int set_move(struct config *c, const char *value, struct reason *why)
 	return 0;
 }
 
+static int set_pages(struct config *c, const char *value, struct reason *why)
+{
+	if (strcmp(value, "huge") == 0)
+		c->pages = CONFIG_PAGES_HUGE;
+	else if (strcmp(value, "huge-or-transparent") == 0)
+		c->pages = CONFIG_PAGES_HUGE_OR_TRANSPARENT;
+	else
+		return wrong(why, "pages=%.40s: use huge or huge-or-transparent", value);
+	return 0;
+}
+
 static int set_fairness(struct config *c, const char *value, struct reason *why)
 {
 	size_t len = strlen(value);
@@ -329,6 +340,7 @@ static const struct daemon_key {
 	{ "emergency", set_emergency },
 	{ "move", set_move },
 	{ "heat_interval", set_heat_interval },
+	{ "pages", set_pages },
 	{ "revoke", set_revoke },
 	{ "revoke_deadline", set_revoke_deadline },
 };

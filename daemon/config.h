@@ -30,6 +30,9 @@ enum config_move { CONFIG_MOVE_ADVISE, CONFIG_MOVE_AUTO, CONFIG_MOVE_OFF };
 
 enum config_control { CONFIG_CONTROL_ON, CONFIG_CONTROL_OFF, CONFIG_CONTROL_DRY_RUN };
 
+/* What pools are made of: policy/pages.h */
+enum config_pages { CONFIG_PAGES_HUGE, CONFIG_PAGES_HUGE_OR_TRANSPARENT };
+
 /* A size, or a part of another one. @line: where it was set; 0: built in. */
 struct config_amount {
 	bool is_permille;
@@ -62,6 +65,7 @@ struct config {
 	enum config_control control;
 	enum config_move move;
 	uint32_t fairness_permille;
+	enum config_pages pages;
 	/* of slots that do not say it themselves */
 	enum slot_revoke revoke; /* not SLOT_REVOKE_DEFAULT */
 	uint32_t revoke_deadline_ms;

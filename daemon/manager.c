@@ -17,6 +17,7 @@
 #include "kern/peer.h"
 #include "kern/topology.h"
 #include "message_ids.h"
+#include "policy/pages.h"
 
 /*
  * Everything is built in manager_new() in one order and let go in manager_free() in the
@@ -193,25 +194,96 @@ void manager_write_group_max(struct manager *manager, struct node_group *group)
 		    group_max(manager, (size_t)(group - manager->groups)), mono_now_ns());
 }
 
+/* What the tree is guaranteed against the rest of the host. */
+static void manager_protect(struct manager *manager)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i <= manager->n_nodes; i++) {
+		const struct node_group *group = &manager->groups[i];
+
+		bytes += group_guaranteed(manager, group->node);
+		bytes += group->cg ? cgdir_get_apart(group->cg) : 0;
+	}
+	if (bytes != manager->protected_bytes && tree_protect(manager->tree, bytes) == 0)
+		manager->protected_bytes = bytes;
+}
+
 /* Guarantees go up before anything of them is handed out, group limits before the slots'. */
 static void manager_write(struct manager *manager, bool is_change, const uint64_t *old_shares)
 {
-	uint64_t now_ns = mono_now_ns(), protect = 0;
+	uint64_t now_ns = mono_now_ns();
 
-	for (size_t i = 0; i <= manager->n_nodes; i++) {
-		struct node_group *group = &manager->groups[i];
-		uint64_t guaranteed = group_guaranteed(manager, group->node);
-
-		group_write(group, guaranteed, group_max(manager, i), now_ns);
-		protect += guaranteed;
-	}
-	if (protect != manager->protected_bytes && tree_protect(manager->tree, protect) == 0)
-		manager->protected_bytes = protect;
+	for (size_t i = 0; i <= manager->n_nodes; i++)
+		group_write(&manager->groups[i], group_guaranteed(manager, manager->groups[i].node),
+			    group_max(manager, i), now_ns);
+	manager_protect(manager);
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		slot_write(manager->slots[i], is_change, now_ns);
 		if (is_change)
 			slot_start_progress(manager->slots[i], old_shares[i], now_ns);
 	}
+}
+
+/* ---- transparent pages of pools */
+
+static uint64_t group_apart(const struct node_group *group)
+{
+	const struct manager *manager = group->manager;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < manager->n_slots; i++)
+		if (manager->slots[i]->policy.node == group->node)
+			sum += manager->slots[i]->n_transparent * CHUNK_BYTES;
+	return sum;
+}
+
+static void group_set_apart(struct node_group *group, uint64_t bytes)
+{
+	if (!group->cg)
+		return;
+	cgdir_set_apart(group->cg, bytes);
+	group->min_written = BYTES_UNLIMITED;
+	if (group->has_limit)
+		limit_follow(&group->limit, mono_now_ns());
+	manager_write_group_max(group->manager, group);
+}
+
+void slot_set_apart(struct slot *slot, uint32_t n_more)
+{
+	struct node_group *group = manager_group(slot->manager, slot->policy.node);
+	uint64_t bytes = ((uint64_t)slot->n_transparent + n_more) * CHUNK_BYTES;
+	uint64_t before = cgdir_get_apart(slot->cg);
+	uint64_t of_group = group_apart(group) + n_more * CHUNK_BYTES;
+
+	if (bytes == before)
+		return;
+	/* room above before there is something below, and the other way round */
+	if (bytes > before)
+		group_set_apart(group, of_group);
+	cgdir_set_apart(slot->cg, bytes);
+	slot->min_written = slot->low_written = BYTES_UNLIMITED;
+	write_protection(slot, CG_MEMORY_MIN, slot->guaranteed_bytes, &slot->min_written);
+	write_protection(slot, CG_MEMORY_LOW, slot_low_bytes(slot), &slot->low_written);
+	if (slot->has_limit)
+		limit_follow(&slot->limit, mono_now_ns());
+	if (bytes < before)
+		group_set_apart(group, of_group);
+}
+
+void manager_adopt_apart(struct manager *manager)
+{
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct slot *slot = manager->slots[i];
+
+		slot_count_granted(slot);
+		cgdir_set_apart(slot->cg, slot->n_transparent * CHUNK_BYTES);
+		if (slot->has_limit)
+			limit_adopt(&slot->limit);
+	}
+	for (size_t i = 0; i <= manager->n_nodes; i++)
+		if (manager->groups[i].cg)
+			cgdir_set_apart(manager->groups[i].cg, group_apart(&manager->groups[i]));
 }
 
 /* Who should get what now, an array to be freed; NULL: the old plan stays. */
@@ -332,6 +404,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	leftovers_tick(manager);
 	advice_tick(manager, now_ns);
 	manager_tick_revoke(manager);
+	/* not with each page that is set apart: systemd is asked for it */
+	manager_protect(manager);
 	for (size_t i = 0; i < n_verify; i++) {
 		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
 
@@ -374,10 +448,14 @@ static int manager_find_nodes(struct manager *manager, char error[static MANAGER
 		if (have < node->hugepages_wanted)
 			log_warning(
 				"node %d: the kernel granted %llu of %llu huge pages; memory is "
-				"fragmented or full: reserve them at boot with hugepages=",
+				"fragmented or full: reserve them at boot with hugepages=%s",
 				node->node, (unsigned long long)have,
-				(unsigned long long)node->hugepages_wanted);
-		node->hugepages = have;
+				(unsigned long long)node->hugepages_wanted,
+				manager_may_fall_back(manager)
+					? "; tasks that need more get transparent ones"
+					: "");
+		node->hugepages =
+			pages_to_deal(manager_may_fall_back(manager), node->hugepages_wanted, have);
 	}
 	return 0;
 }
@@ -406,6 +484,7 @@ static int manager_open_tree(struct manager *manager, char error[static MANAGER_
 	struct tree_options options = {
 		.cgroup_root = manager->config->cgroup_root,
 		.pools_only = manager->config->enforce == CONFIG_ENFORCE_POOLS_ONLY,
+		.without_hugetlb = manager_may_fall_back(manager),
 	};
 	char why[TREE_ERROR_MAX];
 	int r = tree_open(&options, &manager->tree, why);
@@ -560,6 +639,8 @@ void manager_diagnose(const struct manager *manager,
 		      struct host_check checks[static HOST_CHECKS_MAX], size_t *ret_n)
 {
 	host_diagnose(checks, ret_n);
+	if (*ret_n < HOST_CHECKS_MAX)
+		manager_check_pages(manager, &checks[(*ret_n)++]);
 	if (*ret_n < HOST_CHECKS_MAX && manager_is_enforcing(manager))
 		manager_check_triggers(manager, &checks[(*ret_n)++]);
 }

@@ -90,7 +90,8 @@ static bool slot_survey(struct slot *slot, struct placement_node nodes[static NO
 			.grant_bytes = policies[k].grant_bytes,
 			.budget_bytes = info->budget_bytes - info->reserve_bytes,
 			.used_bytes = node_claimed(manager, k, slot),
-			.free_chunks = slot_chunks_free_on(slot, k),
+			.free_chunks = MAX(slot_chunks_free_on(slot, k, PAGES_HUGE),
+					   slot_chunks_free_on(slot, k, PAGES_TRANSPARENT)),
 		};
 	}
 	return true;

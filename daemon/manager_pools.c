@@ -53,23 +53,23 @@ void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
 	}
 	if (slot->policy.node != NODE_ANY)
 		return;
-	/* Interleaved: where its pages came to lie is the kernel's choice. */
+	/* Interleaved: where its pages came to lie is the kernel's choice. Of transparent ones it does
+	 * not tell; they are equal parts. */
 	*ret_guaranteed = entitle_part_of_chunks(manager->nodes, manager->n_nodes, i,
 						 slot->policy.name, slot->pool_guaranteed_chunks);
 	if (cgdir_read_numa(slot->cg, CG_HUGETLB_NUMA_STAT, bytes) == CGDIR_OK)
 		*ret_held = bytes[node] / CHUNK_BYTES;
+	*ret_held += entitle_part_of_chunks(manager->nodes, manager->n_nodes, i, slot->policy.name,
+					    slot->n_transparent);
 }
 
-uint64_t slot_chunks_free_on(const struct slot *slot, size_t i)
+uint64_t slot_chunks_free_on(const struct slot *slot, size_t i, enum page_kind kind)
 {
 	const struct manager *manager = slot->manager;
-	struct lend_node node = { .n_pages = manager->nodes[i].hugepages };
-	struct hugetlb_counts counts;
+	struct lend_node node = { .n_pages = manager->nodes[i].hugepages,
+				  .n_free = manager_chunks_free(manager, i, kind) };
 	uint64_t held, guaranteed;
 
-	if (hugetlb_read(manager->nodes[i].node, &counts) < 0)
-		return 0;
-	node.n_free = counts.free;
 	for (size_t k = 0; k < manager->n_slots; k++) {
 		if (manager->slots[k] == slot)
 			continue;
@@ -80,7 +80,7 @@ uint64_t slot_chunks_free_on(const struct slot *slot, size_t i)
 	return lend_room(&node, held, guaranteed);
 }
 
-static uint32_t slot_chunks_available(const struct slot *slot)
+static uint32_t slot_chunks_available(const struct slot *slot, enum page_kind kind)
 {
 	const struct manager *manager = slot->manager;
 	uint64_t free_chunks = 0;
@@ -88,10 +88,11 @@ static uint32_t slot_chunks_available(const struct slot *slot)
 	if (slot->n_granted >= slot->pool_share_chunks)
 		return 0;
 	if (slot->policy.node != NODE_ANY)
-		free_chunks = slot_chunks_free_on(slot, node_index(manager, slot->policy.node));
+		free_chunks =
+			slot_chunks_free_on(slot, node_index(manager, slot->policy.node), kind);
 	else
 		for (size_t i = 0; i < manager->n_nodes; i++)
-			free_chunks += slot_chunks_free_on(slot, i);
+			free_chunks += slot_chunks_free_on(slot, i, kind);
 	return (uint32_t)MIN(free_chunks, (uint64_t)slot->pool_share_chunks - slot->n_granted);
 }
 
@@ -131,9 +132,13 @@ void slot_count_granted(struct slot *slot)
 {
 	struct grant *grant;
 
-	slot->n_granted = 0;
-	LIST_FOREACH(&slot->grants, grant, in_slot)
-		slot->n_granted += grant->n_held + grant->n_pending;
+	slot->n_granted = slot->n_transparent = 0;
+	LIST_FOREACH(&slot->grants, grant, in_slot) {
+		uint32_t n = grant->n_held + grant->n_pending;
+
+		slot->n_granted += n;
+		slot->n_transparent += grant->pages == PAGES_TRANSPARENT ? n : 0;
+	}
 }
 
 /*
@@ -143,11 +148,11 @@ void slot_count_granted(struct slot *slot)
  */
 void slot_write_hugetlb(struct slot *slot, uint32_t n_more)
 {
-	uint64_t n = (uint64_t)slot->n_granted + n_more, bytes, usage;
+	uint64_t n = (uint64_t)slot->n_granted - slot->n_transparent + n_more, bytes, usage;
 	int r;
 
-	if (!slot_has_revoked(slot))
-		n = MAX(n, (uint64_t)slot->pool_guaranteed_chunks);
+	if (!slot_has_revoked(slot) && slot->pool_guaranteed_chunks > slot->n_transparent)
+		n = MAX(n, (uint64_t)slot->pool_guaranteed_chunks - slot->n_transparent);
 	bytes = n * CHUNK_BYTES;
 	if (bytes == slot->hugetlb_written)
 		return;
@@ -185,6 +190,7 @@ void slot_divide_pool(struct slot *slot)
 
 	slot_count_granted(slot);
 	slot_write_hugetlb(slot, 0);
+	slot_set_apart(slot, 0);
 	manager_kick_revoke(slot->manager);
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		n++;
@@ -321,10 +327,14 @@ static void grant_start_growth(struct grant *grant, uint32_t n, struct growth *g
 	enum fault_kind kind;
 	int r;
 
-	slot_write_hugetlb(slot, n);
+	if (grant->pages == PAGES_TRANSPARENT)
+		slot_set_apart(slot, n);
+	else
+		slot_write_hugetlb(slot, n);
 	r = grant_grow(grant, slot->manager->event, slot->cg, slot->policy.node, n, on_grown,
 		       growth);
 	slot_count_granted(slot);
+	slot_set_apart(slot, 0);
 	if (r == 0)
 		return;
 	kind = r == -ENOSPC ? fault_no_hugepages(&fault, slot, n, 0)
@@ -390,7 +400,7 @@ static void slot_serve_waiting(struct slot *slot)
 
 		if (!grant->waiting)
 			continue;
-		available = slot_chunks_available(slot);
+		available = slot_chunks_available(slot, grant->pages);
 		if (available < grant->waiting->min_chunks)
 			return;
 		grant_start_waited(grant, grant->waiting, available);
@@ -408,8 +418,8 @@ static void grant_refuse(struct grant *grant, struct growth *growth)
 {
 	struct slot *slot = grant->slot;
 	struct fault fault = { .node = NODE_ANY };
-	enum fault_kind kind =
-		fault_no_hugepages(&fault, slot, growth->min_chunks, slot_chunks_available(slot));
+	enum fault_kind kind = fault_no_hugepages(&fault, slot, growth->min_chunks,
+						  slot_chunks_available(slot, grant->pages));
 
 	grant->waiting = NULL;
 	grant_end(grant, "could not attach");
@@ -430,7 +440,7 @@ static int on_waited(sd_event_source *source, uint64_t usec, void *userdata)
 static void grant_start_first(struct grant *grant, struct growth *growth)
 {
 	struct slot *slot = grant->slot;
-	uint32_t available = slot_chunks_available(slot);
+	uint32_t available = slot_chunks_available(slot, grant->pages);
 
 	if (available >= growth->min_chunks) {
 		grant_start_waited(grant, growth, available);
@@ -462,6 +472,16 @@ static void manager_drop_repeated(struct manager *manager, const struct attach_r
 	}
 }
 
+/* What it asks for at least, and what the slot is guaranteed and does not hold of its wish. */
+static uint32_t slot_chunks_needed(const struct slot *slot, const struct attach_request *request)
+{
+	uint32_t due = 0;
+
+	if (slot->pool_guaranteed_chunks > slot->n_granted)
+		due = slot->pool_guaranteed_chunks - slot->n_granted;
+	return MAX(MIN(request->wanted_chunks, due), request->min_chunks);
+}
+
 static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_request *request,
 				      struct grant **ret_grant, struct fault *fault)
 {
@@ -471,9 +491,10 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 
 	if (slot->pool_share_chunks < request->min_chunks || slot_file_chunks(slot) == 0)
 		return fault_no_hugepages(fault, slot, request->min_chunks,
-					  slot_chunks_available(slot));
+					  slot_chunks_available(slot, PAGES_HUGE));
 	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
-		      PAGES_HUGE, (uint32_t)slot_file_chunks(slot), request->token, &grant);
+		      slot_choose_pages(slot, slot_chunks_needed(slot, request)),
+		      (uint32_t)slot_file_chunks(slot), request->token, &grant);
 	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "the memfd could not be made: %s",
 				 strerror(-r));
@@ -570,7 +591,7 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 	if (grant->wanted < UINT32_MAX - n)
 		grant->wanted = MAX(grant->wanted, grant->n_held + n);
 	slot_divide_pool(slot);
-	available = slot_chunks_available(slot);
+	available = slot_chunks_available(slot, grant->pages);
 	if (grant->n_held >= grant->target)
 		available = 0;
 	else

@@ -59,6 +59,7 @@ struct slot {
 	bool is_share_moving;
 	struct list grants;
 	uint32_t n_granted;            /* chunks held and being filled, all grants */
+	uint32_t n_transparent;        /* of them, those that are transparent pages */
 	struct removal *removal;       /* being killed and removed */
 	struct revocation *revocation; /* pages are being taken by force; manager_revoke.c */
 	uint64_t refrozen_ns;          /* the last try to freeze it was in vain: not before */
@@ -150,6 +151,18 @@ struct node_group *manager_group(struct manager *manager, int node);
 void manager_write_group_max(struct manager *manager, struct node_group *group);
 MUST_USE int manager_save(struct manager *manager);
 
+/**
+ * slot_set_apart() - what of its memory is pages of its pool
+ * @n_more: chunks beyond its n_transparent, about to be filled
+ *
+ * Transparent pages are charged as memory, and are none of the slot's all the same: they come from
+ * what the node set aside for pools. So they are on top of every limit, of the slot, of its group
+ * and of the tree, and in no reading (cgdir_set_apart()).
+ */
+void slot_set_apart(struct slot *slot, uint32_t n_more);
+/* The same for what an earlier daemon has handed out: the kernel's files are right already. */
+void manager_adopt_apart(struct manager *manager);
+
 /* Writes memory.low as slot_low_bytes() says, if it differs from what was last written. */
 void slot_write_low(struct slot *slot);
 
@@ -184,9 +197,20 @@ void slot_close(struct slot *slot);
 /* xattr on its directory, from which a lost state file is rebuilt */
 void slot_note_policy(struct slot *slot);
 
+/* ---- manager_pages.c */
+bool manager_may_fall_back(const struct manager *manager);
+/* Chunks of the @i-th node that the kernel could give now, whomever they are promised. */
+uint64_t manager_chunks_free(const struct manager *manager, size_t i, enum page_kind kind);
+/* The kernel's huge pages on the @i-th node, whoever has them; 0 where none can be charged. */
+uint64_t manager_chunks_reserved(const struct manager *manager, size_t i);
+/* What a task gets that attaches now and needs so many chunks. */
+enum page_kind slot_choose_pages(const struct slot *slot, uint32_t n_needed);
+/* For `tmctl doctor`. */
+void manager_check_pages(const struct manager *manager, struct host_check *ret_check);
+
 /* ---- manager_pools.c */
-/* Huge pages of the @i-th node that nobody but the slot holds or is promised. */
-uint64_t slot_chunks_free_on(const struct slot *slot, size_t i);
+/* Chunks of the @i-th node that nobody but the slot holds or is promised. */
+uint64_t slot_chunks_free_on(const struct slot *slot, size_t i, enum page_kind kind);
 /* Takes @grant into the slot and watches its process. Return: 0 or -errno. */
 MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
 /* Divides the slot's chunks among its grants, tells those whose target changed, writes

@@ -195,6 +195,7 @@ static void restore_grants(struct manager *manager)
 	free(names);
 	for (size_t k = 0; k < n_stored; k++)
 		restore_grant(manager, &stored[k]);
+	manager_adopt_apart(manager);
 }
 
 int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX])

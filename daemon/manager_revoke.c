@@ -25,6 +25,9 @@
  * system call. A recv that io_uring has in flight has no page of the pool pinned: the kernel
  * copies when data is there, into whatever buffer is in the ring then.
  *
+ * Transparent pages are not taken so: nothing makes a touch of a hole in their file an error, it
+ * finds zeroes, and a task that computes with those is worse off than one that was killed. So it is.
+ *
  * The order makes a kill at any instruction harmless: see manager_freeze.c and pool/grant.c.
  */
 
@@ -287,8 +290,11 @@ static void grant_kill(struct grant *grant)
 		events_add(slot->manager->events, LOG_LEVEL_WARNING, "pool-killed",
 			   MESSAGE_POOL_KILLED, slot->policy.name,
 			   "process %d of slot %s was killed: it kept %s of huge pages beyond its "
-			   "deadline, and the slot has revoke=kill",
-			   (int)grant->pid, slot->policy.name, owed);
+			   "deadline, and %s",
+			   (int)grant->pid, slot->policy.name, owed,
+			   slot_revoke_policy(slot) == SLOT_REVOKE_KILL
+				   ? "the slot has revoke=kill"
+				   : "transparent pages cannot be taken from a process that lives");
 }
 
 /* ---- what to do */
@@ -304,12 +310,10 @@ static void count_short(const struct manager *manager, struct step *s)
 {
 	for (size_t i = 0; i < manager->n_nodes; i++) {
 		struct lend_node node = { .n_pages = manager->nodes[i].hugepages };
-		struct hugetlb_counts counts;
 		uint64_t held, guaranteed;
 
-		if (hugetlb_read(manager->nodes[i].node, &counts) < 0)
-			continue;
-		node.n_free = counts.free;
+		node.n_free = manager_chunks_free(manager, i, PAGES_HUGE) +
+			      manager_chunks_free(manager, i, PAGES_TRANSPARENT);
 		for (size_t k = 0; k < manager->n_slots; k++) {
 			slot_count_on_node(manager->slots[k], i, &held, &guaranteed);
 			lend_add(&node, held, guaranteed);
@@ -397,6 +401,12 @@ static struct grant *holder_grant(const struct revoke_holder *holder)
 	return container_of(holder->mark, struct grant, mark);
 }
 
+/* Else it is killed where others would be forced. */
+static bool grant_is_forcible(const struct grant *grant)
+{
+	return grant->pages == PAGES_HUGE;
+}
+
 /* Deadlines are told as they come and go; once told, the rest is done by slots. */
 static void act(struct step *s, const uint64_t *old_deadlines_ns)
 {
@@ -407,17 +417,20 @@ static void act(struct step *s, const uint64_t *old_deadlines_ns)
 	for (size_t i = 0; i < s->in.n_holders; i++) {
 		const struct revoke_holder *holder = &s->in.holders[i];
 		struct grant *grant = holder_grant(holder);
+		bool is_forced = holder->verb == REVOKE_FORCE;
 
-		grant->n_to_take = holder->verb == REVOKE_FORCE ? holder->n_chunks : 0;
+		grant->n_to_take = is_forced && grant_is_forcible(grant) ? holder->n_chunks : 0;
 		grant->is_for_guarantee = holder->is_for_guarantee;
-		if (holder->verb == REVOKE_KILL)
+		if (holder->verb == REVOKE_KILL ||
+		    (is_forced && !grant_is_forcible(grant) && !grant->mark.is_killed))
 			grant_kill(grant);
 	}
 	for (size_t k = 0; k < s->in.n_slots; k++) {
 		bool is_forced = false, is_for_guarantee = false;
 
 		for (size_t i = 0; i < s->in.n_holders; i++) {
-			if (s->in.holders[i].slot != k || s->in.holders[i].verb != REVOKE_FORCE)
+			if (s->in.holders[i].slot != k || s->in.holders[i].verb != REVOKE_FORCE ||
+			    !grant_is_forcible(holder_grant(&s->in.holders[i])))
 				continue;
 			is_forced = true;
 			is_for_guarantee |= s->in.holders[i].is_for_guarantee &&

@@ -87,6 +87,9 @@ extern const char *const slot_mode_names[SLOT_MODES];
 /* "default", "wait", "force", "kill" */
 extern const char *const slot_revoke_names[SLOT_REVOKES];
 
+/* "huge", "transparent" */
+extern const char *const page_kind_names[PAGE_KINDS];
+
 /* One NUMA node as configured and as found. */
 struct node_info {
 	int node;
@@ -94,7 +97,7 @@ struct node_info {
 	uint64_t budget_bytes;     /* what taskmem may hand out, huge pages not included */
 	uint64_t reserve_bytes;    /* part of the budget that is never promised */
 	uint64_t hugepages_wanted; /* from the configuration, 2 MiB pages */
-	uint64_t hugepages;        /* what the kernel granted */
+	uint64_t hugepages;        /* chunks to deal: what it granted; policy/pages.h */
 };
 
 /* Counters of one cgroup, all as the kernel counts them since it was made. */

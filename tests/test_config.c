@@ -81,6 +81,21 @@ START_TEST(pages_that_tasks_keep_are_waited_for_unless_said_otherwise)
 }
 END_TEST
 
+START_TEST(pools_are_of_huge_pages_unless_others_are_allowed)
+{
+	ck_assert_int_eq(config_parse("", "c", &config, error), 0);
+	ck_assert_int_eq(config.pages, CONFIG_PAGES_HUGE);
+	ck_assert_int_eq(config_parse("[daemon]\npages=huge\n", "c", &config, error), 0);
+	ck_assert_int_eq(config.pages, CONFIG_PAGES_HUGE);
+	ck_assert_int_eq(config_parse("[daemon]\npages=huge-or-transparent\n", "c", &config, error),
+			 0);
+	ck_assert_int_eq(config.pages, CONFIG_PAGES_HUGE_OR_TRANSPARENT);
+	ck_assert_int_eq(config_parse("[daemon]\npages=transparent\n", "c", &config, error),
+			 -EINVAL);
+	ck_assert_str_eq(error, "c:2: pages=transparent: use huge or huge-or-transparent");
+}
+END_TEST
+
 START_TEST(every_key_reaches_its_place)
 {
 	ck_assert_int_eq(config_parse(sample, "taskmemd.conf", &config, error), 0);
@@ -170,7 +185,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
 		  "cgroup_root, socket, state_directory, group, "
 		  "log_level, control, fairness, notice_grace, overcommit, "
-		  "history_half_life, emergency, move, heat_interval, revoke, "
+		  "history_half_life, emergency, move, heat_interval, pages, revoke, "
 		  "revoke_deadline" },
 		{ "[daemon]\nrevoke=default\n", "c:2: revoke=default: use wait, force or kill" },
 		{ "[daemon]\nrevoke_deadline=2h\n",
@@ -357,6 +372,7 @@ int main(void)
 	tcase_add_test(tc, an_empty_file_gives_the_built_in_values);
 	tcase_add_test(tc, working_sets_are_measured_every_so_often_or_not);
 	tcase_add_test(tc, pages_that_tasks_keep_are_waited_for_unless_said_otherwise);
+	tcase_add_test(tc, pools_are_of_huge_pages_unless_others_are_allowed);
 	tcase_add_test(tc, every_key_reaches_its_place);
 	tcase_add_test(tc, what_is_wrong_is_said_with_its_line_and_what_would_be_right);
 	tcase_add_test(tc, values_that_are_too_long_are_refused);

@@ -81,7 +81,8 @@ static void check_hugepages(struct host_list *list, int node)
 		return;
 	}
 	if (counts.total == 0) {
-		host_add(list, names[node], HOST_DEGRADED, "none: there can be no pools");
+		host_add(list, names[node], HOST_DEGRADED,
+			 "none: there are no pools, or of transparent pages");
 		host_remedy(list,
 			    "hugepages=64 in section [node %d] of taskmemd.conf, or boot with "
 			    "hugepagesz=2M hugepages=%d:64",

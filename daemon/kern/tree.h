@@ -26,14 +26,15 @@ struct tree;
 struct tree_options {
 	const char *cgroup_root; /* delegated cgroup v2 directory; NULL or "": a systemd scope */
 	bool pools_only;         /* go on without memory and cpuset controllers */
+	bool without_hugetlb;    /* ... and without that one */
 };
 
 /**
  * tree_open() - find or make the tree
  * @error: on failure a sentence: what is missing and the way to get it
  *
- * Checks that the host is on cgroup v2 with memory, cpuset and hugetlb (all but hugetlb are
- * not needed with pools_only), enables hugetlb from the root down to the slice, creates the
+ * Checks that the host is on cgroup v2 with memory and cpuset (not needed with pools_only) and
+ * hugetlb (not with without_hugetlb), enables hugetlb from the root down to the slice, creates the
  * delegated scope with a holder process (libcgroup, D-Bus) or adopts the existing one, and
  * enables the controllers for the inner groups. Idempotent. May block for a second.
  *

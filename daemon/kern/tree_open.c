@@ -290,17 +290,15 @@ static int open_delegated(struct tree *tree, const struct hierarchy *h, int moun
 }
 
 /* Switches on what the directory has and what is used, checks what cannot be done without. */
-static int choose_controllers(struct tree *tree, const struct hierarchy *h, bool pools_only,
+static int choose_controllers(struct tree *tree, const struct hierarchy *h, unsigned needed,
 			      char error[static TREE_ERROR_MAX])
 {
-	unsigned needed = CTL_BIT(CTL_HUGETLB), at_hand;
+	unsigned at_hand;
 	int r = controllers_read(tree->dir_fd, "cgroup.controllers", &at_hand);
 
 	if (r < 0)
 		return fail(error, r, "cannot read the controllers of %s: %s", tree->path,
 			    strerror(-r));
-	if (!pools_only)
-		needed |= CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_CPUSET);
 	for (size_t c = 0; c < CONTROLLERS; c++) {
 		char why[TREE_ERROR_MAX];
 
@@ -332,27 +330,33 @@ static int choose_controllers(struct tree *tree, const struct hierarchy *h, bool
 }
 
 /* What the machine as a whole lacks: said before anything is made. */
-static int check_host(const struct hierarchy *h, int mount_fd, bool pools_only,
+static int check_host(const struct hierarchy *h, int mount_fd, unsigned needed,
 		      char error[static TREE_ERROR_MAX])
 {
-	static const enum controller needed[] = { CTL_HUGETLB, CTL_MEMORY, CTL_CPUSET };
-	size_t n = pools_only ? 1 : ARRAY_LEN(needed);
+	static const enum controller order[] = { CTL_HUGETLB, CTL_MEMORY, CTL_CPUSET };
 	unsigned at_hand;
 	int r = controllers_read(mount_fd, "cgroup.controllers", &at_hand);
 
 	if (r < 0)
 		return fail(error, r, "cannot read %s/cgroup.controllers: %s", h->mount,
 			    strerror(-r));
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		char why[TREE_ERROR_MAX - 64];
 
-		if (at_hand & CTL_BIT(needed[i]))
+		if (!(needed & ~at_hand & CTL_BIT(order[i])))
 			continue;
-		controller_explain(h, needed[i], why, sizeof(why));
-		return fail(error, -EOPNOTSUPP, "%s%s", why,
-			    needed[i] == CTL_HUGETLB ? "" : "; or set enforce=pools-only");
+		controller_explain(h, order[i], why, sizeof(why));
+		return fail(error, -EOPNOTSUPP, "%s; or set %s", why,
+			    order[i] == CTL_HUGETLB ? "pages=huge-or-transparent"
+						    : "enforce=pools-only");
 	}
 	return 0;
+}
+
+static unsigned needed_controllers(const struct tree_options *options)
+{
+	return (options->without_hugetlb ? 0 : CTL_BIT(CTL_HUGETLB)) |
+	       (options->pools_only ? 0 : CTL_BIT(CTL_MEMORY) | CTL_BIT(CTL_CPUSET));
 }
 
 int tree_open(const struct tree_options *options, struct tree **ret_tree,
@@ -397,7 +401,7 @@ int tree_open(const struct tree_options *options, struct tree **ret_tree,
 	if (mount_fd < 0)
 		return fail(error, mount_fd, "%.200s: %s", h->mount, strerror(-mount_fd));
 	if (!is_delegated) {
-		r = check_host(h, mount_fd, options->pools_only, error);
+		r = check_host(h, mount_fd, needed_controllers(options), error);
 		if (r < 0)
 			return r;
 	}
@@ -409,7 +413,7 @@ int tree_open(const struct tree_options *options, struct tree **ret_tree,
 	r = is_delegated ? open_delegated(tree, h, mount_fd, root, error)
 			 : open_scope(tree, h, mount_fd, error);
 	if (r == 0)
-		r = choose_controllers(tree, h, options->pools_only, error);
+		r = choose_controllers(tree, h, needed_controllers(options), error);
 	if (r < 0) {
 		tree_close(tree);
 		return r;
