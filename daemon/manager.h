@@ -257,6 +257,8 @@ void manager_view_grant(const struct grant *grant, struct grant_view *ret_view);
 struct task_view {
 	pid_t pid;
 	uint32_t grant, held_chunks, target_chunks;
+	enum page_kind pages;
+	uint32_t huge_chunks;  /* held ones that were pages of 2 MiB when they were put in */
 	uint64_t need_chunks;  /* as its load shows; UINT64_MAX: all it may have */
 	bool has_report;       /* false: nothing is known of its pools */
 	uint32_t n_unreported; /* pools beyond those it can report */

@@ -190,6 +190,8 @@ void manager_view_nth_task(const struct manager *manager, const char *name, size
 					.grant = grant->id,
 					.need_chunks = grant_need_chunks(grant),
 					.held_chunks = grant->n_held,
+					.pages = grant->pages,
+					.huge_chunks = grant_count_huge(grant),
 					.target_chunks = grant->target };
 	if (!grant->load)
 		return;

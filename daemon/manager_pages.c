@@ -101,3 +101,29 @@ void manager_check_pages(const struct manager *manager, struct host_check *ret_c
 	(void)snprintf(ret_check->remedy, sizeof(ret_check->remedy),
 		       "transparent ones are of 4K now: echo advise > " TRANSPARENT_MODE_FILE);
 }
+
+void slot_view_pages(const struct slot *slot, struct slot_view *view)
+{
+	const struct grant *grant;
+	uint64_t n_huge = 0;
+
+	LIST_FOREACH(&slot->grants, grant, in_slot)
+		n_huge += grant_count_huge(grant);
+	view->pages = pages_describe(slot->n_granted - slot->n_transparent, slot->n_transparent);
+	view->pool_transparent_bytes = slot->n_transparent * CHUNK_BYTES;
+	view->pool_huge_bytes = n_huge * CHUNK_BYTES;
+}
+
+void manager_view_pages(const struct manager *manager, size_t i, struct node_view *view)
+{
+	uint64_t n = manager->nodes[i].hugepages;
+	uint64_t n_huge = MIN(manager_chunks_reserved(manager, i), n);
+	uint64_t n_held = chunks_held(manager, i);
+
+	view->pages = pages_describe(n_huge, n - n_huge);
+	view->hugepages_free = manager_chunks_free(manager, i, PAGES_HUGE);
+	if (manager_may_fall_back(manager)) {
+		view->hugepages_free += manager_chunks_free(manager, i, PAGES_TRANSPARENT);
+		view->hugepages_free = MIN(view->hugepages_free, n > n_held ? n - n_held : 0);
+	}
+}

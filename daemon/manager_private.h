@@ -207,6 +207,9 @@ uint64_t manager_chunks_reserved(const struct manager *manager, size_t i);
 enum page_kind slot_choose_pages(const struct slot *slot, uint32_t n_needed);
 /* For `tmctl doctor`. */
 void manager_check_pages(const struct manager *manager, struct host_check *ret_check);
+/* What its pool is made of, and each node's chunks, for listings. */
+void slot_view_pages(const struct slot *slot, struct slot_view *view);
+void manager_view_pages(const struct manager *manager, size_t i, struct node_view *view);
 
 /* ---- manager_pools.c */
 /* Chunks of the @i-th node that nobody but the slot holds or is promised. */

@@ -523,6 +523,8 @@ static void view_grant(const struct grant *grant, uint64_t now_ns, struct owed_v
 		.revoked_bytes = grant->n_revoked * CHUNK_BYTES,
 		.left_ns = UINT64_MAX,
 		.is_for_guarantee = grant->is_for_guarantee,
+		.is_kill = slot_revoke_policy(grant->slot) == SLOT_REVOKE_KILL ||
+			   !grant_is_forcible(grant),
 	};
 	memcpy(view->pool, grant->pool, sizeof(view->pool));
 	if (view->owed_bytes > 0 && mark->since_ns > 0)

@@ -69,8 +69,7 @@ static void note_holder(const struct slot_view *view, struct pending_view *pendi
 		(void)snprintf(then, sizeof(then), "it is waited for (revoke=wait)");
 	else
 		(void)snprintf(then, sizeof(then), "%s in %.1f s",
-			       view->revoke == SLOT_REVOKE_KILL ? "it is killed"
-								: "they are taken by force",
+			       most->is_kill ? "it is killed" : "they are taken by force",
 			       (double)most->left_ns / 1e9);
 	(void)snprintf(pending->note, sizeof(pending->note),
 		       "process %d%s%s keeps %s of it for %.1f s; %s", (int)most->pid,
@@ -151,6 +150,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 	};
 	view->emergency = slot_emergency(slot);
 	view->engine = engine_of(slot);
+	slot_view_pages(slot, view);
 	if (slot->watch.leak.is_leaking)
 		view->leak_bytes_per_s = slot->watch.leak.rate;
 	if (view->pool_granted_bytes > view->pool_share_bytes)
@@ -227,7 +227,6 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 	CLEANUP(freep) struct slot_policy *policies = manager_copy_policies(manager);
 	const struct node_group *group = &manager->groups[i];
 	bool is_any = i == manager->n_nodes;
-	struct hugetlb_counts counts;
 
 	*ret_view = (struct node_view){ .info = { .node = NODE_ANY },
 					.group_max_bytes = BYTES_UNLIMITED };
@@ -240,8 +239,7 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 							       policies, manager->n_slots);
 		ret_view->guaranteed_bytes = manager->node_plans[i].guaranteed_bytes;
 		ret_view->hugepages_promised = manager->node_plans[i].guaranteed_chunks;
-		if (hugetlb_read(group->node, &counts) == 0)
-			ret_view->hugepages_free = counts.free;
+		manager_view_pages(manager, i, ret_view);
 	}
 	ret_view->usage_bytes = read_or(group->cg, CG_MEMORY_CURRENT, 0);
 	ret_view->group_max_bytes = read_or(group->cg, CG_MEMORY_MAX, BYTES_UNLIMITED);
@@ -253,5 +251,6 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 			continue;
 		ret_view->n_slots++;
 		ret_view->hugepages_granted += manager->slots[k]->n_granted;
+		ret_view->transparent_granted += manager->slots[k]->n_transparent;
 	}
 }

@@ -91,6 +91,7 @@ struct owed_view {
 	uint64_t owed_ns; /* for how long */
 	uint64_t left_ns; /* to the deadline; UINT64_MAX: there is none */
 	bool is_for_guarantee;
+	bool is_kill; /* what is done then, if anything; else they are taken by force */
 };
 
 /* A cgroup that the slot has left for another node. */
@@ -125,7 +126,10 @@ struct slot_view {
 	uint64_t n_oom_kills;
 	uint64_t pool_share_bytes, pool_granted_bytes, pool_owed_bytes, pool_kernel_bytes;
 	const char
-		*engine; /* its tasks receive by: "io_uring", "epoll", "mixed"; NULL: none does */
+		*engine;   /* its tasks receive by: "io_uring", "epoll", "mixed"; NULL: none does */
+	const char *pages; /* what its tasks hold: "huge", "transparent", "mixed"; NULL: nothing */
+	uint64_t pool_transparent_bytes; /* part of pool_granted_bytes, and not of usage_bytes */
+	uint64_t pool_huge_bytes;        /* part of pool_granted_bytes that is pages of 2 MiB */
 	uint64_t pool_node_bytes[NODES_MAX];
 	uint64_t memory_node_bytes[NODES_MAX];
 	size_t n_pending;
@@ -176,6 +180,8 @@ struct node_view {
 	struct node_info info; /* info.node is NODE_ANY for the group without a node */
 	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
+	uint64_t transparent_granted; /* part of hugepages_granted */
+	const char *pages; /* of info.hugepages: "huge", "transparent", "mixed"; NULL: none */
 	uint32_t n_slots;
 	uint64_t n_stalls;   /* times that a pressure trigger told of stalls */
 	char emergency[200]; /* what is going on, "" when calm */

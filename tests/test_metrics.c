@@ -17,13 +17,15 @@ static const char slots_json[] =
 	"\"mode\":\"share\",\"shareBytes\":314572800,\"lowBytes\":300000000,"
 	"\"demandBytes\":209715200,\"class\":\"evidence\",\"usageBytes\":256901120,\"swapBytes\":0,"
 	"\"maxBytes\":null,\"processes\":2,\"oomKills\":1,\"poolShareBytes\":8388608,"
-	"\"poolGrantedBytes\":4194304,\"poolOwedBytes\":0,\"leakBytesPerSec\":null,\"watchers\":0,"
+	"\"poolGrantedBytes\":4194304,\"poolTransparentBytes\":2097152,"
+	"\"poolHugeBytes\":3145728,\"poolOwedBytes\":0,\"leakBytesPerSec\":null,\"watchers\":0,"
 	"\"onResize\":{\"command\":\"/x\",\"running\":false,\"runs\":7,\"failures\":1},"
 	"\"heat\":{\"workingSetBytes\":1234,\"ageUsec\":1500000},"
 	"\"pending\":[{\"what\":\"share\",\"fromBytes\":1,\"toBytes\":2,\"nowBytes\":1}]},"
 	"{\"name\":\"x\\\"\\\\\\ny\",\"node\":null,\"tier\":0,\"weight\":100,\"maxBytes\":5,"
 	"\"emergency\":\"frozen\",\"heat\":null,\"pending\":[]}],"
-	"\"nodes\":[{\"node\":0,\"budgetBytes\":419430400,\"usageBytes\":300,\"groupMaxBytes\":1000,"
+	"\"nodes\":[{\"node\":0,\"transparentGranted\":3,\"budgetBytes\":419430400,"
+	"\"usageBytes\":300,\"groupMaxBytes\":1000,"
 	"\"slots\":1,\"emergency\":\"memory runs out\"},"
 	"{\"node\":null,\"usageBytes\":7,\"groupMaxBytes\":null}]}";
 
@@ -86,6 +88,8 @@ static const char *const lines[] = {
 	"taskmem_slot_max_bytes{slot=\"x\\\"\\\\\\ny\",node=\"any\",tier=\"0\"} 5",
 	"taskmem_slot_target_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 300000000",
 	"taskmem_slot_pool_held_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 4194304",
+	"taskmem_slot_pool_transparent_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 2097152",
+	"taskmem_slot_pool_huge_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 3145728",
 	"taskmem_slot_working_set_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 1234",
 	"taskmem_slot_leak_bytes_per_second{slot=\"ingest\",node=\"0\",tier=\"1\"} 0",
 	"taskmem_slot_oom_kills_total{slot=\"ingest\",node=\"0\",tier=\"1\"} 1",
@@ -104,6 +108,7 @@ static const char *const lines[] = {
 	/* nodes and the daemon */
 	"taskmem_node_budget_bytes{node=\"0\"} 419430400",
 	"taskmem_node_free_bytes{node=\"0\"} 700",
+	"taskmem_node_hugepages_transparent{node=\"0\"} 3",
 	"taskmem_node_emergency{node=\"0\"} 1",
 	"taskmem_node_emergency{node=\"any\"} 0",
 	"taskmem_queue_length 2",

@@ -70,6 +70,15 @@ START_TEST(memory_gives_what_is_there_and_dealt_and_not_its_last_part)
 }
 END_TEST
 
+START_TEST(what_pages_are_is_one_word)
+{
+	ck_assert_str_eq(pages_describe(3, 0), "huge");
+	ck_assert_str_eq(pages_describe(0, 3), "transparent");
+	ck_assert_str_eq(pages_describe(1, 3), "mixed");
+	ck_assert_ptr_null(pages_describe(0, 0));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pages");
@@ -78,6 +87,7 @@ int main(void)
 	tcase_add_test(tc, pages_are_huge_unless_that_fails_and_the_fallback_is_allowed);
 	tcase_add_test(tc, a_node_deals_what_was_asked_for_only_where_memory_can_stand_in);
 	tcase_add_test(tc, memory_gives_what_is_there_and_dealt_and_not_its_last_part);
+	tcase_add_test(tc, what_pages_are_is_one_word);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

@@ -26,7 +26,8 @@ static const char slot_json[] =
 	"\"kernelMinBytes\":67108864,\"kernelLowBytes\":314572800,\"kernelMaxBytes\":null,"
 	"\"kernelHighBytes\":null,\"processes\":2,\"oomKills\":1,\"poolShareBytes\":8388608,"
 	"\"poolGrantedBytes\":4194304,\"poolOwedBytes\":0,\"poolKernelBytes\":4194304,"
-	"\"poolPageBytes\":2097152,\"poolNodes\":[{\"node\":0,\"bytes\":4194304}],"
+	"\"poolPageBytes\":2097152,\"pages\":\"mixed\",\"poolTransparentBytes\":2097152,"
+	"\"poolHugeBytes\":2097152,\"poolNodes\":[{\"node\":0,\"bytes\":4194304}],"
 	"\"memoryNodes\":[{\"node\":0,\"bytes\":250000000},{\"node\":1,\"bytes\":0}],"
 	"\"state\":\"running\",\"pending\":[{\"what\":\"share\",\"fromBytes\":256901120,"
 	"\"toBytes\":314572800,\"nowBytes\":272629760,\"etaUsec\":5000000,\"note\":\"waits\"}]}";
@@ -176,16 +177,19 @@ START_TEST(nodes_show_budgets_and_huge_pages)
 		parse("[{\"node\":0,\"budgetBytes\":419430400,\"reserveBytes\":8388608,"
 		      "\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,"
 		      "\"hugePages\":64,"
-		      "\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24},"
+		      "\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24,"
+		      "\"pages\":\"huge\"},{\"node\":1,\"pages\":\"transparent\"},"
 		      "{\"node\":null}]");
 
 	EXPECT_OUTPUT(
 		"NODE  BUDGET  RESERVE  GUARANTEED  USAGE  SLOTS  HUGEPAGES  GRANTED  PROMISED  "
-		"FREE\n"
+		"FREE  PAGES\n"
 		"0       400M       8M         64M   256M      2         64       24        10  "
-		"  40\n"
+		"  40  2M huge\n"
+		"1          0        0           0      0      0          0        0         0  "
+		"   0  transparent\n"
 		"any        0        0           0      0      0          0        0         0  "
-		"   0\n",
+		"   0  -\n",
 		ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0));
 }
 END_TEST
@@ -237,6 +241,8 @@ START_TEST(a_slot_is_shown_in_sections)
 		"  share                 300M      what it gets when every slot is hungry\n"
 		"  demand                200M      what it is shown to need\n"
 		"  memory.current        245M      in use\n"
+		"  its pool              2M        transparent pages, on top of each number here in "
+		"the kernel's files\n"
 		"  memory.swap.current   0\n"
 		"  memory.min            64M       never reclaimed below\n"
 		"  memory.low            300M      protected while others have more\n"
@@ -254,7 +260,7 @@ START_TEST(a_slot_is_shown_in_sections)
 		"  owed                  0         asked back, not yet returned\n"
 		"    process 217, pool join owes 2M for 12s; taken by force in 3s, for they are "
 		"guaranteed to another slot\n"
-		"  pages                 2\n"
+		"  pages                 2         mixed, 2M of 4M are huge\n"
 		"  page size             2M\n"
 		"  hugetlb.2MB.current   4M\n"
 		"  hugetlb.2MB.numa_stat node 0 4M\n"
@@ -351,7 +357,7 @@ START_TEST(pools_are_a_row_each_and_tasks_a_line)
 	CLEANUP(sd_json_variant_unrefp)
 	sd_json_variant *tasks = parse(
 		"[{\"pid\":217,\"heldPages\":16,\"targetPages\":12,\"pageBytes\":2097152,\"needPages\":9,"
-		"\"unreportedPools\":2,\"pools\":[{\"name\":\"join\",\"bufferBytes\":32768,"
+		"\"pages\":\"transparent\",\"hugePages\":12,\"unreportedPools\":2,\"pools\":[{\"name\":\"join\",\"bufferBytes\":32768,"
 		"\"buffers\":1024,\"held\":1000,\"idle\":14,\"inMagazines\":4,\"posted\":10,"
 		"\"waiters\":1,\"highWater\":1024,\"overdraft\":3,\"lent\":512,"
 		"\"minBuffers\":512,\"maxBuffers\":1021}]},{\"pid\":218,\"pools\":null}]");
@@ -367,8 +373,8 @@ START_TEST(pools_are_a_row_each_and_tasks_a_line)
 		"POOL  PID  SIZE  BUFS  HELD  IDLE  MAG  POSTED  WAIT  HIGH  OVERDRAFT  LENT  MIN   MAX\n"
 		"join  217   32K  1024  1000    14    4      10     1  1024          3   512  512  1021\n"
 		"\n"
-		"pid 217: 16 of 12 pages of 2M, needs 9, and 2 pools that it has no room to report\n"
-		"pid 218: 0 of 0 pages of 0, reports no pools\n"
+		"pid 217: 16 of 12 pages of 2M transparent (12 of them huge), needs 9, and 2 pools that it has no room to report\n"
+		"pid 218: 0 of 0 pages of 0 huge, reports no pools\n"
 		"\n"
 		"no task holds pages of the slot\n");
 }

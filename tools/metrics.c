@@ -59,6 +59,8 @@ static const struct family of_nodes[] = {
 	COUNT("node_hugepages_free", "hugePagesFree", "Those that nobody holds."),
 	COUNT("node_hugepages_promised", "hugePagesPromised", "Those that slots are guaranteed."),
 	COUNT("node_hugepages_granted", "hugePagesGranted", "Those that tasks hold."),
+	COUNT("node_hugepages_transparent", "transparentGranted",
+	      "Part of those held that is transparent pages."),
 };
 
 static const struct family of_slots[] = {
@@ -93,6 +95,9 @@ static const struct family of_slots[] = {
 	BYTES("slot_pool_max", "poolMaxBytes", "Most huge pages it may borrow up to."),
 	BYTES("slot_pool_share", "poolShareBytes", "Huge pages its tasks may hold now."),
 	BYTES("slot_pool_held", "poolGrantedBytes", "Huge pages its tasks hold."),
+	BYTES("slot_pool_transparent", "poolTransparentBytes",
+	      "Part of them that is transparent pages."),
+	BYTES("slot_pool_huge", "poolHugeBytes", "Part of them that is in pages of 2 MiB."),
 	BYTES("slot_pool_owed", "poolOwedBytes", "Part of them that was asked back."),
 	COUNT("slot_processes", "processes", "Processes that run in it."),
 	COUNT("slot_watchers", "watchers", "Clients that hear what its memory should come to."),

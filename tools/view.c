@@ -128,13 +128,18 @@ int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_heade
 	return table_print(table, out, width, has_header);
 }
 
+const char *view_pages_word(const char *pages)
+{
+	return strcmp(pages, "huge") == 0 ? "2M huge" : pages;
+}
+
 int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header)
 {
 	static const struct column columns[] = {
 		{ "NODE", false, 0 },      { "BUDGET", true, 0 },  { "RESERVE", true, 2 },
 		{ "GUARANTEED", true, 0 }, { "USAGE", true, 0 },   { "SLOTS", true, 1 },
 		{ "HUGEPAGES", true, 0 },  { "GRANTED", true, 0 }, { "PROMISED", true, 0 },
-		{ "FREE", true, 0 },
+		{ "FREE", true, 0 },       { "PAGES", false, 0 },
 	};
 	CLEANUP(table_freep) struct table *table = table_new(columns, ARRAY_LEN(columns));
 	char text[FORMAT_BYTES_MAX];
@@ -154,6 +159,7 @@ int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_heade
 		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesGranted", 0));
 		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesPromised", 0));
 		table_cell(table, "%" PRIu64, field_u64(node, "hugePagesFree", 0));
+		table_cell(table, "%s", view_pages_word(field_text(node, "pages", "-")));
 	}
 	r = table_print(table, out, width, has_header);
 	FIELD_FOREACH(nodes, node) {
@@ -296,6 +302,9 @@ static void memory_section(sd_json_variant *slot, FILE *out)
 			   "guaranteed beyond min while its tasks ask for it");
 	bytes_line(out, slot, "demandBytes", 0, "demand", "what it is shown to need");
 	bytes_line(out, slot, "usageBytes", 0, "memory.current", "in use");
+	if (field_u64(slot, "poolTransparentBytes", 0))
+		bytes_line(out, slot, "poolTransparentBytes", 0, "its pool",
+			   "transparent pages, on top of each number here in the kernel's files");
 	bytes_line(out, slot, "swapBytes", 0, "memory.swap.current", NULL);
 	bytes_line(out, slot, "kernelMinBytes", 0, "memory.min", "never reclaimed below");
 	bytes_line(out, slot, "kernelLowBytes", 0, "memory.low",
@@ -337,7 +346,8 @@ static void owed_line(sd_json_variant *slot, sd_json_variant *owed, FILE *out)
 	char bytes[FORMAT_BYTES_MAX], how_long[FORMAT_DURATION_MAX], left[FORMAT_DURATION_MAX];
 	const char *pool = field_text(owed, "pool", NULL);
 	uint64_t left_usec = field_u64(owed, "leftUsec", UINT64_MAX);
-	bool is_killed = strcmp(field_text(slot, "revoke", "wait"), "kill") == 0;
+	bool is_killed =
+		field_bool(owed, "kill", strcmp(field_text(slot, "revoke", "wait"), "kill") == 0);
 
 	fprintf(out, "    process %" PRIu64 "%s%s", field_u64(owed, "pid", 0),
 		pool ? ", pool " : "", pool ? pool : "");
@@ -361,10 +371,24 @@ static void owed_line(sd_json_variant *slot, sd_json_variant *owed, FILE *out)
 	fputc('\n', out);
 }
 
+/* "2M huge", "transparent, 24M of 32M are huge"; NULL: it has none. */
+static const char *pages_meaning(sd_json_variant *slot, char *buf, size_t size)
+{
+	const char *pages = field_text(slot, "pages", NULL);
+	char huge[FORMAT_BYTES_MAX], granted[FORMAT_BYTES_MAX];
+
+	if (!pages || strcmp(pages, "huge") == 0)
+		return pages ? view_pages_word(pages) : NULL;
+	snprintf(buf, size, "%s, %s of %s are huge", pages,
+		 format_bytes(field_u64(slot, "poolHugeBytes", 0), huge),
+		 format_bytes(field_u64(slot, "poolGrantedBytes", 0), granted));
+	return buf;
+}
+
 static void pool_section(sd_json_variant *slot, FILE *out)
 {
 	sd_json_variant *owed;
-	char text[FORMAT_BYTES_MAX];
+	char text[FORMAT_BYTES_MAX], meaning[80];
 	uint64_t page = field_u64(slot, "poolPageBytes", UINT64_C(2) << 20);
 	uint64_t granted = field_u64(slot, "poolGrantedBytes", 0);
 
@@ -375,7 +399,7 @@ static void pool_section(sd_json_variant *slot, FILE *out)
 	FIELD_FOREACH(field_array(slot, "owed"), owed)
 		owed_line(slot, owed, out);
 	snprintf(text, sizeof(text), "%" PRIu64, page ? granted / page : 0);
-	line(out, "pages", text, NULL);
+	line(out, "pages", text, pages_meaning(slot, meaning, sizeof(meaning)));
 	bytes_line(out, slot, "poolPageBytes", 0, "page size", NULL);
 	bytes_line(out, slot, "poolKernelBytes", 0, "hugetlb.2MB.current", NULL);
 	places_line(out, slot, "poolNodes", "hugetlb.2MB.numa_stat");

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/fd.h"
 #include "base/parse.h"
@@ -38,6 +39,11 @@ static void task_line(sd_json_variant *task, FILE *out)
 		field_u64(task, "pid", 0), field_u64(task, "heldPages", 0),
 		field_u64(task, "targetPages", 0),
 		format_bytes(field_u64(task, "pageBytes", 0), page));
+	if (strcmp(field_text(task, "pages", "huge"), "huge") == 0)
+		fputs(" huge", out);
+	else
+		fprintf(out, " %s (%" PRIu64 " of them huge)", field_text(task, "pages", "?"),
+			field_u64(task, "hugePages", 0));
 	if (field_u64(task, "needPages", UINT64_MAX) != UINT64_MAX)
 		fprintf(out, ", needs %" PRIu64, field_u64(task, "needPages", 0));
 	if (!field_array(task, "pools"))

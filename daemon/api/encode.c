@@ -176,7 +176,8 @@ static int encode_owed(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("revokedBytes", owed->revoked_bytes),
 		PAIR_UNSIGNED("owedUsec", owed->owed_ns / 1000),
 		NULL_IF(owed->left_ns == UINT64_MAX, "leftUsec", UNSIGNED(owed->left_ns / 1000)),
-		SD_JSON_BUILD_PAIR_BOOLEAN("forGuarantee", owed->is_for_guarantee));
+		SD_JSON_BUILD_PAIR_BOOLEAN("forGuarantee", owed->is_for_guarantee),
+		SD_JSON_BUILD_PAIR_BOOLEAN("kill", owed->is_kill));
 }
 
 static int encode_policy(const struct slot_view *view, sd_json_variant **ret)
@@ -231,6 +232,9 @@ static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
 		PAIR_UNSIGNED("poolOwedBytes", view->pool_owed_bytes),
 		PAIR_UNSIGNED("poolKernelBytes", view->pool_kernel_bytes),
 		PAIR_UNSIGNED("poolPageBytes", CHUNK_BYTES),
+		NULL_IF(!view->pages, "pages", SD_JSON_BUILD_STRING(view->pages)),
+		PAIR_UNSIGNED("poolTransparentBytes", view->pool_transparent_bytes),
+		PAIR_UNSIGNED("poolHugeBytes", view->pool_huge_bytes),
 		NULL_IF(!view->engine, "engine", SD_JSON_BUILD_STRING(view->engine)));
 }
 
@@ -340,6 +344,8 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("hugePagesFree", view.hugepages_free),
 		PAIR_UNSIGNED("hugePagesPromised", view.hugepages_promised),
 		PAIR_UNSIGNED("hugePagesGranted", view.hugepages_granted),
+		NULL_IF(!view.pages, "pages", SD_JSON_BUILD_STRING(view.pages)),
+		PAIR_UNSIGNED("transparentGranted", view.transparent_granted),
 		PAIR_UNSIGNED("slots", view.n_slots), PAIR_UNSIGNED("stalls", view.n_stalls),
 		NULL_IF(view.emergency[0] == '\0', "emergency",
 			SD_JSON_BUILD_STRING(view.emergency)));
@@ -530,6 +536,8 @@ static int encode_task(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("targetPages", view.target_chunks),
 		NULL_IF(view.need_chunks == UINT64_MAX, "needPages", UNSIGNED(view.need_chunks)),
 		PAIR_UNSIGNED("pageBytes", CHUNK_BYTES),
+		SD_JSON_BUILD_PAIR_STRING("pages", page_kind_names[view.pages]),
+		PAIR_UNSIGNED("hugePages", view.huge_chunks),
 		NULL_IF(!view.has_report, "pools", SD_JSON_BUILD_VARIANT(pools)),
 		NULL_IF(!view.has_report, "unreportedPools", UNSIGNED(view.n_unreported)));
 	sd_json_variant_unref(pools);

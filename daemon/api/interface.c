@@ -134,6 +134,15 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD_TYPE(owed, Owed, ARRAY), COMMENT("hugetlb.2MB.current"),
 	FIELD(poolKernelBytes, INT, 0), COMMENT("Page size of the pools"),
 	FIELD(poolPageBytes, INT, 0),
+	COMMENT("What its tasks hold: huge pages; transparent ones, the fallback of the configuration; "
+		"mixed; null: nothing"),
+	FIELD(pages, STRING, NULLABLE),
+	COMMENT("Part of poolGrantedBytes that is transparent: charged to the cgroup as memory, and "
+		"left out of usageBytes and the kernel's limits here"),
+	FIELD(poolTransparentBytes, INT, 0),
+	COMMENT("Part of poolGrantedBytes that is in pages of 2 MiB, those of transparent ones that the "
+		"kernel made huge when they were put in"),
+	FIELD(poolHugeBytes, INT, 0),
 	COMMENT("What its tasks receive from the network by: io_uring; epoll, the slower fallback; "
 		"mixed; null: nothing yet"),
 	FIELD(engine, STRING, NULLABLE), COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
@@ -163,7 +172,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(groupMaxBytes, INT, NULLABLE), COMMENT("2 MiB pages of the node"),
 	FIELD(hugePages, INT, 0), FIELD(hugePagesFree, INT, 0),
 	COMMENT("Sum of the slots' guaranteed pages"), FIELD(hugePagesPromised, INT, 0),
-	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0), FIELD(slots, INT, 0),
+	COMMENT("Pages that tasks hold"), FIELD(hugePagesGranted, INT, 0),
+	COMMENT("What hugePages are: huge; transparent ones, where the kernel reserved none and the "
+		"configuration allows it; mixed; null: there are none"),
+	FIELD(pages, STRING, NULLABLE), COMMENT("Part of hugePagesGranted that is transparent"),
+	FIELD(transparentGranted, INT, 0), FIELD(slots, INT, 0),
 	COMMENT("How often the kernel told that its tasks stall, since the daemon started"),
 	FIELD(stalls, INT, 0),
 	COMMENT("Memory is about to run out: why and what was done; null when it is not"),
@@ -204,7 +217,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(targetPages, INT, 0),
 	COMMENT("What its load shows it to need; null: not known, all it may have"),
 	FIELD(needPages, INT, NULLABLE), FIELD(pageBytes, INT, 0),
-	COMMENT("null: it reports none, as before its first pool"),
+	COMMENT("huge or transparent, all of them"), FIELD(pages, STRING, 0),
+	COMMENT("Part of heldPages that was one page of 2 MiB each when it was put in"),
+	FIELD(hugePages, INT, 0), COMMENT("null: it reports none, as before its first pool"),
 	FIELD_TYPE(pools, Pool, ARRAY | NULLABLE), COMMENT("Pools beyond those it can report"),
 	FIELD(unreportedPools, INT, NULLABLE));
 

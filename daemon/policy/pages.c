@@ -45,3 +45,12 @@ uint64_t pages_in_memory(uint64_t available_bytes, uint64_t total_bytes, uint64_
 
 	return n_pages > n_held ? MIN(room, n_pages - n_held) : 0;
 }
+
+const char *pages_describe(uint64_t n_huge, uint64_t n_transparent)
+{
+	if (n_huge > 0 && n_transparent > 0)
+		return "mixed";
+	if (n_huge + n_transparent == 0)
+		return NULL;
+	return page_kind_names[n_huge > 0 ? PAGES_HUGE : PAGES_TRANSPARENT];
+}

@@ -37,3 +37,6 @@ uint64_t pages_to_deal(bool may_fall_back, uint64_t n_wanted, uint64_t n_reserve
  */
 uint64_t pages_in_memory(uint64_t available_bytes, uint64_t total_bytes, uint64_t n_pages,
 			 uint64_t n_held);
+
+/* "huge", "transparent", "mixed" or, for none at all, NULL. */
+const char *pages_describe(uint64_t n_huge, uint64_t n_transparent);
