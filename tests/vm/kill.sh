@@ -12,48 +12,44 @@ seed=${SEED:-$RANDOM$RANDOM}
 dropin=/run/systemd/system/taskmemd.service.d
 mkdir -p $dropin
 printf '[Service]\nRestartSec=1ms\nRestartSteps=0\nRestartMaxDelaySec=infinity\n' >$dropin/kill-test.conf
-trap 'rm -f '$dropin'/kill-test.conf; systemctl daemon-reload' EXIT
+trap 'rm -f '$dropin'/{kill-test,unlocked}.conf; systemctl daemon-reload' EXIT
 
 # unlock: out of the sandbox, which systemd needs twice as long to set up as the daemon to start, and
 # which leaves nothing behind that a kill could damage
 unlock() {
-	local setting
-	for setting in Protect{System,Home,Clock,Hostname,KernelLogs,KernelModules,KernelTunables}=no \
+	printf '%s\n' '[Service]' \
+		Protect{System,Home,Clock,Hostname,KernelLogs,KernelModules,KernelTunables}=no \
 		Private{Tmp,Devices,Network,IPC}=no ProtectProc=default KeyringMode=inherit DevicePolicy=auto \
 		MemoryDenyWriteExecute=no RestrictRealtime=no LockPersonality=no ReadWritePaths= \
-		RestrictAddressFamilies= IPAddressDeny= SystemCallArchitectures= SystemCallFilter=; do
-		echo "$setting"
-	done >>$dropin/kill-test.conf
+		RestrictAddressFamilies= IPAddressDeny= SystemCallArchitectures= SystemCallFilter= \
+		>$dropin/unlocked.conf
 	systemctl daemon-reload
 }
 
 free_pages() { cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages | xargs; }
 stored_fds() { systemctl show -P NFileDescriptorStore taskmemd.service; }
+is_store_empty() { [ "$(stored_fds)" = 0 ]; }
 
-begin() {
+# kill_it TIMES: of a fresh daemon, which ends by no other hand and leaves nothing behind
+kill_it() {
+	local began other
 	fresh_daemon
 	sleep 1
 	began=$(date +%s) # other tests' ends of the daemon are in the journal, too
+	expect "the storm" $storm "$1" "$seed"
+	other=$(journalctl --sync && journalctl -o cat -u taskmemd --since=@$began | grep 'Main process exited' | grep -v '9/KILL')
+	[ -z "$other" ] || fail "$other"
+	[ "$(free_pages)" = "64 64" ] || fail "free huge pages: $(free_pages), not 64 64"
+	wait_for 5 "the fd store is empty" is_store_empty
 }
 
-systemctl daemon-reload
-begin
-say "$((kills / 10)) kills in the sandbox, seed $seed (SEED=$seed KILLS=$kills repeats the choices)"
-expect "the storm" $storm "$((kills / 10))" "$seed"
-
 unlock
-begin
-say "$((kills - kills / 10)) kills out of it"
-expect "the storm" $storm "$((kills - kills / 10))" "$seed"
-
-say "it ended by no other hand"
-other=$(journalctl --sync && journalctl -o cat -u taskmemd --since=@$began | grep 'Main process exited' | grep -v '9/KILL')
-[ -z "$other" ] || fail "$other"
-
-say "nothing is left behind"
-[ "$(free_pages)" = "64 64" ] || fail "free huge pages: $(free_pages), not 64 64"
-is_store_empty() { [ "$(stored_fds)" = 0 ]; }
-wait_for 5 "the fd store is empty" is_store_empty
+say "$((kills - kills / 10)) kills out of the sandbox, seed $seed (SEED=$seed KILLS=$kills repeats the choices)"
+kill_it $((kills - kills / 10))
+rm $dropin/unlocked.conf
+systemctl daemon-reload
+say "$((kills / 10)) kills in it"
+kill_it $((kills / 10))
 
 # What was asked of all slots
 policies() {
