@@ -53,11 +53,14 @@
 #define TAXED_KEEP 0.8
 #define PROVE_NS (4 * CONTROL_TICK_NS)
 #define PROOF_PART 0.5
+/* And it has to have grown by a quarter: a set in use regains two thirds in that time, seen on an
+ * emulated processor, and a phase that ended nothing. */
 #define REGAINED_DIVISOR 4
 /* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
 #define FLOOR_HOLD_FIRST 10U
 #define FLOOR_HOLD_LAST 80U
 #define FLOOR_DECAY_PERMILLE 30
+/* Exposed is what the slot has above its protection: more than this, and a step is still to be taken. */
 #define FLOOR_EXPOSED_PERMILLE 1020
 /* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
  * that changes begins with hot pages stolen by mistake. */

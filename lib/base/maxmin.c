@@ -12,7 +12,8 @@
  * max_i / w_i, where it stops. Selection among the points, as in quickselect, finds the first where
  * f reaches `total` without sorting them; before it lambda = (total - fixed) / W, with W the weights
  * that grow and `fixed` what the others have. All of it is a comparison of fractions in 128 bits,
- * so lambda is exact: total < 2^62, w <= 2^32, W <= n * 2^32, a point's numerator < 2^64.
+ * so lambda is exact: total < 2^62, w <= 2^32, W <= n * 2^32, a point's numerator < 2^64,
+ * `fixed` < n * 2^64.
  *
  * Rounding is Hamilton's largest remainder: everyone has the floor of lambda * w_i, and the k
  * units left go to the k largest remainders, ties by name. k is a sum of fractions below 1, so
@@ -126,6 +127,7 @@ static struct point select_point(struct point *points, size_t n, uint64_t total,
 		partition(points, n, pivot, &less, &level);
 		for (i = 0; i < less; i++)
 			piece_pass(&before, &points[i]);
+		/* f here >= total; not as a difference, for `fixed` may be above total already */
 		if (before.fixed * pivot.den + before.weights * pivot.num >=
 		    (u128)total * pivot.den) {
 			first = pivot;
