@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of method handlers share. */
+/*
+ * A call of a method, and what methods share: reading the parameters, who calls, what the call is
+ * about and whether the caller may do that, and the usual replies.
+ *
+ * A method begins with the checks it needs, one after the other while they return 1. None of them
+ * has to be repeated: what names a slot or a grant has looked who calls.
+ */
 
 #include <systemd/sd-varlink.h>
 
@@ -9,91 +15,105 @@
 #include "base/attr.h"
 #include "manager.h"
 
-/* Replies with the error that @fault stands for; returns what sd_varlink_error() returns. */
-int call_fault(sd_varlink *link, const struct fault *fault);
-/* Replies {@name: @value} and drops the reference to @value; @r < 0: an internal error. */
-int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value);
+struct call {
+	sd_varlink *link;
+	struct manager *manager;
+	sd_json_variant *parameters;
+	sd_varlink_method_flags_t flags;
+	/* set by the checks */
+	struct peer peer;               /* who calls */
+	int pidfd;                      /* the caller's, closed after the method; -1 before */
+	const struct slot_policy *slot; /* what it is about; borrowed until the next request */
+	struct grant *grant;
+};
 
-/**
- * call_identify() - who calls
- * @ret_pidfd: the caller's; may be NULL
- *
- * Return: 1; or, when that cannot be told, the result of having replied with an error (<= 0).
- */
-MUST_USE int call_identify(sd_varlink *link, struct manager *manager, struct peer *ret_peer,
-			   int *ret_pidfd);
-/* "no slot NAME" as a reply. */
+/* ---- checks. Return: 1; or, with an error replied, what the method returns (<= 0). */
+
+/* The parameters by @table, whose offsets are into @ret. */
+MUST_USE int call_read(const struct call *call, const sd_json_dispatch_field *table, void *ret);
+/* The caller takes more than one reply. */
+MUST_USE int call_expect_more(const struct call *call);
+/* It is an administrator who calls. */
+MUST_USE int call_find_admin(struct call *call);
+/* The slot called @name, on which the caller has @right. */
+MUST_USE int call_find_slot(struct call *call, const char *name, enum right right);
+/* The slot that the caller runs in, which it may attach to. */
+MUST_USE int call_find_own_slot(struct call *call);
+/* The grant of that number, if it is the caller's. */
+MUST_USE int call_find_grant(struct call *call, uint32_t id);
+
+/* As far as it goes; UINT64_MAX, without end, stays. */
+uint64_t call_usec_to_ns(uint64_t usec);
+
+/* ---- replies. Return: what the method returns. */
+
+/* The error that @fault stands for. */
+int call_fault(sd_varlink *link, const struct fault *fault);
 int call_no_such_slot(sd_varlink *link, const char *name);
 int call_not_permitted(sd_varlink *link);
+/* {@name: @value}, and drops the reference to @value; @r < 0: an internal error. */
+int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value);
+/* {"slot": …}: the slot with the numbers of now. */
+int call_reply_slot(sd_varlink *link, struct manager *manager, const char *name);
 
-/* The slot @peer runs in, which it may attach to; and the slot called @name, on which it has
- * @right. *ret_policy is borrowed until the next request. Return: 1; or the result of having
- * replied with an error (<= 0). */
-MUST_USE int call_own_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-			   const struct slot_policy **ret_policy);
-MUST_USE int call_named_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-			     const char *name, enum right right,
-			     const struct slot_policy **ret_policy);
+/* ---- a reply that comes after the method has returned */
 
-/* ---- handlers; @userdata is the manager */
-int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		 void *userdata);
-int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		 void *userdata);
-int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		    void *userdata);
-int api_join_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		  void *userdata);
-int api_move_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		  void *userdata);
-int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata);
-int api_list_counters(sd_varlink *link, sd_json_variant *parameters,
-		      sd_varlink_method_flags_t flags, void *userdata);
-int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		void *userdata);
-int api_measure_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		     void *userdata);
-int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata);
-int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	     void *userdata);
-int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
-		      sd_varlink_method_flags_t flags, void *userdata);
-int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata);
-int api_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	      void *userdata);
-int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata);
+struct answer {
+	sd_varlink *link; /* a reference */
+	struct manager *manager;
+	uint64_t bytes; /* of RequestMemory */
+	char slot_name[SLOT_NAME_MAX + 1];
+};
 
-int api_watch_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata);
-int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		     void *userdata);
+/* NULL: no memory. */
+MUST_USE struct answer *answer_new(const struct call *call, const char *slot_name);
+void answer_free(struct answer *answer);
+/* A done_fn and a measured_fn: replies with the slot or the fault, and frees the answer. */
+void answer_with_slot(enum fault_kind kind, const struct fault *fault, void *userdata);
 
-int api_report_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		     void *userdata);
-int api_list_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata);
+/* ---- methods */
 
-/* A notice on a link that waits for more: of the slot's memory. */
+int api_add_slot(struct call *call);
+int api_set_slot(struct call *call);
+int api_remove_slot(struct call *call);
+int api_list_slots(struct call *call);
+int api_explain(struct call *call);
+
+int api_join_slot(struct call *call);
+int api_move_slot(struct call *call);
+int api_measure_slot(struct call *call);
+int api_list_counters(struct call *call);
+
+int api_list_queue(struct call *call);
+int api_request_memory(struct call *call);
+
+int api_watch_slot(struct call *call);
+int api_report_freed(struct call *call);
+
+int api_attach(struct call *call);
+int api_grow(struct call *call);
+int api_return(struct call *call);
+int api_drain(struct call *call);
+int api_detach(struct call *call);
+int api_report_engine(struct call *call);
+int api_report_pools(struct call *call);
+int api_list_pools(struct call *call);
+
+/* ---- what the manager tells a link that waits for more; see struct manager_hooks */
+
+/* Of the slot's memory. */
 void api_send_notice(const struct memory_notice *notice, void *subscriber, void *userdata);
-/* The last reply on it: the slot is removed. */
+/* The last reply to WatchSlot: the slot is removed. */
 void api_send_watch_gone(const char *slot_name, void *subscriber, void *userdata);
-int api_list_queue(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata);
-int api_request_memory(sd_varlink *link, sd_json_variant *parameters,
-		       sd_varlink_method_flags_t flags, void *userdata);
 
-/* Where it stands and why, on a link that waits in the queue. */
+/* Where it stands in the queue and why. */
 void api_send_waiting(const struct wait_view *view, void *subscriber, void *userdata);
 /* The last reply to RequestMemory. */
 void api_send_lease_gone(void *subscriber, void *userdata);
 
-/* A notice on a link that waits for more: the grant's target changed. */
+/* The grant's target changed. */
 void api_send_target(struct grant *grant, void *subscriber, void *userdata);
 void api_send_revoked(struct grant *grant, const uint32_t *chunks, size_t n, void *subscriber,
 		      void *userdata);
-/* The last reply on it: the grant is freed. */
+/* The last reply to Attach: the grant is freed. */
 void api_send_gone(struct grant *grant, void *subscriber, void *userdata);

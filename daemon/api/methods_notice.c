@@ -51,49 +51,34 @@ void api_send_watch_gone(const char *slot_name, void *subscriber, void *userdata
 	(void)call_no_such_slot(subscriber, slot_name);
 }
 
-static int watched_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-			const char *name, const struct slot_policy **ret_policy)
-{
-	return name ? call_named_slot(link, manager, peer, name, RIGHT_RUN, ret_policy)
-		    : call_own_slot(link, manager, peer, ret_policy);
-}
-
-int api_watch_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata)
+int api_watch_slot(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { NAME, {} };
 	struct notice_parameters p = {};
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
-	const struct slot_policy *policy;
 	struct memory_notice notice;
-	struct peer peer;
 	bool is_task;
 	int r;
 
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	if (!(flags & SD_VARLINK_METHOD_MORE))
-		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
-	r = call_identify(link, manager, &peer, NULL);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_expect_more(call);
+	if (r > 0)
+		r = p.name ? call_find_slot(call, p.name, RIGHT_RUN) : call_find_own_slot(call);
 	if (r <= 0)
 		return r;
-	r = watched_slot(link, manager, &peer, p.name, &policy);
-	if (r <= 0)
-		return r;
-	is_task = rights_may(&peer, RIGHT_ATTACH, policy);
-	if (manager_watch(manager, policy->name, peer.pid, is_task, link, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
+	is_task = rights_may(&call->peer, RIGHT_ATTACH, call->slot);
+	if (manager_watch(call->manager, call->slot->name, call->peer.pid, is_task, call->link,
+			  &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
 	/* once in the list, the link must not get another call's error: what follows cannot fail
 	 * for a slot that was there a moment ago */
-	if (manager_view_notice(manager, policy->name, &notice, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return send_notice(link, &notice);
+	if (manager_view_notice(call->manager, call->slot->name, &notice, &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
+	return send_notice(call->link, &notice);
 }
 
-int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		     void *userdata)
+int api_report_freed(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		{ "freedBytes", _SD_JSON_VARIANT_TYPE_INVALID, sd_json_dispatch_uint64,
@@ -103,24 +88,16 @@ int api_report_freed(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 		{}
 	};
 	struct notice_parameters p = { .sequence = UINT64_MAX };
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
-	const struct slot_policy *policy;
-	struct peer peer;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = call_identify(link, manager, &peer, NULL);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_own_slot(call);
 	if (r <= 0)
 		return r;
-	r = call_own_slot(link, manager, &peer, &policy);
-	if (r <= 0)
-		return r;
-	if (manager_report_freed(manager, policy->name, peer.pid, p.freed_bytes, p.sequence,
-				 &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return sd_varlink_reply(link, NULL);
+	if (manager_report_freed(call->manager, call->slot->name, call->peer.pid, p.freed_bytes,
+				 p.sequence, &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
+	return sd_varlink_reply(call->link, NULL);
 }

@@ -142,19 +142,17 @@ static void on_attached(struct grant *grant, enum fault_kind kind, const struct 
 	sd_varlink_unref(link);
 }
 
-static int resume_grant(sd_varlink *link, struct manager *manager, const struct peer *peer,
-			uint32_t id)
+static int resume_grant(const struct call *call, uint32_t id)
 {
 	struct fault fault = { .node = NODE_ANY };
-	struct grant *grant = manager_resume(manager, id, peer->pid, link, &fault);
+	struct grant *grant = manager_resume(call->manager, id, call->peer.pid, call->link, &fault);
 
 	if (!grant)
-		return call_fault(link, &fault);
-	return send_whole_grant(link, grant, /* with_file= */ false);
+		return call_fault(call->link, &fault);
+	return send_whole_grant(call->link, grant, /* with_file= */ false);
 }
 
-int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata)
+int api_attach(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		NUMBER("minChunks", min_chunks, SD_JSON_NULLABLE),
@@ -165,58 +163,32 @@ int api_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 		{}
 	};
 	struct grant_parameters p = nothing_given;
-	CLEANUP(fd_closep) int pidfd = -1;
-	struct manager *manager = userdata;
-	const struct slot_policy *policy;
 	struct attach_request request;
-	struct peer peer;
 	int r;
 
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	if (!(flags & SD_VARLINK_METHOD_MORE))
-		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
-	r = call_identify(link, manager, &peer, &pidfd);
-	if (r <= 0)
-		return r;
-	r = call_own_slot(link, manager, &peer, &policy);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_expect_more(call);
+	if (r > 0)
+		r = call_find_own_slot(call);
 	if (r <= 0)
 		return r;
 	if (p.resume != NOT_GIVEN)
-		return resume_grant(link, manager, &peer, p.resume);
+		return resume_grant(call, p.resume);
 	request = (struct attach_request){
-		.slot_name = peer.slot_name,
-		.pid = peer.pid,
-		.pidfd = pidfd,
+		.slot_name = call->peer.slot_name,
+		.pid = call->peer.pid,
+		.pidfd = call->pidfd,
 		.min_chunks = p.min_chunks == NOT_GIVEN || p.min_chunks == 0 ? 1 : p.min_chunks,
 		.wanted_chunks = p.wanted_chunks,
 		.token = p.token,
-		.subscriber = link,
+		.subscriber = call->link,
 	};
-	manager_attach(manager, &request, on_attached, sd_varlink_ref(link));
+	manager_attach(call->manager, &request, on_attached, sd_varlink_ref(call->link));
 	return 0;
 }
 
 /* ---- grow, return, detach */
-
-/* The caller's grant. Return: 1, or the result of having replied with an error. */
-static int find_grant(sd_varlink *link, struct manager *manager, uint32_t id,
-		      struct grant **ret_grant)
-{
-	struct fault fault = { .node = NODE_ANY, .needed = id };
-	struct peer peer;
-	int r = call_identify(link, manager, &peer, NULL);
-
-	if (r <= 0)
-		return r;
-	*ret_grant = manager_find_grant(manager, id, peer.pid);
-	if (*ret_grant)
-		return 1;
-	(void)fault_set(&fault, FAULT_NO_SUCH_GRANT, "no grant %u of process %d", id,
-			(int)peer.pid);
-	return call_fault(link, &fault);
-}
 
 static void on_grown(struct grant *grant, enum fault_kind kind, const struct fault *fault,
 		     const uint32_t *chunks, size_t n, void *userdata)
@@ -234,28 +206,24 @@ static void on_grown(struct grant *grant, enum fault_kind kind, const struct fau
 	sd_varlink_unref(link);
 }
 
-int api_grow(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	     void *userdata)
+int api_grow(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
 							NUMBER("chunks", n_chunks,
 							       SD_JSON_MANDATORY),
 							{} };
 	struct grant_parameters p = nothing_given;
-	struct manager *manager = userdata;
-	struct grant *grant;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	if (p.n_chunks == 0)
-		return sd_varlink_error_invalid_parameter_name(link, "chunks");
-	r = find_grant(link, manager, p.grant, &grant);
+	r = call_read(call, table, &p);
 	if (r <= 0)
 		return r;
-	manager_grow(manager, grant, p.n_chunks, on_grown, sd_varlink_ref(link));
+	if (p.n_chunks == 0)
+		return sd_varlink_error_invalid_parameter_name(call->link, "chunks");
+	r = call_find_grant(call, p.grant);
+	if (r <= 0)
+		return r;
+	manager_grow(call->manager, call->grant, p.n_chunks, on_grown, sd_varlink_ref(call->link));
 	return 0;
 }
 
@@ -279,8 +247,7 @@ static uint32_t *decode_numbers(sd_json_variant *list, size_t *ret_n)
 	return numbers;
 }
 
-int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata)
+int api_return(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		NUMBER("grant", grant, SD_JSON_MANDATORY),
@@ -292,27 +259,26 @@ int api_return(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_
 	};
 	struct grant_parameters p = nothing_given;
 	CLEANUP(freep) uint32_t *chunks = NULL;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
 	struct grant_view view;
-	struct grant *grant;
 	size_t n;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
+	r = call_read(call, table, &p);
+	if (r <= 0)
 		return r;
 	chunks = decode_numbers(p.list, &n);
 	if (!chunks)
-		return sd_varlink_error_invalid_parameter_name(link, "chunks");
-	r = find_grant(link, manager, p.grant, &grant);
+		return sd_varlink_error_invalid_parameter_name(call->link, "chunks");
+	r = call_find_grant(call, p.grant);
 	if (r <= 0)
 		return r;
-	if (manager_return(manager, grant, chunks, n, p.revocation, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	manager_view_grant(grant, &view);
-	return sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target));
+	if (manager_return(call->manager, call->grant, chunks, n, p.revocation, &fault) !=
+	    FAULT_NONE)
+		return call_fault(call->link, &fault);
+	manager_view_grant(call->grant, &view);
+	return sd_varlink_replybo(call->link,
+				  SD_JSON_BUILD_PAIR_UNSIGNED("targetChunks", view.target));
 }
 
 static bool is_pool_name(const char *name)
@@ -323,8 +289,7 @@ static bool is_pool_name(const char *name)
 	return true;
 }
 
-int api_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	      void *userdata)
+int api_drain(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		NUMBER("grant", grant, SD_JSON_MANDATORY),
@@ -336,53 +301,44 @@ int api_drain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_f
 	};
 	struct grant_parameters p = nothing_given;
 	CLEANUP(freep) uint32_t *chunks = NULL;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
-	struct grant *grant;
 	size_t n;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
+	r = call_read(call, table, &p);
+	if (r <= 0)
 		return r;
 	chunks = decode_numbers(p.list, &n);
 	if (!chunks)
-		return sd_varlink_error_invalid_parameter_name(link, "chunks");
+		return sd_varlink_error_invalid_parameter_name(call->link, "chunks");
 	if (p.pool && !is_pool_name(p.pool))
-		return sd_varlink_error_invalid_parameter_name(link, "pool");
-	r = find_grant(link, manager, p.grant, &grant);
+		return sd_varlink_error_invalid_parameter_name(call->link, "pool");
+	r = call_find_grant(call, p.grant);
 	if (r <= 0)
 		return r;
-	if (manager_note_draining(manager, grant, chunks, n, p.pool ? p.pool : "", &fault) !=
-	    FAULT_NONE)
-		return call_fault(link, &fault);
-	return sd_varlink_reply(link, NULL);
+	if (manager_note_draining(call->manager, call->grant, chunks, n, p.pool ? p.pool : "",
+				  &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
+	return sd_varlink_reply(call->link, NULL);
 }
 
-int api_detach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-	       void *userdata)
+int api_detach(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
 							{} };
 	struct grant_parameters p = nothing_given;
-	struct manager *manager = userdata;
-	struct grant *grant;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = find_grant(link, manager, p.grant, &grant);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_grant(call, p.grant);
 	if (r <= 0)
 		return r;
-	manager_detach(manager, grant);
-	return sd_varlink_reply(link, NULL);
+	manager_detach(call->manager, call->grant);
+	return sd_varlink_reply(call->link, NULL);
 }
 
-int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
-		      sd_varlink_method_flags_t flags, void *userdata)
+int api_report_engine(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		NUMBER("grant", grant, SD_JSON_MANDATORY),
@@ -393,69 +349,57 @@ int api_report_engine(sd_varlink *link, sd_json_variant *parameters,
 		{}
 	};
 	struct grant_parameters p = nothing_given;
-	struct manager *manager = userdata;
-	struct grant *grant;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = find_grant(link, manager, p.grant, &grant);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_grant(call, p.grant);
 	if (r <= 0)
 		return r;
-	manager_note_engines(grant, p.uring > 0, p.epoll > 0);
-	return sd_varlink_reply(link, NULL);
+	manager_note_engines(call->grant, p.uring > 0, p.epoll > 0);
+	return sd_varlink_reply(call->link, NULL);
 }
 
 /* ---- what is in the pools */
 
-int api_report_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		     void *userdata)
+int api_report_pools(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { NUMBER("grant", grant, SD_JSON_MANDATORY),
 							NUMBER("fdIndex", fd_index,
 							       SD_JSON_MANDATORY),
 							{} };
 	struct grant_parameters p = nothing_given;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY, .field = "fdIndex" };
-	struct grant *grant;
 	int r, fd;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = find_grant(link, manager, p.grant, &grant);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_grant(call, p.grant);
 	if (r <= 0)
 		return r;
-	fd = sd_varlink_take_fd(link, p.fd_index);
+	fd = sd_varlink_take_fd(call->link, p.fd_index);
 	if (fd < 0)
-		return sd_varlink_error_invalid_parameter_name(link, "fdIndex");
-	if (manager_report_pools(grant, fd, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return sd_varlink_reply(link, NULL);
+		return sd_varlink_error_invalid_parameter_name(call->link, "fdIndex");
+	if (manager_report_pools(call->grant, fd, &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
+	return sd_varlink_reply(call->link, NULL);
 }
 
-int api_list_pools(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata)
+int api_list_pools(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { { "name", SD_JSON_VARIANT_STRING,
 							  sd_json_dispatch_const_string, 0,
 							  SD_JSON_MANDATORY },
 							{} };
-	struct manager *manager = userdata;
 	sd_json_variant *tasks = NULL;
 	const char *name = NULL;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &name);
-	if (r != 0)
+	r = call_read(call, table, &name);
+	if (r <= 0)
 		return r;
-	if (!manager_find_policy(manager, name))
-		return call_no_such_slot(link, name);
-	r = encode_tasks(manager, name, &tasks);
-	return call_reply_value(link, r, "tasks", tasks);
+	if (!manager_find_policy(call->manager, name))
+		return call_no_such_slot(call->link, name);
+	r = encode_tasks(call->manager, name, &tasks);
+	return call_reply_value(call->link, r, "tasks", tasks);
 }

@@ -2,14 +2,10 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include <unistd.h>
 
 #include "api/call.h"
 #include "api/encode.h"
-#include "base/fd.h"
 #include "policy/admit.h"
 #include "policy/command.h"
 
@@ -150,25 +146,6 @@ static int set_name(sd_varlink *link, const char *name, struct slot_policy *poli
 	return call_fault(link, &fault);
 }
 
-static int reply_slot(sd_varlink *link, struct manager *manager, const char *name)
-{
-	struct fault fault = { .node = NODE_ANY };
-	sd_json_variant *value = NULL;
-	struct slot_view view;
-	int r;
-
-	if (manager_view_slot(manager, name, &view, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	r = encode_slot(&view, &value);
-	return call_reply_value(link, r, "slot", value);
-}
-
-/* UINT64_MAX, not given, stays. */
-static uint64_t usec_to_ns(uint64_t usec)
-{
-	return usec > UINT64_MAX / 1000 ? UINT64_MAX : usec * 1000;
-}
-
 static int set_request_id(sd_varlink *link, const char *id, struct slot_policy *policy)
 {
 	struct fault fault = { .node = NODE_ANY, .field = "requestId" };
@@ -182,42 +159,7 @@ static int set_request_id(sd_varlink *link, const char *id, struct slot_policy *
 	return call_fault(link, &fault);
 }
 
-/* What an answer needs after the call has returned. */
-struct add_call {
-	sd_varlink *link;
-	struct manager *manager;
-	char name[SLOT_NAME_MAX + 1];
-};
-
-static void on_added(enum fault_kind kind, const struct fault *fault, void *userdata)
-{
-	struct add_call *call = userdata;
-
-	if (kind != FAULT_NONE)
-		(void)call_fault(call->link, fault);
-	else if (reply_slot(call->link, call->manager, call->name) < 0)
-		(void)sd_varlink_error_errno(call->link, -EIO);
-	sd_varlink_unref(call->link);
-	free(call);
-}
-
-/* Hands the request over; the answer comes by on_added(). */
-static int start_adding(sd_varlink *link, struct manager *manager,
-			const struct add_request *request)
-{
-	struct add_call *call = calloc(1, sizeof(*call));
-
-	if (!call)
-		return -ENOMEM;
-	call->link = sd_varlink_ref(link);
-	call->manager = manager;
-	memcpy(call->name, request->policy.name, sizeof(call->name));
-	manager_add(manager, request, on_added, call);
-	return 0;
-}
-
-int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		 void *userdata)
+int api_add_slot(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		COMMON_FIELDS,
@@ -232,30 +174,26 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		{}
 	};
 	struct slot_parameters p = nothing_given;
-	struct manager *manager = userdata;
 	struct add_request request;
 	struct slot_policy policy;
-	struct peer peer;
+	struct answer *answer;
 	int r;
 
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = call_identify(link, manager, &peer, NULL);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_admin(call);
+	if (r > 0 && p.wait > 0)
+		r = call_expect_more(call);
 	if (r <= 0)
 		return r;
-	if (!rights_may(&peer, RIGHT_ADMINISTER, NULL))
-		return call_not_permitted(link);
-	if (p.wait > 0 && !(flags & SD_VARLINK_METHOD_MORE))
-		return sd_varlink_error(link, SD_VARLINK_ERROR_EXPECTED_MORE, NULL);
 	slot_policy_default(&policy);
-	policy.owner = peer.uid;
+	policy.owner = call->peer.uid;
 	apply_given(&p, &policy);
-	r = set_name(link, p.name, &policy);
+	r = set_name(call->link, p.name, &policy);
 	if (r > 0)
-		r = set_request_id(link, p.request_id, &policy);
+		r = set_request_id(call->link, p.request_id, &policy);
 	if (r > 0)
-		r = set_on_resize(link, &p, &peer, policy.owner, &policy);
+		r = set_on_resize(call->link, &p, &call->peer, policy.owner, &policy);
 	if (r <= 0)
 		return r;
 	if (p.node != NOT_GIVEN_NODE)
@@ -268,11 +206,15 @@ int api_add_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_metho
 		.is_need_given = p.need_bytes != NOT_GIVEN_BYTES,
 		.min_grant_bytes = p.min_grant_bytes,
 		.may_wait = p.wait > 0,
-		.wait_ns = usec_to_ns(p.wait_usec),
-		.waited_ns = usec_to_ns(p.waited_usec),
-		.subscriber = link,
+		.wait_ns = call_usec_to_ns(p.wait_usec),
+		.waited_ns = call_usec_to_ns(p.waited_usec),
+		.subscriber = call->link,
 	};
-	return start_adding(link, manager, &request);
+	answer = answer_new(call, policy.name);
+	if (!answer)
+		return -ENOMEM;
+	manager_add(call->manager, &request, answer_with_slot, answer);
+	return 0;
 }
 
 /* What the owner may not touch is a right of administrators. */
@@ -287,61 +229,49 @@ static enum right set_right(const struct slot_parameters *p)
 	return is_tuning ? RIGHT_TUNE : RIGHT_ADMINISTER;
 }
 
-int api_set_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		 void *userdata)
+int api_set_slot(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { COMMON_FIELDS,
 							OPTION_BOOL("uncapped", uncapped),
 							{} };
 	struct slot_parameters p = nothing_given;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
-	const struct slot_policy *old;
 	struct slot_policy policy;
-	struct peer peer;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = call_identify(link, manager, &peer, NULL);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_slot(call, p.name, set_right(&p));
 	if (r <= 0)
 		return r;
-	r = call_named_slot(link, manager, &peer, p.name, set_right(&p), &old);
-	if (r <= 0)
-		return r;
-	policy = *old;
+	policy = *call->slot;
 	apply_given(&p, &policy);
-	r = set_on_resize(link, &p, &peer, old->owner, &policy);
+	r = set_on_resize(call->link, &p, &call->peer, call->slot->owner, &policy);
 	if (r <= 0)
 		return r;
-	if (manager_set(manager, &policy, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
-	return reply_slot(link, manager, policy.name);
+	if (manager_set(call->manager, &policy, &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
+	return call_reply_slot(call->link, call->manager, policy.name);
 }
 
-int api_explain(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		void *userdata)
+int api_explain(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { TEXT("name", name), {} };
 	struct slot_parameters p = nothing_given;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
 	struct explain_view view;
 	sd_json_variant *terms = NULL;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
+	r = call_read(call, table, &p);
+	if (r <= 0)
 		return r;
-	if (manager_explain(manager, p.name, &view, &fault) != FAULT_NONE)
-		return call_fault(link, &fault);
+	if (manager_explain(call->manager, p.name, &view, &fault) != FAULT_NONE)
+		return call_fault(call->link, &fault);
 	r = encode_terms(&view, &terms);
 	if (r >= 0)
 		r = sd_varlink_replybo(
-			link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
+			call->link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
 			SD_JSON_BUILD_PAIR_VARIANT("terms", terms),
 			SD_JSON_BUILD_PAIR_CONDITION(view.advice[0] != '\0', "advice",
 						     SD_JSON_BUILD_STRING(view.advice)));
@@ -360,27 +290,20 @@ static void on_removed(enum fault_kind kind, const struct fault *fault, void *us
 	sd_varlink_unref(link);
 }
 
-int api_remove_slot(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		    void *userdata)
+int api_remove_slot(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = { TEXT("name", name),
 							OPTION_BOOL("kill", kill),
 							{} };
 	struct slot_parameters p = nothing_given;
-	struct manager *manager = userdata;
-	struct peer peer;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
-		return r;
-	r = call_identify(link, manager, &peer, NULL);
+	r = call_read(call, table, &p);
+	if (r > 0)
+		r = call_find_admin(call);
 	if (r <= 0)
 		return r;
-	if (!rights_may(&peer, RIGHT_ADMINISTER, NULL))
-		return call_not_permitted(link);
-	manager_remove(manager, p.name, p.kill > 0, on_removed, sd_varlink_ref(link));
+	manager_remove(call->manager, p.name, p.kill > 0, on_removed, sd_varlink_ref(call->link));
 	return 0;
 }
 
@@ -400,33 +323,30 @@ static int encode_one_slot(struct manager *manager, const char *name, sd_json_va
 	return r;
 }
 
-int api_list_slots(sd_varlink *link, sd_json_variant *parameters, sd_varlink_method_flags_t flags,
-		   void *userdata)
+int api_list_slots(struct call *call)
 {
 	static const sd_json_dispatch_field table[] = {
 		OPTION("name", name, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string), {}
 	};
 	struct slot_parameters p = nothing_given;
-	struct manager *manager = userdata;
 	struct fault fault = { .node = NODE_ANY };
 	sd_json_variant *slots = NULL, *nodes = NULL;
 	int r;
 
-	(void)flags;
-	r = sd_varlink_dispatch(link, parameters, table, &p);
-	if (r != 0)
+	r = call_read(call, table, &p);
+	if (r <= 0)
 		return r;
-	r = p.name ? encode_one_slot(manager, p.name, &slots, &fault)
-		   : encode_slots(manager, &slots);
+	r = p.name ? encode_one_slot(call->manager, p.name, &slots, &fault)
+		   : encode_slots(call->manager, &slots);
 	if (fault.kind != FAULT_NONE)
-		return call_no_such_slot(link, p.name);
+		return call_no_such_slot(call->link, p.name);
 	if (r >= 0)
-		r = encode_nodes(manager, &nodes);
+		r = encode_nodes(call->manager, &nodes);
 	if (r >= 0)
-		r = sd_varlink_replybo(
-			link, SD_JSON_BUILD_PAIR_VARIANT("slots", slots),
-			SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes),
-			SD_JSON_BUILD_PAIR_UNSIGNED("waiting", manager_count_waiting(manager)));
+		r = sd_varlink_replybo(call->link, SD_JSON_BUILD_PAIR_VARIANT("slots", slots),
+				       SD_JSON_BUILD_PAIR_VARIANT("nodes", nodes),
+				       SD_JSON_BUILD_PAIR_UNSIGNED(
+					       "waiting", manager_count_waiting(call->manager)));
 	sd_json_variant_unref(slots);
 	sd_json_variant_unref(nodes);
 	return r;

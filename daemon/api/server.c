@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <systemd/sd-varlink.h>
 
 #include "api/call.h"
 #include "api/encode.h"
 #include "api/interface.h"
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mono.h"
@@ -34,131 +34,7 @@ struct watcher {
 	sd_varlink *link;
 };
 
-/* ---- replies */
-
-static int fault_error(sd_varlink *link, const struct fault *fault)
-{
-	switch (fault->kind) {
-	case FAULT_NO_SUCH_SLOT:
-		return call_no_such_slot(link, fault->name);
-	case FAULT_SLOT_EXISTS:
-		return sd_varlink_errorbo(link, API_ERROR("SlotExists"),
-					  SD_JSON_BUILD_PAIR_STRING("name", fault->name),
-					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
-	case FAULT_SLOT_BUSY:
-		return sd_varlink_errorbo(link, API_ERROR("SlotBusy"),
-					  SD_JSON_BUILD_PAIR_STRING("name", fault->name),
-					  SD_JSON_BUILD_PAIR_UNSIGNED("processes", fault->needed));
-	case FAULT_REFUSED:
-		return sd_varlink_errorbo(
-			link, API_ERROR("Refused"),
-			SD_JSON_BUILD_PAIR_STRING("message", fault->message),
-			SD_JSON_BUILD_PAIR_CONDITION(fault->node != NODE_ANY, "node",
-						     SD_JSON_BUILD_INTEGER(fault->node)),
-			SD_JSON_BUILD_PAIR_UNSIGNED("neededBytes", fault->needed),
-			SD_JSON_BUILD_PAIR_UNSIGNED("availableBytes", fault->available));
-	case FAULT_BAD_VALUE:
-		return sd_varlink_errorbo(link, API_ERROR("BadValue"),
-					  SD_JSON_BUILD_PAIR_STRING("field", fault->field),
-					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
-	case FAULT_NOT_PERMITTED:
-		return call_not_permitted(link);
-	case FAULT_NOT_IN_SLOT:
-		return sd_varlink_errorbo(link, API_ERROR("NotInSlot"),
-					  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
-	case FAULT_NO_SUCH_GRANT:
-		return sd_varlink_errorbo(link, API_ERROR("NoSuchGrant"),
-					  SD_JSON_BUILD_PAIR_UNSIGNED("grant", fault->needed));
-	case FAULT_NO_HUGEPAGES:
-		return sd_varlink_errorbo(
-			link, API_ERROR("NoHugePages"),
-			SD_JSON_BUILD_PAIR_CONDITION(fault->node != NODE_ANY, "node",
-						     SD_JSON_BUILD_INTEGER(fault->node)),
-			SD_JSON_BUILD_PAIR_UNSIGNED("wantedChunks", fault->needed),
-			SD_JSON_BUILD_PAIR_UNSIGNED("availableChunks", fault->available),
-			SD_JSON_BUILD_PAIR_STRING("message", fault->message));
-	case FAULT_NONE:
-	case FAULT_FAILED:
-		break;
-	}
-	return sd_varlink_errorbo(link, API_ERROR("Failed"),
-				  SD_JSON_BUILD_PAIR_STRING("message", fault->message));
-}
-
-/* sd_varlink_error() returns the error it sent as a negative errno. A handler's result tells
- * whether the call was answered, which it was. */
-int call_fault(sd_varlink *link, const struct fault *fault)
-{
-	(void)fault_error(link, fault);
-	return 0;
-}
-
-int call_no_such_slot(sd_varlink *link, const char *name)
-{
-	(void)sd_varlink_errorbo(link, API_ERROR("NoSuchSlot"),
-				 SD_JSON_BUILD_PAIR_STRING("name", name));
-	return 0;
-}
-
-int call_not_permitted(sd_varlink *link)
-{
-	(void)sd_varlink_error(link, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
-	return 0;
-}
-
-static int not_in_slot(sd_varlink *link, const struct peer *peer)
-{
-	struct fault fault = { .node = NODE_ANY };
-
-	(void)fault_set(&fault, FAULT_NOT_IN_SLOT,
-			"process %d runs in no slot; start it with: tmctl run SLOT -- PROGRAM",
-			(int)peer->pid);
-	return call_fault(link, &fault);
-}
-
-int call_named_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-		    const char *name, enum right right, const struct slot_policy **ret_policy)
-{
-	const struct slot_policy *policy = manager_find_policy(manager, name);
-
-	if (!policy)
-		return call_no_such_slot(link, name);
-	if (!rights_may(peer, right, policy))
-		return call_not_permitted(link);
-	*ret_policy = policy;
-	return 1;
-}
-
-int call_own_slot(sd_varlink *link, struct manager *manager, const struct peer *peer,
-		  const struct slot_policy **ret_policy)
-{
-	if (!peer->is_in_slot)
-		return not_in_slot(link, peer);
-	return call_named_slot(link, manager, peer, peer->slot_name, RIGHT_ATTACH, ret_policy);
-}
-
-int call_reply_value(sd_varlink *link, int r, const char *name, sd_json_variant *value)
-{
-	if (r >= 0)
-		r = sd_varlink_replybo(link, SD_JSON_BUILD_PAIR_VARIANT(name, value));
-	sd_json_variant_unref(value);
-	return r;
-}
-
-int call_identify(sd_varlink *link, struct manager *manager, struct peer *ret_peer, int *ret_pidfd)
-{
-	int r = manager_identify(manager, sd_varlink_get_fd(link), ret_peer, ret_pidfd);
-
-	if (r >= 0)
-		return 1;
-	struct fault fault = { .node = NODE_ANY };
-
-	(void)fault_set(&fault, FAULT_FAILED, "the calling process cannot be identified: %s",
-			strerror(-r));
-	return call_fault(link, &fault);
-}
-
-/* ---- handlers that need nothing but the manager */
+/* ---- methods that need more than the manager */
 
 static int api_get_info(sd_varlink *link, sd_json_variant *parameters,
 			sd_varlink_method_flags_t flags, void *userdata)
@@ -311,11 +187,30 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 	}
 }
 
-#define MANAGER_METHOD(name, function)                                                       \
-	static int name(sd_varlink *link, sd_json_variant *parameters,                       \
-			sd_varlink_method_flags_t flags, void *userdata)                     \
-	{                                                                                    \
-		return function(link, parameters, flags, ((struct api *)userdata)->manager); \
+/* ---- methods of the manager */
+
+static int run_method(int (*method)(struct call *call), sd_varlink *link,
+		      sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata)
+{
+	const struct api *api = userdata;
+	struct call call = {
+		.link = link,
+		.manager = api->manager,
+		.parameters = parameters,
+		.flags = flags,
+		.pidfd = -1,
+	};
+	int r = method(&call);
+
+	fd_closep(&call.pidfd);
+	return r;
+}
+
+#define MANAGER_METHOD(name, method)                                          \
+	static int name(sd_varlink *link, sd_json_variant *parameters,        \
+			sd_varlink_method_flags_t flags, void *userdata)      \
+	{                                                                     \
+		return run_method(method, link, parameters, flags, userdata); \
 	}
 MANAGER_METHOD(on_add_slot, api_add_slot)
 MANAGER_METHOD(on_set_slot, api_set_slot)
