@@ -74,6 +74,12 @@ static const struct slot_parameters nothing_given = {
 		OPTION("revoke", revoke, SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string),   \
 		OPTION_BYTES("revokeDeadlineUsec", revoke_deadline_usec)
 
+/* Rounded up; what is too long for any deadline is refused by name when it is checked. */
+static uint32_t msec_of(uint64_t usec)
+{
+	return (uint32_t)MIN(usec / 1000 + (usec % 1000 > 0), UINT32_MAX);
+}
+
 static void apply_given(const struct slot_parameters *p, struct slot_policy *policy)
 {
 	if (p->owner != NOT_GIVEN_NUMBER)
@@ -101,8 +107,7 @@ static void apply_given(const struct slot_parameters *p, struct slot_policy *pol
 	if (p->revoke && admit_parse_revoke(p->revoke, &policy->revoke) < 0)
 		policy->revoke = SLOT_REVOKES; /* so is this */
 	if (p->revoke_deadline_usec != NOT_GIVEN_BYTES)
-		policy->revoke_deadline_ms =
-			(uint32_t)MIN((p->revoke_deadline_usec + 999) / 1000, UINT32_MAX);
+		policy->revoke_deadline_ms = msec_of(p->revoke_deadline_usec);
 }
 
 /* Takes the command over, or drops one of another owner. Return: 1, or as call_fault(). */
