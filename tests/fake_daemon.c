@@ -1,66 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "fake_daemon.h"
+#include "fake_daemon_private.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <systemd/sd-event.h>
-#include <systemd/sd-varlink.h>
 #include <unistd.h>
-
-#define CHUNK ((off_t)2 << 20)
-
-struct fake_daemon {
-	char directory[64], socket[80];
-	int command_fd;
-	pthread_t thread;
-	pthread_mutex_t lock; /* all below */
-	bool is_running, should_stop, should_notify, has_no_seals;
-	int memfd;
-	uint64_t grant;
-	bool is_granted;
-	uint32_t file_chunks, share, available, n_grows, n_errors, n_late_detaches;
-	bool *present, *revoked, *draining;
-	uint32_t n_to_revoke;
-	uint64_t revocation, pages_deadline_ns;
-	sd_event *event;
-	sd_varlink_server *server;
-	sd_varlink *client;  /* the long Attach call */
-	sd_varlink *watcher; /* the long WatchSlot call */
-	bool should_tell, has_report;
-	const char *why;
-	uint64_t notice, target, usage, max, deadline_ns, reported_bytes, reported_notice;
-	sd_varlink *request; /* the long RequestMemory call */
-	uint64_t room, requested, held;
-	bool has_room_changed;
-	bool has_uring, has_epoll; /* of ReportEngine */
-	int pools_fd;              /* of ReportPools */
-};
-
-/* Our own calls are expected to succeed; if not, the test is worth nothing. */
-static void must(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "fake daemon: %s: %m\n", what);
-	abort();
-}
-
-static uint32_t count(const struct fake_daemon *d)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < d->file_chunks; i++)
-		n += d->present[i];
-	return n;
-}
 
 static void punch(struct fake_daemon *d, uint32_t chunk)
 {
@@ -203,7 +149,7 @@ static int on_attach(sd_varlink *link, sd_json_variant *parameters, sd_varlink_m
 
 static int grow(struct fake_daemon *d, sd_varlink *link, sd_json_variant *parameters)
 {
-	uint32_t n_present = count(d), room;
+	uint32_t n_present = count(d, d->present), room;
 	sd_json_variant *chunks;
 	int r;
 
@@ -586,11 +532,6 @@ void fake_daemon_free(struct fake_daemon *d)
 	free(d);
 }
 
-const char *fake_daemon_get_socket(const struct fake_daemon *d)
-{
-	return d->socket;
-}
-
 void fake_daemon_set_share(struct fake_daemon *d, uint32_t share)
 {
 	pthread_mutex_lock(&d->lock);
@@ -618,28 +559,6 @@ void fake_daemon_revoke(struct fake_daemon *d, uint32_t n)
 	else
 		take_by_force(d);
 	pthread_mutex_unlock(&d->lock);
-}
-
-uint32_t fake_daemon_count_revoked(struct fake_daemon *d)
-{
-	uint32_t n = 0;
-
-	pthread_mutex_lock(&d->lock);
-	for (uint32_t i = 0; i < d->file_chunks; i++)
-		n += d->revoked[i];
-	pthread_mutex_unlock(&d->lock);
-	return n;
-}
-
-uint32_t fake_daemon_count_draining(struct fake_daemon *d)
-{
-	uint32_t n = 0;
-
-	pthread_mutex_lock(&d->lock);
-	for (uint32_t i = 0; i < d->file_chunks; i++)
-		n += d->draining[i];
-	pthread_mutex_unlock(&d->lock);
-	return n;
 }
 
 void fake_daemon_set_available(struct fake_daemon *d, uint32_t available)
@@ -672,67 +591,6 @@ void fake_daemon_set_room(struct fake_daemon *d, uint64_t bytes)
 	must(eventfd_write(d->command_fd, 1) == 0, "eventfd_write");
 }
 
-uint64_t fake_daemon_count_requested(struct fake_daemon *d)
-{
-	uint64_t held;
-
-	pthread_mutex_lock(&d->lock);
-	held = d->held;
-	pthread_mutex_unlock(&d->lock);
-	return held;
-}
-
-static uint32_t get(struct fake_daemon *d, const uint32_t *value)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&d->lock);
-	n = *value;
-	pthread_mutex_unlock(&d->lock);
-	return n;
-}
-
-uint32_t fake_daemon_count_present(struct fake_daemon *d)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&d->lock);
-	n = count(d);
-	pthread_mutex_unlock(&d->lock);
-	return n;
-}
-
-uint32_t fake_daemon_count_late_detaches(struct fake_daemon *d)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&d->lock);
-	n = d->n_late_detaches;
-	pthread_mutex_unlock(&d->lock);
-	return n;
-}
-
-uint32_t fake_daemon_count_grows(struct fake_daemon *d)
-{
-	return get(d, &d->n_grows);
-}
-
-uint32_t fake_daemon_count_errors(struct fake_daemon *d)
-{
-	return get(d, &d->n_errors);
-}
-
-uint32_t fake_daemon_count_backed(struct fake_daemon *d)
-{
-	struct stat st = {};
-
-	pthread_mutex_lock(&d->lock);
-	if (d->memfd >= 0)
-		must(fstat(d->memfd, &st) == 0, "fstat");
-	pthread_mutex_unlock(&d->lock);
-	return (uint32_t)((st.st_blocks * 512 + CHUNK - 1) / CHUNK);
-}
-
 void fake_daemon_tell(struct fake_daemon *d, const char *why, uint64_t target, uint64_t usage,
 		      uint64_t max, uint64_t deadline_ns)
 {
@@ -746,46 +604,4 @@ void fake_daemon_tell(struct fake_daemon *d, const char *why, uint64_t target, u
 	pthread_mutex_unlock(&d->lock);
 	if (d->is_running)
 		command(d, &d->should_tell);
-}
-
-bool fake_daemon_get_report(struct fake_daemon *d, uint64_t *ret_bytes, uint64_t *ret_notice)
-{
-	bool has_report;
-
-	pthread_mutex_lock(&d->lock);
-	has_report = d->has_report;
-	*ret_bytes = d->reported_bytes;
-	*ret_notice = d->reported_notice;
-	pthread_mutex_unlock(&d->lock);
-	return has_report;
-}
-
-uint32_t fake_daemon_count_watchers(struct fake_daemon *d)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&d->lock);
-	n = d->watcher != NULL;
-	pthread_mutex_unlock(&d->lock);
-	return n;
-}
-
-const char *fake_daemon_get_engines(struct fake_daemon *d)
-{
-	const char *names;
-
-	pthread_mutex_lock(&d->lock);
-	names = d->has_uring ? (d->has_epoll ? "both" : "uring") : d->has_epoll ? "epoll" : "none";
-	pthread_mutex_unlock(&d->lock);
-	return names;
-}
-
-int fake_daemon_take_pools(struct fake_daemon *d)
-{
-	int fd;
-
-	pthread_mutex_lock(&d->lock);
-	fd = TAKE_FD(d->pools_fd);
-	pthread_mutex_unlock(&d->lock);
-	return fd;
 }

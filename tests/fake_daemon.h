@@ -4,7 +4,6 @@
 /*
  * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
  * It serves the calls that the library makes in a thread, and checks what it is told.
- * It serves Attach, Grow, Return, Detach, WatchSlot, ReportFreed and ReportPools in a thread, and checks what the library tells it.
  */
 
 #include <stdbool.h>
