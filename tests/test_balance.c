@@ -2,7 +2,6 @@
 
 /* Pages that go between the pools of one task, and beyond a pool's maximum for a while. */
 
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,33 +12,12 @@
 #include <unistd.h>
 
 #include "base/attr.h"
-#include "fake_daemon.h"
+#include "pool_fixture.h"
 #include "suite.h"
-#include "taskmem.h"
 
 #define SIZE ((size_t)32 << 10)
 #define PER_CHUNK 64
 #define MS UINT64_C(1000000)
-
-static struct fake_daemon *fake;
-static struct tm_slot *slot;
-
-static void set_up(uint32_t share)
-{
-	struct tm_attach_options options = { .size = sizeof(options) };
-
-	fake = fake_daemon_new(32, share);
-	options.socket = fake_daemon_get_socket(fake);
-	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
-}
-
-static void tear_down(void)
-{
-	tm_slot_detach(slot);
-	ck_assert_uint_eq(fake_daemon_count_present(fake), 0);
-	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
-	fake_daemon_free(fake);
-}
 
 static struct tm_pool *open_pool(const char *name, uint32_t min, uint32_t max)
 {
@@ -47,14 +25,6 @@ static struct tm_pool *open_pool(const char *name, uint32_t min, uint32_t max)
 
 	ck_assert_int_eq(tm_pool_open(slot, name, SIZE, min, max, &pool), 0);
 	return pool;
-}
-
-static struct tm_pool_stats stats(struct tm_pool *pool)
-{
-	struct tm_pool_stats s = { .size = sizeof(s) };
-
-	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
-	return s;
 }
 
 /* As a task does that has nothing else to do: only when it is told to. */

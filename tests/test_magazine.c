@@ -6,7 +6,6 @@
  * in the wrong place, a leak when a thread ends, a race of close with the last release.
  */
 
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,33 +16,11 @@
 #include <unistd.h>
 
 #include "base/mono.h"
-#include "fake_daemon.h"
+#include "pool_fixture.h"
 #include "suite.h"
-#include "taskmem.h"
 
 #define SIZE ((size_t)4096)
 #define PER_CHUNK 512
-#define FILE_CHUNKS 8
-
-static struct fake_daemon *fake;
-static struct tm_slot *slot;
-
-static void set_up(uint32_t share)
-{
-	struct tm_attach_options options = { .size = sizeof(options) };
-
-	fake = fake_daemon_new(FILE_CHUNKS, share);
-	options.socket = fake_daemon_get_socket(fake);
-	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
-}
-
-static void tear_down(void)
-{
-	tm_slot_detach(slot);
-	ck_assert_uint_eq(fake_daemon_count_present(fake), 0);
-	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
-	fake_daemon_free(fake);
-}
 
 static struct tm_pool *open_pool(uint32_t min, uint32_t max)
 {
@@ -51,14 +28,6 @@ static struct tm_pool *open_pool(uint32_t min, uint32_t max)
 
 	ck_assert_int_eq(tm_pool_open(slot, "magazine", SIZE, min, max, &pool), 0);
 	return pool;
-}
-
-static struct tm_pool_stats stats(struct tm_pool *pool)
-{
-	struct tm_pool_stats s = { .size = sizeof(s) };
-
-	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
-	return s;
 }
 
 /* A thread that does as it is told, and nothing meanwhile. */
@@ -129,12 +98,6 @@ static void release_all(struct worker *worker)
 {
 	while (worker->n > 0)
 		tm_buffer_release(worker->buffers[--worker->n]);
-}
-
-/* Sanitized and debug builds may do without; then these tests say nothing, but pass. */
-static bool has_magazines(struct tm_pool *pool)
-{
-	return stats(pool).in_magazines > 0;
 }
 
 START_TEST(a_thread_keeps_some_at_hand_and_they_count_as_idle)
@@ -333,10 +296,10 @@ START_TEST(more_pools_than_magazines_work_too)
 	struct tm_buffer *buffers[40 * 8], *more;
 	int n = 0;
 
-	set_up(FILE_CHUNKS);
+	set_up(8);
 	for (int i = 0; i < 40; i++)
 		ck_assert_int_eq(tm_pool_open(slot, "p", 256, 0, 0, &pools[i]), 0);
-	for (int i = 0; i < FILE_CHUNKS; i++) {
+	for (int i = 0; i < 8; i++) {
 		/* the last ones are those without */
 		ck_assert_ptr_nonnull(buffers[n++] = tm_pool_acquire(pools[39 - i * 4]));
 		ck_assert_ptr_nonnull(buffers[n++] = tm_pool_acquire(pools[39 - i * 4]));
@@ -502,188 +465,6 @@ START_TEST(a_magazine_in_use_is_robbed_without_loss)
 }
 END_TEST
 
-#define ACQUIRERS 4
-#define RELEASERS 2
-#define TURNS 30000
-#define QUEUE 256
-
-/* Buffers on their way from acquirers to releasers. */
-static struct {
-	pthread_mutex_t lock;
-	struct tm_buffer *items[QUEUE];
-	atomic_uint n;
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER };
-static atomic_uint n_acquiring, n_errors;
-static atomic_ulong n_turns;
-
-static bool enqueue(struct tm_buffer *buffer)
-{
-	bool fits;
-
-	pthread_mutex_lock(&queue.lock);
-	fits = queue.n < QUEUE;
-	if (fits)
-		queue.items[queue.n++] = buffer;
-	pthread_mutex_unlock(&queue.lock);
-	return fits;
-}
-
-static struct tm_buffer *dequeue(uint64_t random)
-{
-	struct tm_buffer *buffer = NULL;
-	uint32_t i;
-
-	pthread_mutex_lock(&queue.lock);
-	if (queue.n > 0) {
-		i = (uint32_t)(random % queue.n);
-		buffer = queue.items[i];
-		queue.items[i] = queue.items[--queue.n];
-	}
-	pthread_mutex_unlock(&queue.lock);
-	return buffer;
-}
-
-struct stress {
-	struct tm_pool *pool;
-	uint64_t stamp;
-};
-
-/* Marks the buffer as its holder's, and looks whether anybody else has it. */
-static void check_in(struct tm_buffer *buffer, uint64_t stamp)
-{
-	atomic_ulong *owner = buffer->data;
-
-	if (atomic_exchange(owner, stamp) != 0)
-		atomic_fetch_add(&n_errors, 1);
-}
-
-static void check_out(struct tm_buffer *buffer)
-{
-	atomic_ulong *owner = buffer->data;
-
-	if (atomic_exchange(owner, 0) == 0)
-		atomic_fetch_add(&n_errors, 1);
-}
-
-static void *acquire_for_ever(void *userdata)
-{
-	struct stress *s = userdata;
-	struct tm_buffer *bulk[16], *buffer;
-	unsigned int seed = (unsigned int)s->stamp;
-	uint32_t n;
-
-	for (int turn = 0; turn < TURNS; turn++) {
-		/* no time-out: a wake-up that is missed ends the test by its own */
-		if (rand_r(&seed) % 8 == 0) {
-			n = tm_pool_acquire_bulk(s->pool, bulk, 1 + (uint32_t)rand_r(&seed) % 16);
-		} else {
-			buffer = rand_r(&seed) % 2 ? tm_pool_acquire(s->pool) : NULL;
-			if (!buffer && tm_pool_acquire_wait(s->pool, UINT64_MAX, &buffer) != 0)
-				abort();
-			bulk[0] = buffer;
-			n = 1;
-		}
-		for (uint32_t i = 0; i < n; i++)
-			check_in(bulk[i], s->stamp);
-		for (uint32_t i = 0; i < n; i++) {
-			if (rand_r(&seed) % 2 && enqueue(bulk[i]))
-				continue;
-			check_out(bulk[i]);
-			tm_buffer_release(bulk[i]);
-		}
-		atomic_fetch_add(&n_turns, 1);
-	}
-	atomic_fetch_sub(&n_acquiring, 1);
-	return NULL;
-}
-
-static void *release_for_ever(void *userdata)
-{
-	struct stress *s = userdata;
-	struct tm_buffer *bulk[8];
-	unsigned int seed = (unsigned int)s->stamp;
-	uint32_t n = 0;
-
-	while (atomic_load(&n_acquiring) > 0 || n > 0 || queue.n > 0) {
-		bulk[n] = dequeue((uint64_t)rand_r(&seed));
-		if (bulk[n])
-			check_out(bulk[n++]);
-		else if (n == 0)
-			usleep(50);
-		if (n == 8 || (n > 0 && !bulk[n])) {
-			tm_buffer_release_bulk(bulk, n);
-			n = 0;
-		}
-	}
-	return NULL;
-}
-
-/* Acquirers that wait, releasers in other threads, pages that come and go in between: everybody
- * is served, no buffer has two holders, and nobody waits while a buffer is idle. */
-static void stress_pool(uint32_t min, uint32_t max, bool resizes)
-{
-	struct stress s[ACQUIRERS + RELEASERS];
-	pthread_t threads[ACQUIRERS + RELEASERS];
-	struct tm_pool_stats now;
-	struct tm_pool *pool;
-	uint32_t n_stolen = 0;
-
-	set_up(resizes ? 4 : 2);
-	pool = open_pool(min, max);
-	atomic_store(&n_errors, 0);
-	atomic_store(&n_acquiring, ACQUIRERS);
-	for (int i = 0; i < ACQUIRERS + RELEASERS; i++) {
-		s[i] = (struct stress){ .pool = pool, .stamp = (uint64_t)i + 1 };
-		ck_assert_int_eq(pthread_create(&threads[i], NULL,
-						i < ACQUIRERS ? acquire_for_ever : release_for_ever,
-						&s[i]),
-				 0);
-	}
-	for (uint32_t i = 0; atomic_load(&n_acquiring) > 0; i++) {
-		if (resizes && i % 4 == 0)
-			fake_daemon_set_share(fake, 1 + i / 4 % 4);
-		(void)tm_slot_dispatch(slot);
-		now = stats(pool);
-		ck_assert(now.waiters == 0 || now.idle == 0);
-		n_stolen += now.in_magazines > 0;
-		usleep(300);
-	}
-	for (int i = 0; i < ACQUIRERS + RELEASERS; i++)
-		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-	ck_assert_uint_eq(atomic_load(&n_errors), 0);
-	now = stats(pool);
-	ck_assert_uint_eq(now.held, 0);
-	ck_assert_uint_eq(now.waiters, 0);
-	if (min >= 128 && !resizes)
-		ck_assert(n_stolen > 0 || !has_magazines(pool));
-	ck_assert_int_eq(tm_pool_close(pool), 0);
-	tear_down();
-}
-
-START_TEST(nobody_waits_for_ever_on_a_pool_that_is_nearly_empty)
-{
-	stress_pool(128, 140, /* resizes= */ false);
-}
-END_TEST
-
-START_TEST(nobody_waits_for_ever_on_a_pool_that_is_half_full)
-{
-	stress_pool(300, 300, /* resizes= */ false);
-}
-END_TEST
-
-START_TEST(nobody_waits_for_ever_while_pages_come_and_go)
-{
-	stress_pool(1, 0, /* resizes= */ true);
-}
-END_TEST
-
-START_TEST(nobody_waits_for_ever_on_a_pool_without_magazines)
-{
-	stress_pool(8, 8, /* resizes= */ false);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("magazine");
@@ -704,10 +485,6 @@ int main(void)
 				    SIGABRT);
 	tcase_add_test(tc, a_forked_childs_thread_ends_without_the_parents_pools);
 	tcase_add_test(tc, a_magazine_in_use_is_robbed_without_loss);
-	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_nearly_empty);
-	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_that_is_half_full);
-	tcase_add_test(tc, nobody_waits_for_ever_while_pages_come_and_go);
-	tcase_add_test(tc, nobody_waits_for_ever_on_a_pool_without_magazines);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

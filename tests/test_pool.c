@@ -2,7 +2,6 @@
 
 /* Pools: exact counts, waiting, several threads, several sizes, misuse. */
 
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,8 +11,7 @@
 #include <unistd.h>
 
 #include "base/mono.h"
-#include "fake_daemon.h"
-#include "taskmem.h"
+#include "pool_fixture.h"
 #include "suite.h"
 
 #define SIZE ((size_t)32 << 10)
@@ -21,40 +19,12 @@
 #define STRESS_THREADS 4
 #define STRESS_ROUNDS 20000
 
-static struct fake_daemon *fake;
-static struct tm_slot *slot;
-
-static void set_up(uint32_t share)
-{
-	struct tm_attach_options options = { .size = sizeof(options) };
-
-	fake = fake_daemon_new(16, share);
-	options.socket = fake_daemon_get_socket(fake);
-	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
-}
-
-static void tear_down(void)
-{
-	tm_slot_detach(slot);
-	ck_assert_uint_eq(fake_daemon_count_present(fake), 0);
-	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
-	fake_daemon_free(fake);
-}
-
 static struct tm_pool *open_pool(const char *name, size_t bytes, uint32_t min, uint32_t max)
 {
 	struct tm_pool *pool;
 
 	ck_assert_int_eq(tm_pool_open(slot, name, bytes, min, max, &pool), 0);
 	return pool;
-}
-
-static struct tm_pool_stats stats(struct tm_pool *pool)
-{
-	struct tm_pool_stats s = { .size = sizeof(s) };
-
-	ck_assert_int_eq(tm_pool_get_stats(pool, &s), 0);
-	return s;
 }
 
 START_TEST(a_pool_gives_exactly_max_buffers_and_takes_them_back)

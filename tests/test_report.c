@@ -3,7 +3,6 @@
 /* What the library writes of its pools is what the daemon reads, and the daemon believes none of
  * it: the file is the task's. */
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,32 +12,12 @@
 
 #include "base/fd.h"
 #include "base/pool_report.h"
-#include "fake_daemon.h"
+#include "pool_fixture.h"
 #include "pool/report.h"
 #include "suite.h"
-#include "taskmem.h"
 
 #define SIZE ((size_t)32 << 10)
 #define PER_CHUNK 64
-
-static struct fake_daemon *fake;
-static struct tm_slot *slot;
-
-static void set_up(uint32_t share)
-{
-	struct tm_attach_options options = { .size = sizeof(options) };
-
-	fake = fake_daemon_new(16, share);
-	options.socket = fake_daemon_get_socket(fake);
-	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
-}
-
-static void tear_down(void)
-{
-	tm_slot_detach(slot);
-	ck_assert_uint_eq(fake_daemon_count_errors(fake), 0);
-	fake_daemon_free(fake);
-}
 
 static struct tm_pool *open_pool(const char *name, size_t bytes, uint32_t min, uint32_t max)
 {
