@@ -214,18 +214,27 @@ void manager_view_pages(const struct manager *manager, size_t i, struct node_vie
 /* ---- manager_pools.c */
 /* Chunks of the @i-th node that nobody but the slot holds or is promised. */
 uint64_t slot_chunks_free_on(const struct slot *slot, size_t i, enum page_kind kind);
-/* Takes @grant into the slot and watches its process. Return: 0 or -errno. */
-MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
+/* What it may be given now beyond what it has: of its share, and there. */
+uint32_t slot_chunks_available(const struct slot *slot, enum page_kind kind);
+/* All that it could ever hold: a grant's file has so many. */
+uint64_t slot_file_chunks(const struct slot *slot);
+/* Why it cannot have them, in words. Returns FAULT_NO_HUGEPAGES. */
+enum fault_kind slot_lacks_pages(const struct slot *slot, uint32_t wanted, uint32_t available,
+				 struct fault *fault);
 /* Divides the slot's chunks among its grants, tells those whose target changed, writes
  * hugetlb.2MB.max. */
 void slot_divide_pool(struct slot *slot);
-void slot_release_grants(struct slot *slot);
 void slot_count_granted(struct slot *slot);
 /* What the slot has on the @i-th node, and is guaranteed there; in chunks. */
 void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
 			uint64_t *ret_guaranteed);
 /* Writes hugetlb.2MB.max so that it may hold @n_more chunks beyond what it has. */
 void slot_write_hugetlb(struct slot *slot, uint32_t n_more);
+
+/* ---- manager_grants.c */
+/* Takes @grant into the slot and watches its process. Return: 0 or -errno. */
+MUST_USE int slot_take_grant(struct slot *slot, struct grant *grant);
+void slot_release_grants(struct slot *slot);
 /* Tasks that attached and wait for pages of others may go on. */
 void manager_serve_waiting(struct manager *manager);
 
