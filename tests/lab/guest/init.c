@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * First program of the virtual machine: puts a tmpfs overlay over the read-only root, so that
- * several machines share one root and none changes it, then becomes systemd.
+ * First program of the virtual machine, all there is in its initial RAM file system besides two
+ * modules: puts a tmpfs overlay over the read-only image of the root, so that several machines
+ * share one image and none changes it, then becomes systemd.
  */
 
 #include <fcntl.h>
@@ -22,21 +23,31 @@ static void check(long result, const char *what)
 	exit(1);
 }
 
+static void load(const char *module)
+{
+	int fd = open(module, O_RDONLY | O_CLOEXEC);
+
+	check(fd, module);
+	check(syscall(SYS_finit_module, fd, "", 0), module);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	int fd = open("/boot/overlay.ko", O_RDONLY | O_CLOEXEC);
-
 	(void)argc;
-	check(fd, "open overlay.ko");
-	check(syscall(SYS_finit_module, fd, "", 0), "load overlay.ko");
-	close(fd);
+	load("/virtio_blk.ko");
+	load("/overlay.ko");
+	check(mount("dev", "/dev", "devtmpfs", 0, NULL), "mount /dev");
 	check(mount("tmpfs", "/mnt", "tmpfs", 0, "mode=755,size=60%"), "mount tmpfs");
+	check(mkdir("/mnt/image", 0755), "mkdir image");
 	check(mkdir("/mnt/up", 0755), "mkdir up");
 	check(mkdir("/mnt/work", 0755), "mkdir work");
 	check(mkdir("/mnt/root", 0755), "mkdir root");
+	check(mount("/dev/vda", "/mnt/image", "ext4", MS_RDONLY, NULL), "mount the image");
 	check(mount("overlay", "/mnt/root", "overlay", 0,
-		    "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work"),
+		    "lowerdir=/mnt/image,upperdir=/mnt/up,workdir=/mnt/work"),
 	      "mount overlay");
+	check(umount2("/dev", MNT_DETACH), "unmount /dev");
 	check(chdir("/mnt/root"), "chdir");
 	check(mount(".", "/", NULL, MS_MOVE, NULL), "move the root");
 	check(chroot("."), "chroot");
