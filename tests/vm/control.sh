@@ -48,7 +48,7 @@ tmctl explain cold | grep -q 'is weight 100 of the [0-9]* that divide' || fail "
 refuse 5 tmctl explain nothing
 
 say "a scan takes nothing that is used"
-hog scan --bytes 350M --seconds 3600 --pattern scan
+hog scan --bytes 240M --seconds 3600 --pattern scan
 wait_for 180 "the scan is found out" is_class scan polluter
 wait_for 20 "its protection is withdrawn" low_is_below scan 20
 [ "$(low scan)" -ge $((8 << 20)) ] || fail "less than its guarantee is protected"

@@ -52,35 +52,39 @@ file_is busy memory.high max || fail "a brake after the end"
 nobody_killed busy
 
 say "kill -9 on the way"
+expect rm tmctl rm busy --kill
+expect add tmctl add busy node=0 max=100M
+hog busy --bytes 190M --seconds 3600
 grow() {
-	expect set tmctl set busy max=400M
-	[ "$(cgroup busy memory.max)" = $((400 << 20)) ] || fail "a larger max is not written at once"
-	wait_for 30 "the hog has its memory again" uses_least busy $((370 << 20))
+	expect set tmctl set busy max=200M
+	[ "$(cgroup busy memory.max)" = $((200 << 20)) ] || fail "a larger max is not written at once"
+	wait_for 30 "the hog has its memory" uses_least busy $((185 << 20))
 }
 grow
+task=$(cgroup busy cgroup.procs)
 begin=${EPOCHREALTIME/./}
-expect set tmctl set busy max=120M
-wait_for 20 "the shrink is on its way" uses_most busy $((320 << 20))
+expect set tmctl set busy max=60M
+wait_for 20 "the shrink is on its way" uses_most busy $((160 << 20))
 old=$(daemon_pid)
 kill -9 "$old"
 slow_turns=0 # of the new daemon
-[ "$(cgroup busy memory.max)" = $((400 << 20)) ] || fail "it was through before the kill"
+[ "$(cgroup busy memory.max)" = $((200 << 20)) ] || fail "it was through before the kill"
 wait_for 15 "the daemon is back" daemon_is_up
 [ "$(daemon_pid)" != "$old" ] || fail "the same daemon"
-reached busy $((120 << 20))
+reached busy $((60 << 20))
 
 say "a brake left by a daemon that died is taken off"
 grow
-expect set tmctl set busy max=200M
+expect set tmctl set busy max=100M
 systemctl stop taskmemd
-echo 300M >$slots/node0/busy/memory.high
+echo 150M >$slots/node0/busy/memory.high
 begin=${EPOCHREALTIME/./}
 expect start systemctl start taskmemd
-reached busy $((200 << 20))
+reached busy $((100 << 20))
 expect set tmctl set busy max=max
 systemctl stop taskmemd
-echo 300M >$slots/node0/busy/memory.high
-echo 350M >$slots/node0/busy/memory.max
+echo 150M >$slots/node0/busy/memory.high
+echo 175M >$slots/node0/busy/memory.max
 begin=${EPOCHREALTIME/./}
 expect start systemctl start taskmemd
 reached busy max
