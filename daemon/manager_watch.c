@@ -89,7 +89,7 @@ void slot_watch_sample(struct slot *slot, uint64_t now_ns, bool is_held_back, bo
 	sample.reuse_pages = w->stat.refault_anon + w->stat.restore_anon;
 	sample.is_held_back = is_held_back || w->mark.is_frozen;
 	/* The next task in it is not the last one: what that had says nothing of its growth. */
-	if (sample.bytes < w->leak.top_bytes / 8 &&
+	if (leak_has_let_go(&w->leak, sample.bytes) &&
 	    cgdir_is_populated(slot->cg, &w->is_running) == CGDIR_OK && !w->is_running)
 		w->leak = (struct leak){};
 	(void)leak_add(&w->leak, &sample);

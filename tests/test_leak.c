@@ -230,6 +230,19 @@ START_TEST(it_ends_at_once_when_memory_is_given_back)
 }
 END_TEST
 
+START_TEST(what_has_let_go_is_known_after_the_fall_was_seen)
+{
+	ck_assert(!leak_has_let_go(&leak, 0)); /* of what was never seen nothing is gone */
+	(void)add(100 * M);
+	ck_assert(!leak_has_let_go(&leak, 13 * M));
+	ck_assert(leak_has_let_go(&leak, 12 * M));
+	(void)add(M); /* its process ends, and is still there */
+	ck_assert(leak_has_let_go(&leak, M));
+	(void)add(90 * M);
+	ck_assert(!leak_has_let_go(&leak, 90 * M));
+}
+END_TEST
+
 START_TEST(it_ends_when_what_was_taken_is_used)
 {
 	bool is = true;
@@ -297,6 +310,7 @@ int main(void)
 	tcase_add_test(c, it_ends_when_the_slot_stands_still);
 	tcase_add_test(c, it_does_not_end_while_the_slot_is_held_back);
 	tcase_add_test(c, it_ends_at_once_when_memory_is_given_back);
+	tcase_add_test(c, what_has_let_go_is_known_after_the_fall_was_seen);
 	tcase_add_test(c, it_ends_when_what_was_taken_is_used);
 	tcase_add_test(c, samples_of_the_same_time_and_counters_that_begin_anew_do_no_harm);
 	tcase_add_test(c, samples_four_times_a_second_give_the_same_answer);

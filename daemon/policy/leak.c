@@ -151,6 +151,12 @@ static bool has_fallen(struct leak *leak, const struct leak_sample *s)
 	return true;
 }
 
+bool leak_has_let_go(const struct leak *leak, uint64_t bytes)
+{
+	/* the old top, too: the fall may have been seen while the process was about to end */
+	return bytes < MAX(leak->top_bytes, leak->old_top_bytes) / 8;
+}
+
 static void recent_add(struct leak *leak, const struct leak_sample *s)
 {
 	uint32_t n = leak->n_recent;

@@ -50,6 +50,10 @@ struct leak {
  * Returns leak->is_leaking. */
 bool leak_add(struct leak *leak, const struct leak_sample *sample);
 
+/* Whether @bytes are next to nothing of what the slot once had: all of it is given back, or its
+ * process is gone. */
+bool leak_has_let_go(const struct leak *leak, uint64_t bytes);
+
 /* Growth over the last samples (1 to 4 s), bytes per second, < 0 when it shrinks. For every slot,
  * leaking or not; 0 before there are two samples a second apart. */
 int64_t leak_growth(const struct leak *leak);
