@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * vm_storm KILLS SEED: kills the daemon KILLS times while slots are added, changed and removed
- * and tasks attach, grow, return and detach; also in the middle of its start. After each start:
+ * vm_storm KILLS SEED: kills the daemon KILLS times while slots are added, changed, moved to other
+ * nodes and removed and tasks attach, grow, return and detach; also in the middle of its start. After
+ * each start:
  *
  *   - what was answered with success is in effect;
  *   - what was not answered is there as a whole or not at all, and asked again it succeeds;
@@ -40,8 +41,8 @@
  * cut off by one; a shorter one, to look for something, is not held to that. */
 #define KILLS_THAT_PROVE 50
 
-enum op_kind { OP_ADD, OP_SET, OP_REMOVE, OP_REMOVE_BUSY, OP_KINDS };
-static const char *const op_names[] = { "add", "set", "rm", "rm of a busy slot" };
+enum op_kind { OP_ADD, OP_SET, OP_MOVE, OP_REMOVE, OP_REMOVE_BUSY, OP_KINDS };
+static const char *const op_names[] = { "add", "set", "move", "rm", "rm of a busy slot" };
 static const char *const call_names[] = { "Attach", "Grow", "Return", "Detach" };
 
 enum outcome { WAITING, ANSWERED, REFUSED, CUT };
@@ -175,6 +176,16 @@ static void random_pool(struct storm *storm, struct slot_policy *policy)
 	policy->pool_max_bytes = policy->pool_min_bytes + random_below(storm, 12) * CHUNK_BYTES;
 }
 
+/* To another node, or from or to all of them. */
+static void random_move(struct storm *storm, struct op *op)
+{
+	int nodes = 1 + STORM_NODES, at = op->policy.node - NODE_ANY;
+
+	op->kind = OP_MOVE;
+	at = (at + 1 + (int)random_below(storm, STORM_NODES)) % nodes;
+	op->policy.node = at + NODE_ANY;
+}
+
 static void choose_op(struct storm *storm, size_t i, struct op *op)
 {
 	const struct slot_policy *existing;
@@ -187,9 +198,11 @@ static void choose_op(struct storm *storm, size_t i, struct op *op)
 		random_pool(storm, &op->policy);
 		return;
 	}
-	if (i == 2) {
+	if (i == 2) { /* a slot with a task that may move */
 		op->kind = OP_REMOVE_BUSY;
 		op->policy = *model_find(&storm->model, "calm");
+		if (dice < 4)
+			random_move(storm, op);
 		return;
 	}
 	/* different names for one round's operations */
@@ -200,8 +213,10 @@ static void choose_op(struct storm *storm, size_t i, struct op *op)
 		op->policy = *existing;
 		if (dice < 4)
 			op->kind = OP_REMOVE;
-		else if (dice < 9)
+		else if (dice < 7)
 			random_policy(storm, &op->policy);
+		else if (dice < 9)
+			random_move(storm, op);
 		else
 			op->kind = OP_ADD; /* the same again */
 		return;
@@ -219,6 +234,12 @@ static int build_parameters(const struct op *op, sd_json_variant **ret)
 
 	if (op->kind == OP_REMOVE || op->kind == OP_REMOVE_BUSY)
 		return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", p->name));
+	if (op->kind == OP_MOVE && p->node == NODE_ANY)
+		return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", p->name),
+				      SD_JSON_BUILD_PAIR_BOOLEAN("anyNode", true));
+	if (op->kind == OP_MOVE)
+		return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", p->name),
+				      SD_JSON_BUILD_PAIR_INTEGER("node", p->node));
 	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", p->name),
 			      SD_JSON_BUILD_PAIR_CONDITION(is_add && p->node != NODE_ANY, "node",
 							   SD_JSON_BUILD_INTEGER(p->node)),
@@ -254,7 +275,8 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
 static void op_send(struct op *op)
 {
 	static const char *const methods[] = { "io.taskmem.AddSlot", "io.taskmem.SetSlot",
-					       "io.taskmem.RemoveSlot", "io.taskmem.RemoveSlot" };
+					       "io.taskmem.MoveSlot", "io.taskmem.RemoveSlot",
+					       "io.taskmem.RemoveSlot" };
 	sd_json_variant *parameters = NULL;
 	int r = sd_varlink_connect_address(&op->link, STORM_SOCKET);
 
@@ -309,7 +331,8 @@ static void op_apply(const struct op *op, struct storm_model *model)
 		model_put(model, &op->policy);
 }
 
-/* An answer has to be the one that fits; a removal made again may find nothing. */
+/* An answer has to be the one that fits; a removal made again may find nothing, and a move that the
+ * daemon takes up again is not over yet. */
 static void op_check_answer(const struct op *op, bool is_again)
 {
 	bool is_right = op->outcome == ANSWERED;
@@ -318,6 +341,8 @@ static void op_check_answer(const struct op *op, bool is_again)
 		is_right = op->outcome == REFUSED && strcmp(op->error, "io.taskmem.SlotBusy") == 0;
 	else if (op->kind == OP_REMOVE && is_again && op->outcome == REFUSED)
 		is_right = strcmp(op->error, "io.taskmem.NoSuchSlot") == 0;
+	else if (op->kind == OP_MOVE && is_again && op->outcome == REFUSED)
+		is_right = strcmp(op->error, "io.taskmem.Failed") == 0;
 	if (!is_right)
 		fail("%s%s %s: %s", op_names[op->kind], is_again ? " again" : "", op->policy.name,
 		     op->outcome == CUT ? "the connection was cut" : op->error);
@@ -600,7 +625,7 @@ static unsigned count_cut_ops(const struct storm *storm, enum op_kind kind)
 /* What no kill has cut off so far; NULL: each kind was. */
 static const char *find_uncut(const struct storm *storm)
 {
-	static const enum op_kind kinds[] = { OP_ADD, OP_SET, OP_REMOVE };
+	static const enum op_kind kinds[] = { OP_ADD, OP_SET, OP_MOVE, OP_REMOVE };
 	static const enum task_call calls[] = { CALL_ATTACH, CALL_GROW };
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)

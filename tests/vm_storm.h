@@ -22,6 +22,7 @@
 #define STORM_TREE "/sys/fs/cgroup/taskmem.slice/taskmem-slots.scope"
 #define STORM_STATE "/var/lib/taskmem"
 #define STORM_SLOTS_MAX 64
+#define STORM_NODES 2
 
 enum task_kind {
 	TASK_PLAIN, /* runs in its slot, that is all */

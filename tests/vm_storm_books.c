@@ -237,7 +237,7 @@ static bool compare_groups(const struct storm_model *model, uint64_t guaranteed,
 		closedir(tree);
 	if (n != model->n)
 		return differs(why, "%zu cgroups for %zu slots", n, model->n);
-	for (int node = 0; node < 2; node++) {
+	for (int node = 0; node < STORM_NODES; node++) {
 		char group[512];
 
 		(void)snprintf(group, sizeof(group), STORM_TREE "/node%d", node);
