@@ -3,10 +3,11 @@
 /*
  * A channel: one socket and its credit.
  *
- * Credit is counted in buffers the task has not released. At the limit the channel is parked:
- * nothing receives, the socket's buffer fills and the peer's window closes, which is all the
- * flow control there is. A channel whose data found the pool empty waits in the engine's queue,
- * first come, first served; one that lost the race for a buffer again goes back to the head.
+ * Credit is counted in buffers the task has not released; credit.c and floating.c decide how much
+ * there is for whom. A channel that has none is parked: nothing receives, the socket's buffer
+ * fills and the peer's window closes, which is all the flow control there is. A channel whose data
+ * found the pool empty waits in the engine's queue, first come, first served; one that lost the
+ * race for a buffer again goes back to the head.
  *
  * The end of the peer's stream is the end of the channel only when nothing is to be sent any
  * more (send.c); until then it is in CHANNEL_ENDED, where only a reset is looked for.
@@ -28,17 +29,20 @@
 #include "info.h"
 #include "send.h"
 
-bool channel_has_credit(const struct tm_channel *channel)
-{
-	return atomic_load(&channel->held) < channel->engine->credit_buffers;
-}
-
 void channel_on_released(struct tm_channel *channel)
 {
-	atomic_fetch_sub(&channel->held, 1);
-	/* channel_go_on() sets it and then looks at held: one of the two sees the other */
+	struct mailbox *mailbox = channel->mailbox;
+	bool was_floating = atomic_fetch_sub(&channel->held, 1) > channel->exclusive;
+
+	if (was_floating)
+		atomic_fetch_sub(&mailbox->n_floating, 1);
+	/* channel_go_on() sets them and then looks at the numbers: one of the two sees the other */
 	if (atomic_load(&channel->is_parked))
-		mailbox_credit(channel->mailbox, channel);
+		mailbox_credit(mailbox, channel);
+	/* one note is enough: the engine asks for another when it has looked */
+	if (was_floating && atomic_load(&mailbox->wants_floating) &&
+	    atomic_exchange(&mailbox->wants_floating, false))
+		mailbox_share(mailbox);
 	channel_unref(channel);
 }
 
@@ -59,6 +63,7 @@ struct tm_channel *channel_new(struct tm_engine *engine, int fd)
 	channel->engine = engine;
 	channel->fd = fd;
 	channel->spin_us = engine->default_spin_us;
+	channel->exclusive = engine->credit.exclusive;
 	channel->state = CHANNEL_CONNECTING;
 	list_init(&channel->mail);
 	list_init(&channel->queue);
@@ -163,7 +168,8 @@ void channel_on_writable(struct tm_channel *channel)
 void channel_hold(struct tm_channel *channel)
 {
 	atomic_fetch_add(&channel->refs, 1);
-	atomic_fetch_add(&channel->held, 1);
+	if (atomic_fetch_add(&channel->held, 1) >= channel->exclusive)
+		floating_hold(channel);
 }
 
 void channel_on_piece(struct tm_channel *channel, struct buffer *piece, uint32_t offset,
@@ -201,11 +207,28 @@ void channel_starve(struct tm_channel *channel)
 		channel_close(channel, r);
 }
 
-static int park(struct tm_channel *channel)
+/* Out of whatever queue it is in. */
+static void leave_queue(struct tm_channel *channel)
 {
+	list_remove(&channel->queue);
+	floating_leave(channel);
+}
+
+static void park(struct tm_channel *channel)
+{
+	int r;
+
+	if (channel->state == CHANNEL_PARKED)
+		return; /* it had all credit before, and is refused some now */
 	channel->state = CHANNEL_PARKED;
 	channel->parked_total++;
-	return channel->engine->backend->park(channel->engine, channel);
+	/* a parked one is not kept for what a peer that is gone has sent before */
+	if (channel->sender && channel->sender->error < 0)
+		r = channel->sender->error;
+	else
+		r = channel->engine->backend->park(channel->engine, channel);
+	if (r < 0)
+		channel_close(channel, r);
 }
 
 void channel_go_on(struct tm_channel *channel)
@@ -216,14 +239,11 @@ void channel_go_on(struct tm_channel *channel)
 	if (channel->state == CHANNEL_ENDED)
 		return;
 	channel->was_starved = false;
-	if (!channel_has_credit(channel)) {
+	leave_queue(channel);
+	if (!floating_may(channel)) {
 		atomic_store(&channel->is_parked, true);
-		if (!channel_has_credit(channel)) {
-			/* a parked one is not kept for what a peer that is gone has sent before */
-			r = channel->sender && channel->sender->error < 0 ? channel->sender->error
-									  : park(channel);
-			if (r < 0)
-				channel_close(channel, r);
+		if (!floating_wait(channel)) {
+			park(channel);
 			return;
 		}
 	}
@@ -249,7 +269,7 @@ static bool stay_for_sending(struct tm_channel *channel)
 		return true;
 	}
 	if (channel->state != CHANNEL_ENDED) {
-		list_remove(&channel->queue);
+		leave_queue(channel);
 		channel->state = CHANNEL_ENDED;
 		if (engine->handlers.end && !(channel->sender && channel->sender->error < 0)) {
 			engine->n_events++;
@@ -274,7 +294,7 @@ void channel_close(struct tm_channel *channel, int error)
 		return;
 	if (error == 0 && channel->sender)
 		error = channel->sender->error;
-	list_remove(&channel->queue);
+	leave_queue(channel);
 	latency_end(channel);
 	channel->state = CHANNEL_CLOSING;
 	channel->error = error;
@@ -343,6 +363,7 @@ TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel, struct tm_c
 		.bytes = channel->bytes,
 		.buffers = channel->buffers,
 		.parked_total = channel->parked_total,
+		.short_total = channel->short_total,
 		.held = atomic_load(&channel->held),
 	};
 

@@ -254,14 +254,31 @@ bool pool_unwait(struct tm_pool *pool, struct pool_waiter *waiter)
 	return is_queued;
 }
 
+void pool_add_refused(struct tm_pool *pool, int n)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->n_refused += (uint32_t)n;
+	pool_unlock(pool);
+}
+
+uint32_t pool_get_part(struct tm_pool *pool, uint32_t *ret_post_limit)
+{
+	uint32_t n_buffers, n_users;
+
+	pthread_mutex_lock(&pool->lock);
+	n_buffers = pool->n_buffers;
+	n_users = pool->n_users;
+	pthread_mutex_unlock(&pool->lock); /* nothing that would have to be reported */
+	*ret_post_limit = MAX(n_buffers / (n_users + 1), UINT32_C(1));
+	return n_buffers / MAX(n_users, UINT32_C(1));
+}
+
 uint32_t pool_get_post_limit(struct tm_pool *pool)
 {
 	uint32_t limit;
 
-	pthread_mutex_lock(&pool->lock);
-	limit = pool->n_buffers / (pool->n_users + 1);
-	pool_unlock(pool);
-	return MAX(limit, UINT32_C(1));
+	(void)pool_get_part(pool, &limit);
+	return limit;
 }
 
 void pool_add_user(struct tm_pool *pool, struct pool_user *user)
@@ -344,17 +361,17 @@ int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
 	return r;
 }
 
-static bool needs_chunk(struct tm_pool *pool)
+static bool needs_chunk(struct tm_pool *pool, bool may_have_idle)
 {
 	bool needs;
 
 	pthread_mutex_lock(&pool->lock);
-	needs = pool->n_idle == 0 && !pool_is_at_maximum(pool);
+	needs = (may_have_idle || pool->n_idle == 0) && !pool_is_at_maximum(pool);
 	pool_unlock(pool);
 	return needs;
 }
 
-static int grow_from_slot(struct tm_pool *pool)
+static int grow_from_slot(struct tm_pool *pool, bool may_have_idle)
 {
 	struct tm_slot *slot = pool->slot;
 	uint32_t chunk;
@@ -363,7 +380,7 @@ static int grow_from_slot(struct tm_pool *pool)
 	if (atomic_load(&slot->n_free) == 0)
 		return 0;
 	pthread_mutex_lock(&slot->lock);
-	if (needs_chunk(pool)) {
+	if (needs_chunk(pool, may_have_idle)) {
 		chunk = chunk_take(slot);
 		if (chunk != CHUNK_NONE) {
 			r = pool_add_chunk(pool, chunk);
@@ -378,14 +395,24 @@ static int grow_from_slot(struct tm_pool *pool)
 	return r == -ENOBUFS ? 0 : r;
 }
 
-int pool_grow(struct tm_pool *pool, bool may_ask)
+static int grow(struct tm_pool *pool, bool may_ask, bool may_have_idle)
 {
-	int r = grow_from_slot(pool);
+	int r = grow_from_slot(pool, may_have_idle);
 
-	if (r != 0 || !may_ask || !needs_chunk(pool) || !chunk_may_ask(pool->slot))
+	if (r != 0 || !may_ask || !needs_chunk(pool, may_have_idle) || !chunk_may_ask(pool->slot))
 		return r;
 	r = chunk_grow(pool->slot, 1);
-	return r < 0 ? 0 : grow_from_slot(pool);
+	return r < 0 ? 0 : grow_from_slot(pool, may_have_idle);
+}
+
+int pool_grow(struct tm_pool *pool, bool may_ask)
+{
+	return grow(pool, may_ask, /* may_have_idle= */ false);
+}
+
+int pool_extend(struct tm_pool *pool)
+{
+	return grow(pool, /* may_ask= */ true, /* may_have_idle= */ true);
 }
 
 int pool_find_spare(struct tm_pool *pool, struct place **ret_place)

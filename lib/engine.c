@@ -22,8 +22,9 @@
 #include "slot.h"
 
 #define POSTED_DEFAULT 64
-#define POSTED_MAX 4096 /* more than a cache can hold only makes memory cold */
-#define CREDIT_DEFAULT 10
+#define POSTED_MAX 4096   /* more than a cache can hold only makes memory cold */
+#define CREDIT_DEFAULT 10 /* as Flink's: 2 exclusive buffers and 8 floating ones */
+#define EXCLUSIVE_DEFAULT 2
 #define PEER_TIMEOUT_DEFAULT_S 120
 #define PEER_TIMEOUT_MAX_S 32767 /* of TCP_KEEPIDLE */
 #define CHANNELS_DEFAULT 4096
@@ -81,7 +82,9 @@ static void do_credit(struct tm_engine *engine)
 	struct tm_channel *channel;
 
 	while ((channel = mailbox_pop(engine->mailbox))) {
-		if (channel->state == CHANNEL_PARKED && channel_has_credit(channel))
+		/* one that is refused already keeps its place */
+		if (channel->state == CHANNEL_PARKED &&
+		    (!channel->is_short || floating_may(channel)))
 			channel_go_on(channel);
 		channel_unref(channel);
 	}
@@ -119,6 +122,7 @@ static bool turn(struct tm_engine *engine, int *timeout_ms)
 	bool should_return;
 
 	should_return = do_mail(engine);
+	floating_look(engine);
 	listener_arm_all(engine, timeout_ms);
 	do {
 		start_pending(engine);
@@ -126,6 +130,7 @@ static bool turn(struct tm_engine *engine, int *timeout_ms)
 		send_flush(engine);
 		channel_reap(engine);
 	} while (!list_is_empty(&engine->pending));
+	floating_tell(engine);
 	/* the starved are gone; somebody else waits for it */
 	if (engine->spare)
 		pool_put(TAKE(engine->spare));
@@ -258,6 +263,7 @@ static void init_lists(struct tm_engine *engine)
 	list_init(&engine->closing);
 	list_init(&engine->pending);
 	list_init(&engine->sending);
+	list_init(&engine->short_of);
 	list_init(&engine->lingering);
 	list_init(&engine->user.node);
 	list_init(&engine->waiter.node);
@@ -276,6 +282,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	    o.spin_us > ENGINE_SPIN_MAX_US || o.zero_copy < TM_ZERO_COPY_AUTO ||
 	    o.zero_copy > TM_ZERO_COPY_ALWAYS || o.posted_buffers > POSTED_MAX ||
 	    o.max_channels > CHANNELS_MAX ||
+	    o.exclusive_buffers > (o.credit_buffers ? o.credit_buffers : CREDIT_DEFAULT) ||
 	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
 	    o.kind < TM_ENGINE_AUTO || o.kind > TM_ENGINE_EPOLL)
 		return -EINVAL;
@@ -299,6 +306,10 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;
+	engine->credit.most = engine->credit_buffers;
+	engine->credit.exclusive =
+		o.exclusive_buffers ? o.exclusive_buffers
+				    : MIN(engine->credit_buffers, (uint32_t)EXCLUSIVE_DEFAULT);
 	engine->mailbox = mailbox_new();
 	r = engine->mailbox ? init_backend(engine, o.kind) : -ENOMEM;
 	if (r < 0) {
@@ -342,6 +353,7 @@ TM_PUBLIC void tm_engine_free(struct tm_engine *engine)
 		channel_reap(engine);
 	}
 	engine->backend->deinit(engine);
+	floating_tell(engine);
 	(void)pool_unwait(engine->pool, &engine->waiter);
 	pool_remove_user(engine->pool, &engine->user);
 	free_mail(engine);

@@ -17,6 +17,7 @@
 
 #include "address.h"
 #include "base/list.h"
+#include "credit.h"
 #include "piece.h"
 #include "pool.h"
 #include "taskmem.h"
@@ -30,9 +31,13 @@ struct mailbox {
 	bool is_asleep;       /* the engine waits, or is about to: write event_fd */
 	bool should_withdraw; /* posted buffers are owed */
 	bool should_return;   /* tm_engine_wakeup() */
+	bool should_share;    /* a floating credit came back that somebody waits for */
 	struct list credited; /* channels that may go on, each with a reference */
 	struct buffer *given; /* what engine->waiter waited for */
 	struct piece_home pieces;
+
+	atomic_uint n_floating;     /* held beyond exclusive credits, by all channels together */
+	atomic_bool wants_floating; /* who releases one takes it back, and leaves a note */
 };
 
 enum channel_state {
@@ -48,32 +53,39 @@ struct tm_channel {
 	struct buffer_owner owner; /* of the buffers the task holds */
 	atomic_uint refs;          /* the engine, each held buffer, a place in the mailbox */
 	atomic_uint held;
+	uint32_t exclusive;    /* of these; here, so that a releaser touches nothing else */
 	atomic_bool is_parked; /* releasers look at it */
 	bool is_mailed;        /* in mailbox->credited; mailbox->lock */
 	struct list mail;
 	struct mailbox *mailbox;
 
 	struct tm_engine *engine;
-	struct list node;  /* engine->channels */
-	struct list queue; /* engine->starved, engine->closing or engine->pending */
+	struct list node; /* engine->channels */
+	struct list
+		queue; /* engine->starved, engine->closing, engine->pending or engine->short_of */
 	enum channel_state state;
 	int fd;
 	int error;        /* for the close handler */
-	bool has_more;    /* the last receive left data behind */
+	bool has_more;    /* there is data in the socket, as far as is known */
 	bool was_starved; /* served from the queue: goes back to its head */
+	bool is_short;    /* in engine->short_of */
 	bool is_unix;
 	bool is_watched;   /* engine->spin_us takes account of spin_us */
 	uint32_t spin_us;  /* it wants to be watched for so long before the engine sleeps */
 	bool is_polled;    /* back end: a poll for errors is armed */
 	bool is_receiving; /* back end: a receive is in the kernel */
 	bool is_stopping;  /* back end: and was asked to end */
+	bool is_listening; /* back end: a poll for input is armed */
 	bool is_packed;    /* back end: it takes pieces of buffers */
 	struct piece *run; /* the last one, which may be over; see piece.c */
 	uint32_t run_generation;
 	uint32_t mean_bytes; /* back end: of its receives, the last ones counting most */
 	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
 	void *userdata;
-	uint64_t bytes, buffers, parked_total;
+	uint32_t limit;      /* back end: of buffers held, for the receive in the kernel */
+	uint32_t n_promised; /* floating credits in that limit, not used yet */
+	bool is_loose;       /* they were promised while it did not matter */
+	uint64_t bytes, buffers, parked_total, short_total;
 	char peer[ADDRESS_TEXT_MAX];
 	struct sender *sender; /* NULL: it never sent */
 
@@ -94,6 +106,7 @@ struct listener {
 
 struct engine_backend {
 	enum tm_engine_kind kind;
+	bool asks_always; /* takes no buffer without floating_ask(), so that each promise is counted */
 	/* Sets up without reference to a thread. -errno: not to be had here. */
 	int (*init)(struct tm_engine *engine);
 	/* First run: from now on one thread. */
@@ -103,6 +116,9 @@ struct engine_backend {
 	int (*arm_listener)(struct tm_engine *engine, struct listener *listener);
 	int (*arm_connect)(struct tm_engine *engine, struct tm_channel *channel);
 	int (*arm_receive)(struct tm_engine *engine, struct tm_channel *channel);
+	/* Ends a receive, which was promised more than there is now; then channel_go_on(). NULL if it
+	 * asks always. */
+	int (*recall)(struct tm_engine *engine, struct tm_channel *channel);
 	/* Disarms receiving; a reset by the peer is still noticed. */
 	int (*park)(struct tm_engine *engine, struct tm_channel *channel);
 	/* Begins to let go of the channel; done when n_ops is 0. */
@@ -139,6 +155,16 @@ struct tm_engine {
 	uint32_t spin_us, n_impatient; /* the most that a watched channel wants; so many want it */
 	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
+	struct list short_of;  /* parked for want of a floating credit, first come, first served */
+	uint32_t n_short;      /* of these */
+	uint32_t n_told_short; /* of these the pool knows */
+	uint32_t room_refused; /* with so many floating credits left none of them may go on */
+	struct credit credit;  /* as of the last look */
+	uint32_t n_promised;   /* floating credits of receives in the kernel, */
+	uint32_t n_loose;      /* and those that matter only once it is tight */
+	uint32_t n_set_aside;  /* back end: buffers posted for small messages */
+	bool is_tight;         /* floating ones run short: backlogs are asked for */
+	bool is_recalling;     /* nothing is posted until the next wait has ended receives */
 	struct list sending;   /* senders whose queue is to be looked at */
 	struct list lingering; /* closed channels whose last bytes the kernel still reads */
 };
@@ -191,7 +217,26 @@ void channel_starve(struct tm_channel *channel);
 void channel_close(struct tm_channel *channel, int error);
 /* Calls the close handler and forgets every channel that nothing refers to in the kernel. */
 void channel_reap(struct tm_engine *engine);
-bool channel_has_credit(const struct tm_channel *channel);
+
+/* ---- floating.c */
+/* Looks at what is held, once in a turn. */
+void floating_look(struct tm_engine *engine);
+/* How many wait, for the daemon to see. */
+void floating_tell(struct tm_engine *engine);
+/* May it receive, or wait for data? */
+bool floating_may(const struct tm_channel *channel);
+/* What it may receive beyond what it holds, with @backlog buffers in its socket. */
+uint32_t floating_ask(const struct tm_channel *channel, uint32_t backlog);
+/* Its receive in the kernel may bring @n more. The promise ends with the receive. */
+void floating_promise(struct tm_channel *channel, uint32_t n);
+void floating_settle(struct tm_channel *channel);
+/* One that may not is to be parked: it gets its turn when floating ones come back. True: it may by
+ * now. */
+bool floating_wait(struct tm_channel *channel);
+/* It does not wait any more, if it did. */
+void floating_leave(struct tm_channel *channel);
+/* The task is about to get a buffer beyond the exclusive ones. */
+void floating_hold(struct tm_channel *channel);
 
 /* ---- latency.c */
 /* An open channel is watched for as long as it wants. */
@@ -205,6 +250,8 @@ struct mailbox *mailbox_ref(struct mailbox *mailbox);
 void mailbox_unref(struct mailbox *mailbox);
 /* Any thread: @channel may have credit again. */
 void mailbox_credit(struct mailbox *mailbox, struct tm_channel *channel);
+/* Any thread: a floating credit came back. */
+void mailbox_share(struct mailbox *mailbox);
 void mailbox_give(struct mailbox *mailbox, struct buffer *buffer);
 void mailbox_withdraw(struct mailbox *mailbox);
 int mailbox_wake(struct mailbox *mailbox);

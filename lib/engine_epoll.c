@@ -120,13 +120,11 @@ static int readable_bytes(struct tm_channel *channel)
 	return 0;
 }
 
-static uint32_t take_buffers(struct tm_engine *engine, struct tm_channel *channel, uint32_t bytes,
+static uint32_t take_buffers(struct tm_engine *engine, uint32_t want,
 			     struct buffer *ret[static BUFFERS_PER_READ])
 {
-	uint32_t size = engine->pool->buffer_bytes, want, n = 0;
+	uint32_t n = 0;
 
-	want = MIN((bytes + size - 1) / size, (uint32_t)BUFFERS_PER_READ);
-	want = MIN(want, engine->credit_buffers - atomic_load(&channel->held));
 	ret[0] = engine_take_buffer(engine);
 	if (!ret[0])
 		return 0;
@@ -157,17 +155,23 @@ static bool receive(struct tm_engine *engine, struct tm_channel *channel)
 {
 	struct buffer *buffers[BUFFERS_PER_READ];
 	struct iovec iov[BUFFERS_PER_READ];
-	uint32_t n_buffers;
+	uint32_t size = engine->pool->buffer_bytes, n_buffers;
 	int bytes;
 	ssize_t n;
 
 	bytes = readable_bytes(channel);
+	channel->has_more = bytes > 0;
 	if (bytes == 0) {
 		if (channel->state != CHANNEL_CLOSING)
 			channel_go_on(channel);
 		return true;
 	}
-	n_buffers = take_buffers(engine, channel, (uint32_t)bytes, buffers);
+	n_buffers = floating_ask(channel, ((uint32_t)bytes + size - 1) / size);
+	if (n_buffers == 0) {
+		channel_go_on(channel); /* parks it */
+		return true;
+	}
+	n_buffers = take_buffers(engine, MIN(n_buffers, (uint32_t)BUFFERS_PER_READ), buffers);
 	if (n_buffers == 0)
 		return false;
 	for (uint32_t i = 0; i < n_buffers; i++)
@@ -380,6 +384,7 @@ static int start(struct tm_engine *engine)
 
 const struct engine_backend engine_epoll_backend = {
 	.kind = TM_ENGINE_EPOLL,
+	.asks_always = true,
 	.init = init,
 	.start = start,
 	.deinit = deinit,

@@ -130,6 +130,9 @@ static void on_completion(struct tm_engine *engine, const struct io_uring_cqe *c
 		u->is_slot_armed = false;
 		engine_on_slot(engine);
 		break;
+	case OP_READABLE:
+		uring_on_readable(channel);
+		break;
 	case OP_SEND:
 		uring_on_send(channel, cqe);
 		break;
@@ -188,6 +191,8 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	else
 		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts,
 						     NULL);
+	/* requests are handled in the order of their submission */
+	engine->is_recalling = engine->is_recalling && io_uring_sq_ready(&u->ring) > 0;
 	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;
@@ -387,6 +392,7 @@ const struct engine_backend engine_uring_backend = {
 	.arm_listener = arm_listener,
 	.arm_connect = arm_connect,
 	.arm_receive = uring_arm_receive,
+	.recall = uring_stop_receive,
 	.park = park,
 	.stop = stop,
 	.feed = uring_feed,

@@ -71,6 +71,14 @@ void mailbox_credit(struct mailbox *mailbox, struct tm_channel *channel)
 	pthread_mutex_unlock(&mailbox->lock);
 }
 
+void mailbox_share(struct mailbox *mailbox)
+{
+	pthread_mutex_lock(&mailbox->lock);
+	mailbox->should_share = true;
+	wake(mailbox);
+	pthread_mutex_unlock(&mailbox->lock);
+}
+
 void mailbox_give(struct mailbox *mailbox, struct buffer *buffer)
 {
 	pthread_mutex_lock(&mailbox->lock);
@@ -119,7 +127,8 @@ static struct mail take(struct mailbox *mailbox)
 		.should_return = mailbox->should_return,
 	};
 
-	mailbox->should_withdraw = mailbox->should_return = false;
+	/* to share needs no message: floating_look() is part of each turn */
+	mailbox->should_withdraw = mailbox->should_return = mailbox->should_share = false;
 	return mail;
 }
 
@@ -139,7 +148,7 @@ bool mailbox_try_sleep(struct mailbox *mailbox)
 
 	pthread_mutex_lock(&mailbox->lock);
 	may_sleep = list_is_empty(&mailbox->credited) && !mailbox->given &&
-		    !mailbox->should_withdraw && !mailbox->should_return;
+		    !mailbox->should_withdraw && !mailbox->should_return && !mailbox->should_share;
 	mailbox->is_asleep = may_sleep;
 	pthread_mutex_unlock(&mailbox->lock);
 	return may_sleep;

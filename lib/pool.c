@@ -278,7 +278,7 @@ TM_PUBLIC int tm_pool_get_stats(struct tm_pool *pool, struct tm_pool_stats *stat
 		.held = out - posted,
 		.posted = posted,
 		.high_water = pool->high_water,
-		.waiters = pool->n_waiters,
+		.waiters = pool->n_waiters + pool->n_refused,
 		.acquired_total = pool->acquired_total,
 		.empty_total = pool->empty_total,
 		.in_magazines = in_magazines,

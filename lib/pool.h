@@ -90,6 +90,7 @@ struct tm_pool {
 	bool is_owing;    /* the slot owes pages: magazines stay closed */
 	struct place *places;
 	uint32_t n_places, n_users, n_waiters;
+	uint32_t n_refused;                  /* channels that wait for a floating buffer */
 	uint32_t n_chunks;                   /* in all places */
 	uint32_t n_buffers;                  /* in places that are not draining */
 	uint32_t n_idle;                     /* of those, in the depot */
@@ -130,6 +131,13 @@ bool pool_unwait(struct tm_pool *pool, struct pool_waiter *waiter);
 void pool_unqueue(struct tm_pool *pool, struct pool_waiter *waiter);
 /* Adds one chunk; @may_ask: the daemon is asked when no free one is held. 1, 0 or -errno. */
 int pool_grow(struct tm_pool *pool, bool may_ask);
+/* So many channels more, or less, wait for others to release buffers: the daemon sees them. */
+void pool_add_refused(struct tm_pool *pool, int n);
+/* As pool_grow(), also when buffers are idle: they are kept for others. */
+int pool_extend(struct tm_pool *pool);
+/* What one engine may go by if all of the pool's engines have equal parts of its buffers; and what
+ * pool_get_post_limit() says. */
+uint32_t pool_get_part(struct tm_pool *pool, uint32_t *ret_post_limit);
 /* Most buffers one engine may keep posted: half of the pool with one engine, never 0. */
 uint32_t pool_get_post_limit(struct tm_pool *pool);
 void pool_add_user(struct tm_pool *pool, struct pool_user *user);

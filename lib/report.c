@@ -112,7 +112,7 @@ void report_write(struct tm_pool *pool)
 	SET(report->n_out, out);
 	SET(report->n_in_magazines, idle);
 	SET(report->n_posted, atomic_load_explicit(&pool->n_posted, memory_order_relaxed));
-	SET(report->n_waiters, pool->n_waiters);
+	SET(report->n_waiters, pool->n_waiters + pool->n_refused);
 	SET(report->high_water, pool->high_water);
 	SET(report->n_chunks, pool->n_chunks);
 	SET(report->acquired_total, pool->acquired_total);

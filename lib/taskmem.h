@@ -290,7 +290,8 @@ struct tm_pool_stats {
 	/* most ever held and posted together; seen when a thread's magazine is filled or emptied,
 	 * so up to a magazine per thread too low */
 	uint32_t high_water;
-	uint32_t waiters; /* threads and engines that wait for a buffer now */
+	/* threads and engines that wait for a buffer now, and channels that were refused one */
+	uint32_t waiters;
 	/* buffers handed out, to the task, to engines or to threads' magazines; what a thread gets
 	 * back from its own magazine is not counted again */
 	uint64_t acquired_total;
@@ -484,7 +485,7 @@ struct tm_engine_options {
 	 * the pool's buffers. An eighth of them, 8 at most, is for small messages; with fewer than
 	 * 8 each message has a buffer of its own */
 	uint32_t posted_buffers;
-	/* a channel may have so many unreleased; 0: 10. Messages in one buffer count as one */
+	/* a channel may have so many unreleased at most; 0: 10. Messages in one buffer count as one */
 	uint32_t credit_buffers;
 	uint32_t max_channels; /* more are refused at accept, <= 65536; 0: 4096 */
 	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
@@ -495,6 +496,9 @@ struct tm_engine_options {
 	enum tm_zero_copy zero_copy;
 	/* what tm_channel_set_latency() says of each new channel; 0: nothing, <= 1000000 */
 	uint32_t spin_us;
+	/* of credit_buffers, and no more, what each channel can have whatever the others hold;
+	 * 0: 2, or credit_buffers if that is 1 */
+	uint32_t exclusive_buffers;
 };
 
 /**
@@ -507,10 +511,20 @@ struct tm_engine_options {
  *
  * A channel with credit_buffers unreleased buffers is parked: nothing is received, its peer's
  * window closes, others go on. With small messages it can come to a few buffers more, which were
- * on their way when it was reached, never more than posted_buffers. Channels whose data finds the pool empty are served first come,
- * first served. An idle connection holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF)
- * is set to the credit window of the channel, at least 64 KiB, so that parked channels do not
- * fill kernel memory, which is billed to the slot.
+ * on their way when it was reached, never more than posted_buffers.
+ *
+ * Of a pool that has fewer buffers than all channels may have together, exclusive_buffers for each
+ * open channel are left to it by the others, as far as half of the pool goes; the engine asks for
+ * more pages before it refuses what is beyond. What the pool has more is floating: a channel with
+ * data waiting in its socket gets as many as leave at least that many for the others, so those that
+ * hold on to their buffers come to equal numbers and stop nobody else. One that is refused is
+ * parked until it, or another, releases a buffer. Engines that share a pool divide it equally; what
+ * the task acquires by itself is not counted.
+ *
+ * Channels whose data finds the pool empty are served first come, first served. An idle connection
+ * holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF) is set to the credit window of the
+ * channel, at least 64 KiB, so that parked channels do not fill kernel memory, which is billed to
+ * the slot.
  *
  * A TCP peer that vanished without a word (power, network) does not keep its channel for ever: after
  * half of peer_timeout_s without a byte the kernel asks it whether it is there (SO_KEEPALIVE), and
@@ -596,6 +610,7 @@ struct tm_channel_stats {
 	uint64_t refused_total; /* times tm_channel_send() found the queue full */
 	uint64_t
 		zero_copy_total; /* sends, of one buffer or several, that the kernel did not copy */
+	uint64_t short_total;    /* times it had data and was refused a floating buffer */
 };
 
 /* For tm_channel_send(): more follows soon, so a packet that is not full may wait for it. */

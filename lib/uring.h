@@ -18,6 +18,7 @@ enum uring_op {
 	OP_ACCEPT,
 	OP_WRITABLE,
 	OP_RECEIVE,
+	OP_READABLE, /* has its exclusive buffers, and waits until there is something to ask for */
 	OP_ERROR_POLL,
 	OP_MAIL,
 	OP_SLOT,
@@ -58,6 +59,7 @@ int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel);
 int uring_stop_receive(struct tm_engine *engine, struct tm_channel *channel);
 void uring_on_receive(struct tm_engine *engine, struct tm_channel *channel,
 		      const struct io_uring_cqe *cqe);
+void uring_on_readable(struct tm_channel *channel);
 void uring_feed(struct tm_engine *engine);
 void uring_withdraw(struct tm_engine *engine);
 

@@ -25,6 +25,8 @@
  */
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 
 #include "uring.h"
 
@@ -75,6 +77,9 @@ static void refill(struct tm_engine *engine)
 		u->can.has_packed ? MIN(wanted / PACKED_SHARE, (uint32_t)PACKED_MAX) : 0;
 	struct buffer *spare;
 
+	engine->n_set_aside = n_packed;
+	if (engine->is_recalling)
+		wanted = n_packed = 0; /* what is posted may go to receives that are to end */
 	settle_packed(packed);
 	if (bufring_register(whole, &u->ring) < 0)
 		return; /* no memory: the next turn tries again */
@@ -101,22 +106,64 @@ static bool should_pack(const struct uring *u, const struct tm_channel *channel)
 	       channel->mean_bytes < (channel->is_packed ? size / 2 : size / 8);
 }
 
-static uint32_t credit_bytes(const struct tm_channel *channel, uint32_t most_bytes)
+/* What lies in the socket, in buffers. Asked for only while floating credits run short. */
+static uint32_t count_backlog(const struct tm_channel *channel)
 {
-	const struct tm_engine *engine = channel->engine;
-	uint32_t held = atomic_load(&channel->held);
-	uint64_t n = held < engine->credit_buffers ? engine->credit_buffers - held : 1;
+	uint32_t size = channel->engine->pool->buffer_bytes;
+	int bytes = 0;
 
-	return (uint32_t)MIN(n * engine->pool->buffer_bytes, (uint64_t)most_bytes);
+	if (!channel->engine->is_tight)
+		return UINT32_MAX;
+	if (!channel->has_more && atomic_load(&channel->held) < channel->exclusive)
+		return 0; /* those are granted anyway, and the receive waits for data by itself */
+	(void)ioctl(channel->fd, FIONREAD, &bytes);
+	return ((uint32_t)MAX(bytes, 0) + size - 1) / size;
+}
+
+/* Nothing can be promised before there is a backlog. */
+static int listen_for_data(struct uring *u, struct tm_channel *channel)
+{
+	struct io_uring_sqe *sqe;
+
+	if (channel->is_listening)
+		return 0;
+	sqe = uring_get_sqe(u, OP_READABLE, channel);
+	if (!sqe)
+		return -EAGAIN;
+	io_uring_prep_poll_add(sqe, channel->fd, POLLIN);
+	channel->is_listening = true;
+	channel->n_ops++;
+	return 0;
+}
+
+void uring_on_readable(struct tm_channel *channel)
+{
+	channel->n_ops--;
+	channel->is_listening = false;
+	if (channel->state != CHANNEL_ARMED || channel->is_receiving)
+		return;
+	channel->has_more = true;
+	channel_go_on(channel);
+}
+
+static bool is_one_shot(const struct uring *u, const struct tm_channel *channel)
+{
+	return !u->can.has_limit || channel->is_unix;
 }
 
 int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 {
 	struct uring *u = engine->backend_data;
 	struct io_uring_sqe *sqe;
+	uint64_t n;
 
 	if (channel->is_receiving)
 		return 0; /* its end comes back here */
+	n = floating_ask(channel, count_backlog(channel));
+	if (n == 0 && !channel->has_more)
+		return listen_for_data(u, channel);
+	/* has more, and no backlog: it is the end of the stream */
+	n = is_one_shot(u, channel) ? 1 : MAX(n, UINT64_C(1));
 	sqe = uring_get_sqe(u, OP_RECEIVE, channel);
 	if (!sqe)
 		return -EAGAIN;
@@ -124,9 +171,9 @@ int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 	io_uring_prep_recv(sqe, channel->fd, NULL, 0, 0); /* length: the buffer's */
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = channel->is_packed ? BUFRING_PACKED : BUFRING_WHOLE;
-	if (u->can.has_limit && !channel->is_unix) {
+	if (!is_one_shot(u, channel)) {
 		sqe->ioprio |= IORING_RECV_MULTISHOT;
-		sqe->optlen = credit_bytes(channel, LIMIT_MAX_BYTES);
+		sqe->optlen = (uint32_t)MIN(n * engine->pool->buffer_bytes, LIMIT_MAX_BYTES);
 		sqe->len = BITE_BUFFERS * engine->pool->buffer_bytes;
 		if (!channel->is_packed && u->n_alike >= ALONE)
 			sqe->ioprio |= IORING_RECVSEND_BUNDLE;
@@ -134,6 +181,7 @@ int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 	/* without data at hand the attempt would be wasted, and on an empty ring end in ENOBUFS */
 	if (!channel->has_more)
 		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	floating_promise(channel, (uint32_t)n);
 	channel->is_receiving = true;
 	channel->n_ops++;
 	return 0;
@@ -175,6 +223,10 @@ void uring_feed(struct tm_engine *engine)
 	budget = u->buffers[BUFRING_WHOLE].n_posted;
 	while (budget > 0 && !list_is_empty(&engine->starved)) {
 		channel = list_entry(engine->starved.next, struct tm_channel, queue);
+		if (!floating_may(channel)) {
+			channel_go_on(channel); /* parks it */
+			continue;
+		}
 		list_remove(&channel->queue);
 		budget -= MIN(budget, expected_buffers(channel));
 		channel->state = CHANNEL_ARMED;
@@ -267,11 +319,12 @@ static void take_data(struct tm_engine *engine, struct tm_channel *channel,
 /* What follows data, while the receive goes on. */
 static void look_after(struct tm_engine *engine, struct tm_channel *channel)
 {
+	bool is_used_up = atomic_load(&channel->held) >= channel->limit;
 	int r = 0;
 
-	if (channel->state == CHANNEL_ARMED && !channel_has_credit(channel))
+	if (channel->state == CHANNEL_ARMED && is_used_up && !floating_may(channel))
 		channel_go_on(channel); /* parks it */
-	else if (should_pack(engine->backend_data, channel) != channel->is_packed)
+	else if (is_used_up || should_pack(engine->backend_data, channel) != channel->is_packed)
 		r = uring_stop_receive(engine, channel);
 	if (r < 0)
 		channel_close(channel, r);
@@ -306,6 +359,7 @@ void uring_on_receive(struct tm_engine *engine, struct tm_channel *channel,
 	if (is_over) {
 		channel->n_ops--;
 		channel->is_receiving = channel->is_stopping = false;
+		floating_settle(channel);
 	}
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
 		u->n_alike = channel == u->last ? u->n_alike + 1 : 0;
@@ -314,7 +368,8 @@ void uring_on_receive(struct tm_engine *engine, struct tm_channel *channel,
 	}
 	if (channel->state == CHANNEL_CLOSING)
 		return;
-	channel->has_more = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
+	if (cqe->res != -ECANCELED) /* which has read nothing */
+		channel->has_more = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
 	if (!is_over)
 		look_after(engine, channel);
 	else if (cqe->res <= 0)

@@ -25,7 +25,7 @@ struct tm_slot *slot;
 struct tm_pool *pool;
 struct tm_engine *engine;
 struct stream streams[STREAMS_MAX];
-uint32_t n_streams, n_opened, n_closed;
+uint32_t n_streams, n_opened, n_closed, n_holders;
 bool hold_first, hold_all, close_first, refuse_all;
 int port;
 
@@ -60,7 +60,7 @@ static void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
 	if (!s->has_id) {
 		s->has_id = true;
 		s->id = data[0];
-		s->should_hold = hold_all || (hold_first && s->id == 0);
+		s->should_hold = hold_all || (hold_first && s->id == 0) || s->id < n_holders;
 		s->should_close = close_first && s->id == 0;
 		s->bytes = 1;
 		i = 1;

@@ -58,6 +58,7 @@ extern int port; /* of listen_tcp(), for connect_tcp() */
 
 /* What the handlers do: keep the buffers of stream 0 or of all, close stream 0, refuse. */
 extern bool hold_first, hold_all, close_first, refuse_all;
+extern uint32_t n_holders; /* keep the buffers of streams with a smaller number, too */
 
 /* What the data handler kept; from now on it releases. */
 void release_held(struct stream *s);

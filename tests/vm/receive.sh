@@ -6,7 +6,7 @@
 . ./lib.sh
 ulimit -n 16384
 
-for noun in receive channel overflow; do
+for noun in receive channel floating overflow; do
 	say "tests of $noun"
 	ENGINE_BEST_ONLY=1 CK_TIMEOUT_MULTIPLIER=3 /usr/libexec/taskmem/test_$noun >"/run/$noun.log" 2>&1 ||
 		fail "test_$noun: $(tail -n 20 "/run/$noun.log")"
