@@ -438,7 +438,7 @@ static int manager_find_nodes(struct manager *manager, char error[static MANAGER
 			(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
 			return r;
 		}
-		r = hugetlb_reserve(node->node, node->hugepages_wanted, &have);
+		r = hugetlb_reserve(node->node, PAGES_HUGE, node->hugepages_wanted, &have);
 		if (r < 0) {
 			have = 0;
 			if (node->hugepages_wanted > 0)

@@ -24,7 +24,7 @@ bool manager_may_fall_back(const struct manager *manager)
 static bool read_counts(const struct manager *manager, size_t i, struct hugetlb_counts *ret)
 {
 	return tree_get_controllers(manager->tree)->hugetlb &&
-	       hugetlb_read(manager->nodes[i].node, ret) == 0;
+	       hugetlb_read(manager->nodes[i].node, PAGES_HUGE, ret) == 0;
 }
 
 uint64_t manager_chunks_reserved(const struct manager *manager, size_t i)

@@ -19,6 +19,8 @@
 #define WEIGHT_MAX 10000
 #define WEIGHT_DEFAULT 100
 #define CHUNK_BYTES (UINT64_C(2) << 20) /* one huge page, the unit that moves between slots */
+#define GIGANTIC_CHUNKS 512U            /* of a page of 1 GiB, which comes and goes whole */
+#define GIGANTIC_BYTES (GIGANTIC_CHUNKS * CHUNK_BYTES)
 #define SLOTS_MAX 10000
 #define ON_RESIZE_MAX 255 /* bytes of a command */
 #define REQUEST_ID_MAX 63 /* printable, no blank */
@@ -46,6 +48,7 @@ enum page_kind {
 	PAGES_HUGE = 0, /* hugetlb: reserved, charged to hugetlb.2MB.current */
 	/* ordinary memory, huge where the kernel finds it, charged to memory.current */
 	PAGES_TRANSPARENT,
+	PAGES_GIGANTIC, /* hugetlb: 1 GiB each, charged to hugetlb.1GB.current */
 	PAGE_KINDS,
 };
 
@@ -87,7 +90,7 @@ extern const char *const slot_mode_names[SLOT_MODES];
 /* "default", "wait", "force", "kill" */
 extern const char *const slot_revoke_names[SLOT_REVOKES];
 
-/* "huge", "transparent" */
+/* "huge", "transparent", "gigantic" */
 extern const char *const page_kind_names[PAGE_KINDS];
 
 /* One NUMA node as configured and as found. */
@@ -98,6 +101,8 @@ struct node_info {
 	uint64_t reserve_bytes;    /* part of the budget that is never promised */
 	uint64_t hugepages_wanted; /* from the configuration, 2 MiB pages */
 	uint64_t hugepages;        /* chunks to deal: what it granted; policy/pages.h */
+	uint64_t gigantic_wanted;  /* the same of pages of 1 GiB, in those */
+	uint64_t gigantic;
 };
 
 /* Counters of one cgroup, all as the kernel counts them since it was made. */

@@ -30,7 +30,7 @@ static uint64_t count_free_pages(void)
 	if (topology_read(nodes, &n) < 0)
 		return 0;
 	for (size_t i = 0; i < n; i++) {
-		if (hugetlb_read(nodes[i].node, &counts) == 0)
+		if (hugetlb_read(nodes[i].node, PAGES_HUGE, &counts) == 0)
 			n_free += counts.free;
 	}
 	return n_free;
@@ -71,7 +71,26 @@ START_TEST(impossible_sizes_are_refused)
 	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, 0, &fd), -EINVAL);
 	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, UINT64_MAX, &fd), -EINVAL);
 	ck_assert_int_eq(hugetlb_create("test", PAGES_HUGE, UINT64_C(1) << 42, &fd), -EINVAL);
+	ck_assert_int_eq(hugetlb_create("test", PAGES_GIGANTIC, GIGANTIC_CHUNKS + 1, &fd), -EINVAL);
 	ck_assert_int_eq(fd, -1);
+}
+END_TEST
+
+START_TEST(a_file_tells_what_pages_it_is_of)
+{
+	for (int kind = 0; kind < PAGE_KINDS; kind++) {
+		CLEANUP(fd_closep) int fd = -1;
+		struct hugetlb_counts counts;
+		enum page_kind told;
+
+		if (kind == PAGES_GIGANTIC && hugetlb_read(0, PAGES_GIGANTIC, &counts) < 0)
+			continue;
+		ck_assert_int_eq(
+			hugetlb_create("test", (enum page_kind)kind, 3 * GIGANTIC_CHUNKS, &fd), 0);
+		ck_assert_int_eq(hugetlb_kind(fd, &told), 0);
+		ck_assert_int_eq(told, kind);
+		expect_pages(fd, 0, 3 * GIGANTIC_CHUNKS);
+	}
 }
 END_TEST
 
@@ -91,9 +110,9 @@ START_TEST(an_unknown_node_is_said_to_be_missing)
 	struct hugetlb_counts counts = { .total = 7 };
 	uint64_t have = 7;
 
-	ck_assert_int_eq(hugetlb_read(NODES_MAX - 1, &counts), -ENOENT);
+	ck_assert_int_eq(hugetlb_read(NODES_MAX - 1, PAGES_HUGE, &counts), -ENOENT);
 	ck_assert_uint_eq(counts.total, 7);
-	ck_assert_int_eq(hugetlb_reserve(NODES_MAX - 1, 1, &have), -ENOENT);
+	ck_assert_int_eq(hugetlb_reserve(NODES_MAX - 1, PAGES_HUGE, 1, &have), -ENOENT);
 	ck_assert_uint_eq(have, 7);
 }
 END_TEST
@@ -103,11 +122,11 @@ START_TEST(reserving_less_than_there_is_takes_nothing_away)
 	struct hugetlb_counts before, after;
 	uint64_t have = UINT64_MAX;
 
-	ck_assert_int_eq(hugetlb_read(0, &before), 0);
+	ck_assert_int_eq(hugetlb_read(0, PAGES_HUGE, &before), 0);
 	ck_assert_uint_le(before.free, before.total);
-	ck_assert_int_eq(hugetlb_reserve(0, 0, &have), 0);
+	ck_assert_int_eq(hugetlb_reserve(0, PAGES_HUGE, 0, &have), 0);
 	ck_assert_uint_eq(have, before.total);
-	ck_assert_int_eq(hugetlb_read(0, &after), 0);
+	ck_assert_int_eq(hugetlb_read(0, PAGES_HUGE, &after), 0);
 	ck_assert_uint_eq(after.total, before.total);
 }
 END_TEST
@@ -147,12 +166,13 @@ int main(void)
 	TCase *tc = tcase_create("hugetlb");
 	struct hugetlb_counts counts;
 
-	if (hugetlb_read(0, &counts) < 0) {
+	if (hugetlb_read(0, PAGES_HUGE, &counts) < 0) {
 		fprintf(stderr, "this kernel has no 2 MiB pages: skipped\n");
 		return 77;
 	}
 	tcase_add_test(tc, a_new_file_is_sparse_sealed_and_private);
 	tcase_add_test(tc, impossible_sizes_are_refused);
+	tcase_add_test(tc, a_file_tells_what_pages_it_is_of);
 	tcase_add_test(tc, punching_a_hole_in_a_hole_is_fine);
 	tcase_add_test(tc, an_unknown_node_is_said_to_be_missing);
 	tcase_add_test(tc, reserving_less_than_there_is_takes_nothing_away);

@@ -67,6 +67,10 @@ static const struct {
 	[CG_HUGETLB_RSVD_MAX] = { .name = "hugetlb.2MB.rsvd.max" },
 	[CG_HUGETLB_CURRENT] = { .name = "hugetlb.2MB.current" },
 	[CG_HUGETLB_NUMA_STAT] = { .name = "hugetlb.2MB.numa_stat" },
+	[CG_GIGANTIC_MAX] = { .name = "hugetlb.1GB.max" },
+	[CG_GIGANTIC_RSVD_MAX] = { .name = "hugetlb.1GB.rsvd.max" },
+	[CG_GIGANTIC_CURRENT] = { .name = "hugetlb.1GB.current" },
+	[CG_GIGANTIC_NUMA_STAT] = { .name = "hugetlb.1GB.numa_stat" },
 };
 
 int cgdir_open(int parent_fd, const char *name, struct cgdir **ret_cg)

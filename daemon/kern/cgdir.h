@@ -37,6 +37,11 @@ enum cgdir_file {
 	CG_HUGETLB_RSVD_MAX, /* hugetlb.2MB.rsvd.max */
 	CG_HUGETLB_CURRENT,
 	CG_HUGETLB_NUMA_STAT,
+	/* the same of hugetlb.1GB, where the processor has such pages */
+	CG_GIGANTIC_MAX,
+	CG_GIGANTIC_RSVD_MAX,
+	CG_GIGANTIC_CURRENT,
+	CG_GIGANTIC_NUMA_STAT,
 	CG_FILES
 };
 

@@ -72,7 +72,7 @@ static void check_hugepages(struct host_list *list, int node)
 {
 	static char names[NODES_MAX][32];
 	struct hugetlb_counts counts;
-	int r = hugetlb_read(node, &counts);
+	int r = hugetlb_read(node, PAGES_HUGE, &counts);
 
 	(void)snprintf(names[node], sizeof(names[node]), "huge pages on node %d", node);
 	if (r < 0) {

@@ -22,18 +22,20 @@
 #include "base/fd.h"
 #include "model.h"
 
-#define PAGES_DIR "hugepages/hugepages-2048kB"
-
-static int open_pages_dir(int node)
+static int open_pages_dir(int node, enum page_kind kind)
 {
+	const char *dir = kind == PAGES_GIGANTIC ? "hugepages-1048576kB" : "hugepages-2048kB";
 	char path[80];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/" PAGES_DIR, node);
+	(void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/%s", node,
+		       dir);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* a kernel without NUMA has the global pool only */
-	if (fd < 0 && errno == ENOENT && node == 0)
-		fd = open("/sys/kernel/mm/" PAGES_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && node == 0) {
+		/* a kernel without NUMA has the global pool only */
+		(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s", dir);
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	return fd < 0 ? -errno : fd;
 }
 
@@ -45,9 +47,9 @@ static int read_count(int dir_fd, const char *file, uint64_t *ret)
 	return n < 0 ? (int)n : parse_u64(text, UINT64_MAX, ret);
 }
 
-int hugetlb_read(int node, struct hugetlb_counts *ret)
+int hugetlb_read(int node, enum page_kind kind, struct hugetlb_counts *ret)
 {
-	CLEANUP(fd_closep) int dir_fd = open_pages_dir(node);
+	CLEANUP(fd_closep) int dir_fd = open_pages_dir(node, kind);
 	struct hugetlb_counts counts;
 	int r;
 
@@ -63,9 +65,9 @@ int hugetlb_read(int node, struct hugetlb_counts *ret)
 	return r;
 }
 
-int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have)
+int hugetlb_reserve(int node, enum page_kind kind, uint64_t pages, uint64_t *ret_have)
 {
-	CLEANUP(fd_closep) int dir_fd = open_pages_dir(node);
+	CLEANUP(fd_closep) int dir_fd = open_pages_dir(node, kind);
 	uint64_t have;
 	char text[32];
 	int r;
@@ -86,13 +88,19 @@ int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have)
 
 int hugetlb_create(const char *name, enum page_kind kind, uint64_t chunks, int *ret_fd)
 {
+	static const unsigned flags[PAGE_KINDS] = {
+		[PAGES_HUGE] = MFD_HUGETLB | MFD_HUGE_2MB,
+		[PAGES_TRANSPARENT] = 0,
+		[PAGES_GIGANTIC] = MFD_HUGETLB | MFD_HUGE_1GB,
+	};
 	CLEANUP(fd_closep) int fd = -1;
 	uint64_t bytes;
 
 	if (chunks == 0 || __builtin_mul_overflow(chunks, CHUNK_BYTES, &bytes) || bytes > INT64_MAX)
 		return -EINVAL;
-	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL |
-					(kind == PAGES_HUGE ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
+	if (kind == PAGES_GIGANTIC && chunks % GIGANTIC_CHUNKS)
+		return -EINVAL;
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | flags[kind]);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) < 0)
@@ -113,7 +121,10 @@ int hugetlb_kind(int fd, enum page_kind *ret)
 
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	*ret = fs.f_type == HUGETLBFS_MAGIC ? PAGES_HUGE : PAGES_TRANSPARENT;
+	if (fs.f_type != HUGETLBFS_MAGIC)
+		*ret = PAGES_TRANSPARENT;
+	else
+		*ret = (uint64_t)fs.f_bsize == GIGANTIC_BYTES ? PAGES_GIGANTIC : PAGES_HUGE;
 	return 0;
 }
 

@@ -13,24 +13,26 @@
 #include "model.h"
 
 struct hugetlb_counts {
-	uint64_t total, free, surplus; /* 2 MiB pages of the node */
+	uint64_t total, free, surplus; /* pages of the node */
 };
-/* Return: 0, or -ENOENT (no such node or no 2 MiB pages on this machine), -errno. */
-MUST_USE int hugetlb_read(int node, struct hugetlb_counts *ret);
+/* @kind: PAGES_HUGE or PAGES_GIGANTIC; the same below.
+ * Return: 0, or -ENOENT (no such node or no pages of that size on this machine), -errno. */
+MUST_USE int hugetlb_read(int node, enum page_kind kind, struct hugetlb_counts *ret);
 /**
  * hugetlb_reserve() - bring the node's pool to at least @pages
  *
  * Never takes pages away. The kernel may grant fewer without an error; what it did is read
  * back. Return: 0 or -errno; @ret_have is the pool's size now.
  */
-MUST_USE int hugetlb_reserve(int node, uint64_t pages, uint64_t *ret_have);
+MUST_USE int hugetlb_reserve(int node, enum page_kind kind, uint64_t pages, uint64_t *ret_have);
 
-/* Sparse memfd of @chunks pages of 2 MiB, mode 0600, sealed against resizing; of PAGES_TRANSPARENT
- * the pages may turn out smaller. */
+/* Sparse memfd of @chunks times 2 MiB, mode 0600, sealed against resizing; of PAGES_TRANSPARENT
+ * the pages may turn out smaller, of PAGES_GIGANTIC there are as many as make whole ones. */
 MUST_USE int hugetlb_create(const char *name, enum page_kind kind, uint64_t chunks, int *ret_fd);
 /* Of a memfd. Return: 0 or -errno. */
 MUST_USE int hugetlb_kind(int fd, enum page_kind *ret);
-/* Frees the pages of @n chunks from @first on. Return: 0 or -errno. */
+/* Frees the pages of @n chunks from @first on; of PAGES_GIGANTIC the kernel only clears what is less
+ * than a page. Return: 0 or -errno. */
 MUST_USE int hugetlb_punch(int fd, uint32_t first, uint32_t n);
 /* Pages present in the file (st_blocks) and its size, in chunks; one that is there in part counts. */
 MUST_USE int hugetlb_measure(int fd, uint64_t *ret_present, uint64_t *ret_size);

@@ -19,12 +19,12 @@
 #include "base/fd.h"
 #include "kern/hugetlb.h"
 
-static uint64_t hugepages_of(int node)
+static uint64_t count_pages(int node, enum page_kind kind)
 {
 	struct hugetlb_counts counts;
 
 	/* none is what a machine without them has */
-	return hugetlb_read(node, &counts) < 0 ? 0 : counts.total;
+	return hugetlb_read(node, kind, &counts) < 0 ? 0 : counts.total;
 }
 
 static int read_single(struct node_info nodes[static NODES_MAX], size_t *ret_n)
@@ -36,7 +36,7 @@ static int read_single(struct node_info nodes[static NODES_MAX], size_t *ret_n)
 	nodes[0] = (struct node_info){
 		.node = 0,
 		.total_bytes = (uint64_t)info.totalram * info.mem_unit,
-		.hugepages = hugepages_of(0),
+		.hugepages = count_pages(0, PAGES_HUGE),
 	};
 	*ret_n = 1;
 	return 0;
@@ -59,7 +59,7 @@ int topology_read(struct node_info nodes[static NODES_MAX], size_t *ret_n)
 		nodes[n++] = (struct node_info){
 			.node = node,
 			.total_bytes = (uint64_t)size,
-			.hugepages = hugepages_of(node),
+			.hugepages = count_pages(node, PAGES_HUGE),
 		};
 	}
 	/* some kernels leave memory that was plugged in later out of the node's MemTotal */

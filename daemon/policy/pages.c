@@ -18,6 +18,7 @@
 const char *const page_kind_names[PAGE_KINDS] = {
 	[PAGES_HUGE] = "huge",
 	[PAGES_TRANSPARENT] = "transparent",
+	[PAGES_GIGANTIC] = "gigantic",
 };
 
 enum page_kind pages_choose(const struct pages_input *in)
