@@ -7,7 +7,8 @@
  * touch of any other index would make the kernel fault a page in behind the daemon's back, or
  * kill the task by SIGBUS when none is left. A grant is mapped with MADV_POPULATE_WRITE, which
  * reports such a failure as an error. What is given back is unmapped first (MADV_DONTNEED), so
- * that the daemon's hole punch finds no mapper.
+ * that the daemon's hole punch finds no mapper. Pages of 1 GiB are never asked for again: they are
+ * unmapped whole, when the slot is detached.
  *
  * A notice of a lower target makes pages owed. Free chunks go at once; then pools above their
  * minimum give up their emptiest chunks, which drain until the last buffer is released.
@@ -37,18 +38,18 @@ static uint8_t *chunk_address(struct tm_slot *slot, uint32_t chunk)
 	return slot->base + (size_t)chunk * TM_CHUNK_BYTES;
 }
 
-/* At an address where one entry of the page tables can map a chunk. Of huge pages there is no other,
- * of transparent ones only the caller can see to it. Return: MAP_FAILED and errno when it cannot be. */
-static uint8_t *map_aligned(size_t bytes, int fd)
+/* At an address where one entry of the page tables can map a page. Of transparent ones only the
+ * caller can see to it; of huge ones there is no other. Return: MAP_FAILED and errno when it cannot be. */
+static uint8_t *map_aligned(size_t bytes, size_t page_bytes, int fd)
 {
-	size_t all = bytes + TM_CHUNK_BYTES, before;
+	size_t all = bytes + page_bytes, before;
 	uint8_t *window =
 		mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *base;
 
 	if (window == MAP_FAILED)
 		return window;
-	before = -(uintptr_t)window % TM_CHUNK_BYTES;
+	before = -(uintptr_t)window % page_bytes;
 	base = mmap(window + before, bytes, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
 	if (base == MAP_FAILED) {
@@ -66,7 +67,7 @@ static uint8_t *map_aligned(size_t bytes, int fd)
 
 int chunk_map(struct tm_slot *slot, int fd)
 {
-	size_t bytes = (size_t)slot->file_chunks * TM_CHUNK_BYTES;
+	size_t bytes = (size_t)slot->file_chunks * TM_CHUNK_BYTES, page_bytes;
 	struct stat st;
 	uint8_t *base;
 	int seals;
@@ -78,11 +79,15 @@ int chunk_map(struct tm_slot *slot, int fd)
 	if (slot->file_chunks == 0 || (size_t)st.st_size < bytes || seals < 0 ||
 	    !(seals & F_SEAL_SHRINK))
 		return -EBADMSG;
+	/* 4 KiB of a plain file; of 1 GiB pages a file has whole ones only */
+	page_bytes = MAX((size_t)st.st_blksize, (size_t)TM_CHUNK_BYTES);
+	if (bytes % page_bytes)
+		return -EBADMSG;
 
 	slot->chunks = calloc(slot->file_chunks, sizeof(*slot->chunks));
 	if (!slot->chunks)
 		return -ENOMEM;
-	base = map_aligned(bytes, fd);
+	base = map_aligned(bytes, page_bytes, fd);
 	if (base == MAP_FAILED)
 		return -errno;
 	slot->base = base;
