@@ -14,7 +14,7 @@
  * also when the grant, its process or its slot ends first.
  */
 
-/* A new task waits so long for pages that the slot's other tasks owe; clients wait for 5 s. */
+/* A new task waits so long for pages that the slot's other tasks owe. */
 #define WAIT_USEC (3U * 1000000U)
 
 struct growth {

@@ -26,6 +26,8 @@
 #define CALL_TIMEOUT_US (UINT64_C(5) * 1000 * 1000)
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
+/* The first answer comes when all pages are cleared, 0.2 s for each GiB or so. */
+#define FIRST_ATTACH_TIMEOUT_MS 30000
 #define ATTACH_TIMEOUT_MS 5000
 
 int link_error_to_errno(const char *id)
@@ -306,7 +308,7 @@ static int open_notices(struct tm_slot *slot, uint32_t min_chunks)
 
 int link_attach(struct tm_slot *slot, const char *address, uint32_t min_chunks)
 {
-	uint64_t deadline_ns = mono_now_ns() + ATTACH_TIMEOUT_MS * NS_PER_MSEC, now_ns;
+	uint64_t deadline_ns = mono_now_ns() + FIRST_ATTACH_TIMEOUT_MS * NS_PER_MSEC, now_ns;
 	int r;
 
 	slot->address = strdup(address);

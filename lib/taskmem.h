@@ -79,7 +79,8 @@ struct tm_slot_info {
  * @ret_slot: owned by the caller, give back with tm_slot_detach()
  *
  * The slot is read from the process' cgroup by the daemon: run the task by "tmctl run", or join
- * the slot first. A process may attach more than once. Waits at most 5 s for the daemon.
+ * the slot first. A process may attach more than once. Waits at most 30 s for the daemon, which
+ * clears the pages meanwhile.
  *
  * The slot's pages are part of this process' address space from now on, but only those that
  * were granted may be touched, and only through buffers.
