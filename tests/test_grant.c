@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -174,8 +175,55 @@ START_TEST(a_ledger_of_a_wrong_size_or_a_later_version_is_not)
 }
 END_TEST
 
+/* The bits of a grant of three pages, whose file is empty: there may be no such page on this host. */
+static void write_bits(uint32_t bitmap, uint32_t first, uint32_t n)
+{
+	const size_t n_bytes = 3 * GIGANTIC_CHUNKS / 8;
+	uint8_t bits[3 * GIGANTIC_CHUNKS / 8];
+	struct stat st;
+	off_t at;
+
+	ck_assert_int_eq(fstat(grant->ledger_fd, &st), 0);
+	at = st.st_size - (off_t)((BITMAPS - bitmap) * n_bytes);
+	ck_assert_int_eq(pread(grant->ledger_fd, bits, n_bytes, at), (ssize_t)n_bytes);
+	for (uint32_t i = first; i < first + n; i++)
+		bits[i / 8] |= (uint8_t)(1 << i % 8);
+	ck_assert_int_eq(pwrite(grant->ledger_fd, bits, n_bytes, at), (ssize_t)n_bytes);
+}
+
+START_TEST(of_gigantic_pages_a_restart_finds_whole_ones)
+{
+	uint32_t *chunks = calloc(3 * GIGANTIC_CHUNKS, sizeof(*chunks));
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	ck_assert_ptr_nonnull(chunks);
+	grant_release(grant);
+	ck_assert_int_eq(grant_new(7, "sink", getpid(), pidfd, PAGES_GIGANTIC, 3 * GIGANTIC_CHUNKS,
+				   99, &grant),
+			 0);
+	close(pidfd);
+	grant_note_delivered(grant);
+	/* one that is the task's, one of which the bits were being set, one that was being filled */
+	write_bits(PRESENT, 0, 2 * GIGANTIC_CHUNKS - 1);
+	write_bits(FILLING, 2 * GIGANTIC_CHUNKS - 1, GIGANTIC_CHUNKS + 1);
+	leave();
+	adopt();
+	ck_assert_int_eq(grant->pages, PAGES_GIGANTIC);
+	ck_assert_uint_eq(grant->n_held, GIGANTIC_CHUNKS);
+	ck_assert_uint_eq(grant_count_huge(grant), GIGANTIC_CHUNKS);
+	ck_assert_uint_eq(grant_list_chunks(grant, chunks), GIGANTIC_CHUNKS);
+	ck_assert_uint_eq(chunks[GIGANTIC_CHUNKS - 1], GIGANTIC_CHUNKS - 1);
+	/* less than a page is no growth */
+	ck_assert_int_eq(grant_grow(grant, NULL, NULL, 0, GIGANTIC_CHUNKS - 1, NULL, NULL),
+			 -ENOSPC);
+	grant_release(grant);
+	free(chunks);
+}
+END_TEST
+
 int main(void)
 {
+	struct hugetlb_counts counts;
 	Suite *s = suite_create("grant");
 	TCase *tc = tcase_create("grant");
 
@@ -184,6 +232,10 @@ int main(void)
 	tcase_add_test(tc, what_is_given_back_is_free_and_counts_as_huge_no_more);
 	tcase_add_loop_test(tc, a_ledger_of_an_earlier_version_is_taken_up, 1, VERSION);
 	tcase_add_test(tc, a_ledger_of_a_wrong_size_or_a_later_version_is_not);
+	if (hugetlb_read(0, PAGES_GIGANTIC, &counts) == 0)
+		tcase_add_test(tc, of_gigantic_pages_a_restart_finds_whole_ones);
+	else
+		fprintf(stderr, "this kernel has no pages of 1 GiB: those are not tested\n");
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

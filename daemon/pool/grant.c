@@ -30,6 +30,9 @@
  * A chunk that was taken by force is in `revoked` until the task says that no buffer of it is in
  * use any more; only then may its index be filled again, else stale pointers of the task would
  * mean new buffers. Killed between the bits and the hole, the next daemon punches it.
+ *
+ * A page of 1 GiB is 512 chunks that come and go together: the kernel frees whole pages, of less it
+ * only clears the bytes.
  */
 
 #define LEDGER_MAGIC "tmgrant"
@@ -101,10 +104,19 @@ static void bit_clear(uint64_t *bits, uint32_t i)
 	bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
 }
 
-/* Frees one chunk. */
+/* Chunks of one page. */
+static uint32_t granule(const struct grant *grant)
+{
+	return grant->pages == PAGES_GIGANTIC ? GIGANTIC_CHUNKS : 1;
+}
+
+/* Frees one chunk; of a page of several, the page with its first one. */
 static void punch(struct grant *grant, uint32_t chunk)
 {
-	(void)hugetlb_punch(grant->file_fd, chunk, 1);
+	uint32_t n = granule(grant);
+
+	if (chunk % n == 0)
+		(void)hugetlb_punch(grant->file_fd, chunk, n);
 	__atomic_fetch_and(&huge_bits(grant)[chunk / 64], ~(UINT64_C(1) << (chunk % 64)),
 			   __ATOMIC_RELAXED);
 }
@@ -324,12 +336,31 @@ static int adopt_ledger(struct grant *grant, int ledger_fd)
 	return 0;
 }
 
+/* The daemon was killed between the bits of a page: no task was told of it. */
+static void forget_parts(struct grant *grant)
+{
+	uint64_t *bits = present_bits(grant);
+	const size_t n_words = GIGANTIC_CHUNKS / 64;
+
+	if (grant->pages != PAGES_GIGANTIC)
+		return;
+	for (size_t page = 0; page < ledger_words(grant->n_file_chunks); page += n_words) {
+		uint64_t all = UINT64_MAX;
+
+		for (size_t i = 0; i < n_words; i++)
+			all &= bits[page + i];
+		if (all != UINT64_MAX)
+			memset(&bits[page], 0, n_words * sizeof(bits[0]));
+	}
+}
+
 /* Frees every page that no task was told of: half-filled, or half-returned, or half-revoked. */
 static void adopt_chunks(struct grant *grant)
 {
 	uint32_t n = grant->n_file_chunks, hole = 0;
 
 	memset(filling_bits(grant), 0, ledger_words(n) * sizeof(uint64_t));
+	forget_parts(grant);
 	for (uint32_t i = 0; i <= n; i++) {
 		if (i < n && !bit_get(present_bits(grant), i))
 			continue;
@@ -389,6 +420,8 @@ int grant_adopt(const int fds[static GRANT_FDS], size_t n_fds, struct grant **re
 	r = hugetlb_kind(grant->file_fd, &grant->pages);
 	if (r < 0)
 		return r;
+	if (grant->n_file_chunks % granule(grant))
+		return -EBADMSG;
 	if (grant_is_orphaned(grant) || !grant->ledger->is_delivered) {
 		(void)hugetlb_punch(grant->file_fd, 0, grant->n_file_chunks);
 		return -ESRCH;
@@ -406,7 +439,8 @@ static void on_populated(int result, void *userdata)
 {
 	struct grant *grant = userdata;
 	uint32_t n = grant->n_pending;
-	uint32_t n_present = result > 0 ? MIN((uint32_t)result, n) : 0;
+	uint32_t n_present =
+		result > 0 ? MIN((uint32_t)result, n) / granule(grant) * granule(grant) : 0;
 	CLEANUP(freep) uint32_t *chunks = TAKE(grant->growing);
 
 	grant->populate = NULL;
@@ -433,6 +467,7 @@ int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot, int nod
 	if (grant->populate)
 		return -EBUSY;
 	n = MIN(n, grant->n_file_chunks - grant->n_held - grant->n_revoked);
+	n -= n % granule(grant);
 	if (n == 0)
 		return -ENOSPC;
 	grant->growing = calloc(n, sizeof(*grant->growing));
@@ -579,7 +614,7 @@ uint32_t grant_count_huge(const struct grant *grant)
 	const uint64_t *bits = huge_bits(grant);
 	uint32_t n = 0;
 
-	if (grant->pages == PAGES_HUGE)
+	if (grant->pages != PAGES_TRANSPARENT)
 		return grant->n_held;
 	for (size_t i = 0; i < ledger_words(grant->n_file_chunks); i++)
 		n += (uint32_t)__builtin_popcountll(bits[i] & present_bits(grant)[i]);

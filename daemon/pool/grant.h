@@ -92,7 +92,7 @@ const char *grant_store_name(uint32_t id, char buf[static 32]);
 void grant_forget_stored(const char *store_name);
 
 /**
- * grant_grow() - fill @n more chunks, lowest indexes first
+ * grant_grow() - fill @n more chunks, lowest indexes first, and of gigantic pages whole ones only
  * @grown: called once from the loop; @result > 0 chunks (then @chunks lists them), or -errno:
  *         -ENOSPC when not a single one could be had
  *
@@ -104,7 +104,8 @@ MUST_USE int grant_grow(struct grant *grant, sd_event *event, struct cgdir *slot
 			void *userdata);
 
 /* Frees the listed chunks; of revoked ones it says that the task is done with them, if @revocation is the last one.
- * Those that are neither stay so, for a task whose answer was lost asks again. Return: 0, or -EINVAL when one is beyond the file: nothing is freed. */
+ * Those that are neither stay so, for a task whose answer was lost asks again.
+ * Not of gigantic pages. Return: 0, or -EINVAL when one is beyond the file: nothing is freed. */
 MUST_USE int grant_return(struct grant *grant, const uint32_t *chunks, size_t n,
 			  uint64_t revocation);
 
@@ -125,7 +126,8 @@ MUST_USE int grant_note_draining(struct grant *grant, const uint32_t *chunks, si
  * a touch is SIGBUS; else it would only fault a fresh page. Punches again what was revoked before.
  * A page that the task has pinned (registered with io_uring, or on its way out by zero copy) leaves
  * the file, but is free only when the pin goes. Not while it grows, nor of transparent pages: no
- * limit makes a touch of those an error, it would find zeroes.
+ * limit makes a touch of those an error, it would find zeroes; nor of gigantic ones, which go with
+ * the grant.
  * @revocation: a number not used before; @ret_chunks: room for @n. Return: how many.
  */
 uint32_t grant_revoke(struct grant *grant, uint32_t n, uint64_t revocation, uint32_t *ret_chunks);
