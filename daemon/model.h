@@ -74,6 +74,8 @@ struct slot_policy {
 	uint64_t max_bytes;      /* BYTES_UNLIMITED: no cap but the node's budget */
 	uint64_t pool_min_bytes; /* multiples of CHUNK_BYTES, pool_min <= pool_max */
 	uint64_t pool_max_bytes;
+	bool is_gigantic; /* its pool is of pages of 1 GiB; policy/gigantic.h */
+	bool keeps_pages; /* of a candidate: its tasks hold some, so that stays as it is */
 	enum slot_mode mode;
 	enum slot_revoke revoke;
 	uint32_t revoke_deadline_ms;       /* 0: what the configuration says */

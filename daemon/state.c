@@ -136,6 +136,8 @@ static int policy_to_variant(const struct slot_policy *p, sd_json_variant **ret)
 					     SD_JSON_BUILD_UNSIGNED(p->max_bytes)),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMinBytes", p->pool_min_bytes),
 		SD_JSON_BUILD_PAIR_UNSIGNED("poolMaxBytes", p->pool_max_bytes),
+		SD_JSON_BUILD_PAIR_CONDITION(p->is_gigantic, "poolGigantic",
+					     SD_JSON_BUILD_BOOLEAN(true)),
 		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "needBytes",
 					     SD_JSON_BUILD_UNSIGNED(p->need_bytes)),
 		SD_JSON_BUILD_PAIR_CONDITION(p->need_bytes > 0, "grantBytes",
@@ -166,12 +168,13 @@ int slot_policy_to_json(const struct slot_policy *policy, char **ret_text)
 }
 
 static const char *const slot_fields[] = {
-	"name",      "owner",        "node",
-	"weight",    "tier",         "minBytes",
-	"maxBytes",  "poolMinBytes", "poolMaxBytes",
-	"needBytes", "grantBytes",   "needPredicted",
-	"requestId", "mode",         "onResize",
-	"nodeAuto",  "revoke",       "revokeDeadlineMsec",
+	"name",         "owner",        "node",
+	"weight",       "tier",         "minBytes",
+	"maxBytes",     "poolMinBytes", "poolMaxBytes",
+	"needBytes",    "grantBytes",   "needPredicted",
+	"requestId",    "mode",         "onResize",
+	"nodeAuto",     "revoke",       "revokeDeadlineMsec",
+	"poolGigantic",
 };
 
 /* An integer 0 .. @max; where @null is given, null stands for it. */
@@ -239,6 +242,8 @@ static int admission_from(sd_json_variant *object, struct slot_policy *p,
 		r = flag_from(object, "needPredicted", &p->is_need_predicted, error);
 	if (r == 0)
 		r = flag_from(object, "nodeAuto", &p->is_node_auto, error);
+	if (r == 0)
+		r = flag_from(object, "poolGigantic", &p->is_gigantic, error);
 	if (r < 0 || !id)
 		return r;
 	if (!sd_json_variant_is_string(id) || strlen(sd_json_variant_string(id)) > REQUEST_ID_MAX)

@@ -451,6 +451,23 @@ START_TEST(a_node_that_was_chosen_is_remembered_as_such)
 }
 END_TEST
 
+START_TEST(the_pages_of_a_pool_are_remembered)
+{
+	struct slot_policy p = slot_of("a", 0, 0, 256 * M), back;
+	char *text = NULL;
+
+	p.pool_min_bytes = p.pool_max_bytes = 1024 * M;
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_ptr_null(strstr(text, "poolGigantic")); /* as earlier versions wrote it */
+	free(text);
+	p.is_gigantic = true;
+	ck_assert_int_eq(slot_policy_to_json(&p, &text), 0);
+	ck_assert_int_eq(slot_policy_from_json(text, &back, error), 0);
+	ck_assert(back.is_gigantic);
+	free(text);
+}
+END_TEST
+
 START_TEST(a_policy_from_json_is_never_trusted)
 {
 	static const struct {
@@ -684,6 +701,7 @@ int main(void)
 	tcase_add_test(tc, content_that_makes_no_sense_is_foreign_in_spite_of_its_checksum);
 	tcase_add_test(tc, a_policy_makes_the_round_trip_through_json);
 	tcase_add_test(tc, a_node_that_was_chosen_is_remembered_as_such);
+	tcase_add_test(tc, the_pages_of_a_pool_are_remembered);
 	tcase_add_test(tc, need_and_grant_make_the_round_trip_and_may_be_absent);
 	tcase_add_test(tc, a_policy_without_a_mode_is_one_of_an_older_version);
 	tcase_add_test(tc, a_policy_from_json_is_never_trusted);

@@ -17,6 +17,7 @@
 #include "base/parse.h"
 #include "policy/command.h"
 #include "policy/entitle.h"
+#include "policy/gigantic.h"
 
 typedef unsigned __int128 u128;
 
@@ -211,10 +212,11 @@ bool admit_request_id_is_valid(const char *id)
 	return len <= REQUEST_ID_MAX;
 }
 
-/* What falls on one node: memory in bytes, pools in chunks. */
+/* What falls on one node: memory in bytes, pools in chunks, or in pages of 1 GiB. */
 struct load {
 	u128 bytes;
 	u128 chunks;
+	u128 gigantic;
 };
 
 static uint64_t distributable(const struct node_info *node)
@@ -227,13 +229,16 @@ static struct load slot_load(const struct node_info *nodes, size_t n_nodes, size
 {
 	uint64_t chunks = p->pool_min_bytes / CHUNK_BYTES;
 
+	if (p->node == nodes[k].node && p->is_gigantic)
+		return (struct load){ .bytes = p->min_bytes,
+				      .gigantic = p->pool_min_bytes / GIGANTIC_BYTES };
 	if (p->node == nodes[k].node)
-		return (struct load){ p->min_bytes, chunks };
+		return (struct load){ .bytes = p->min_bytes, .chunks = chunks };
 	if (p->node != NODE_ANY)
 		return (struct load){};
 	return (struct load){
-		entitle_part_of_bytes(nodes, n_nodes, k, p->name, p->min_bytes),
-		entitle_part_of_chunks(nodes, n_nodes, k, p->name, chunks),
+		.bytes = entitle_part_of_bytes(nodes, n_nodes, k, p->name, p->min_bytes),
+		.chunks = entitle_part_of_chunks(nodes, n_nodes, k, p->name, chunks),
 	};
 }
 
@@ -250,6 +255,7 @@ static struct load total_load(const struct node_info *nodes, size_t n_nodes, siz
 		one = slot_load(nodes, n_nodes, k, &slots[i]);
 		sum.bytes += one.bytes;
 		sum.chunks += one.chunks;
+		sum.gigantic += one.gigantic;
 	}
 	return sum;
 }
@@ -259,20 +265,20 @@ static uint64_t clip(u128 value)
 	return value > ADMIT_BYTES_MAX ? ADMIT_BYTES_MAX : (uint64_t)value;
 }
 
-/* The sentence for a sum that does not fit. All in bytes. */
-static int refuse_sum(struct refusal *ret, const char *field, const struct slot_policy *candidate,
+/* The sentence for a sum that does not fit. All in bytes. @of: "", or of what it is. */
+static int refuse_sum(struct refusal *ret, const char *of, const struct slot_policy *candidate,
 		      int node, u128 others, u128 wanted, uint64_t available)
 {
-	bool is_pool = strcmp(field, "pool") == 0;
-	uint64_t asked = is_pool ? candidate->pool_min_bytes : candidate->min_bytes;
+	const char *field = *of ? "pool" : "min";
+	uint64_t asked = *of ? candidate->pool_min_bytes : candidate->min_bytes;
 	uint64_t free_bytes = others < available ? available - (uint64_t)others : 0;
 
 	(void)refuse(ret, ADMIT_REFUSED, field, node,
 		     "%s=%s on node %d%s: guarantees would sum to %s of %s%s; %s is still free",
 		     field, size_exact(asked).s, node,
 		     candidate->node == NODE_ANY ? " (its part of a slot on any node)" : "",
-		     size_up(clip(others + wanted)).s, size_down(available).s,
-		     is_pool ? " of huge pages" : "", size_down(free_bytes).s);
+		     size_up(clip(others + wanted)).s, size_down(available).s, of,
+		     size_down(free_bytes).s);
 	ret->needed = clip(others + wanted);
 	ret->available = available;
 	return ADMIT_REFUSED;
@@ -285,15 +291,23 @@ static int admit_on_node(const struct node_info *nodes, size_t n_nodes, size_t k
 	struct load before = total_load(nodes, n_nodes, k, slots, n_slots, NULL);
 	struct load others = total_load(nodes, n_nodes, k, slots, n_slots, candidate->name);
 	struct load wanted = slot_load(nodes, n_nodes, k, candidate);
+	u128 gigantic = others.gigantic + wanted.gigantic;
 	u128 bytes = others.bytes + wanted.bytes, chunks = others.chunks + wanted.chunks;
 
 	if (bytes > distributable(&nodes[k]) && bytes > before.bytes)
-		return refuse_sum(ret, "min", candidate, nodes[k].node, others.bytes, wanted.bytes,
+		return refuse_sum(ret, "", candidate, nodes[k].node, others.bytes, wanted.bytes,
 				  distributable(&nodes[k]));
 	if (chunks > nodes[k].hugepages && chunks > before.chunks)
-		return refuse_sum(ret, "pool", candidate, nodes[k].node,
-				  others.chunks * CHUNK_BYTES, wanted.chunks * CHUNK_BYTES,
-				  nodes[k].hugepages * CHUNK_BYTES);
+		return refuse_sum(ret,
+				  nodes[k].gigantic ? " of huge pages beside the 1G ones"
+						    : " of huge pages",
+				  candidate, nodes[k].node, others.chunks * CHUNK_BYTES,
+				  wanted.chunks * CHUNK_BYTES, nodes[k].hugepages * CHUNK_BYTES);
+	if (gigantic > nodes[k].gigantic && gigantic > before.gigantic)
+		return refuse_sum(ret, " of 1G huge pages", candidate, nodes[k].node,
+				  others.gigantic * GIGANTIC_BYTES,
+				  wanted.gigantic * GIGANTIC_BYTES,
+				  nodes[k].gigantic * GIGANTIC_BYTES);
 	return ADMIT_OK;
 }
 
@@ -322,6 +336,7 @@ int admit(const struct node_info *nodes, size_t n_nodes, const struct slot_polic
 	  size_t n_slots, const struct slot_policy *candidate, struct refusal *ret)
 {
 	bool is_node_known = candidate->node == NODE_ANY && n_nodes > 0;
+	struct slot_policy chosen = *candidate;
 	int r;
 
 	r = admit_check_policy(candidate, ret);
@@ -334,8 +349,9 @@ int admit(const struct node_info *nodes, size_t n_nodes, const struct slot_polic
 	if (n_slots >= SLOTS_MAX && !has_name(slots, n_slots, candidate->name))
 		return refuse(ret, ADMIT_REFUSED, "name", NODE_ANY,
 			      "there are %d slots already, the most there can be", SLOTS_MAX);
+	chosen.is_gigantic = gigantic_choose(nodes, n_nodes, slots, n_slots, candidate);
 	for (size_t k = 0; k < n_nodes; k++) {
-		r = admit_on_node(nodes, n_nodes, k, slots, n_slots, candidate, ret);
+		r = admit_on_node(nodes, n_nodes, k, slots, n_slots, &chosen, ret);
 		if (r != ADMIT_OK)
 			return r;
 	}

@@ -55,7 +55,8 @@ MUST_USE int admit_check_policy(const struct slot_policy *policy, struct refusal
  * @ret:   filled unless ADMIT_OK
  *
  * Beside admit_check_policy(): the node exists; on each node the guarantees, with `any` slots'
- * parts, stay within budget - reserve and within the huge pages; at most SLOTS_MAX slots. A
+ * parts, stay within budget - reserve and within the huge pages, those of 1 GiB for pools that
+ * gigantic_choose() takes for these; at most SLOTS_MAX slots. A
  * change that does not raise a node's sum is admitted even where the sum is too high already:
  * it is the way out of that.
  *

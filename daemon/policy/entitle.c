@@ -82,14 +82,15 @@ static uint64_t node_chunks(const struct node_info *node)
 	return node->hugepages;
 }
 
+/* What is of gigantic pages takes no part. */
 static uint64_t slot_min_chunks(const struct slot_policy *policy)
 {
-	return policy->pool_min_bytes / CHUNK_BYTES;
+	return policy->is_gigantic ? 0 : policy->pool_min_bytes / CHUNK_BYTES;
 }
 
 static uint64_t slot_max_chunks(const struct slot_policy *policy)
 {
-	return policy->pool_max_bytes / CHUNK_BYTES;
+	return policy->is_gigantic ? 0 : policy->pool_max_bytes / CHUNK_BYTES;
 }
 
 /* Need of memory is control.c's business: it moves what is protected, not the entitlement. */
@@ -365,6 +366,15 @@ static int entitle_chunks(const struct node_info *nodes, size_t n_nodes, size_t 
 	return 0;
 }
 
+/* Its share is what it was promised, and comes from nobody. */
+static void entitle_gigantic(struct entitle_slot *slot)
+{
+	uint64_t n_chunks = slot->policy->pool_min_bytes / CHUNK_BYTES;
+
+	if (slot->is_placed && slot->policy->is_gigantic)
+		slot->pool_share_chunks = slot->pool_guaranteed_chunks = n_chunks;
+}
+
 static bool input_is_sound(const struct node_info *nodes, size_t n_nodes,
 			   const struct entitle_slot *slots, size_t n_slots)
 {
@@ -434,5 +444,7 @@ int entitle(const struct node_info *nodes, size_t n_nodes, struct entitle_slot *
 		if (ret_nodes[k].is_overpromised)
 			r = ENTITLE_OVERPROMISED;
 	}
+	for (size_t i = 0; i < n_slots; i++)
+		entitle_gigantic(&slots[i]);
 	return r;
 }

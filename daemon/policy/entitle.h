@@ -21,7 +21,8 @@ struct entitle_slot {
 	/* What its tasks are shown to use of their pools, from the caller; 0: not known, all that
 	 * the slot may have. */
 	uint64_t pool_need_chunks;
-	/* NULL, or the caller's array of n_nodes: the pool share on each node, by index */
+	/* NULL, or the caller's array of n_nodes: the pool share on each node, by index; 0 of gigantic
+	 * pages */
 	uint64_t *pool_node_chunks;
 };
 
@@ -65,7 +66,7 @@ enum entitle_cond {
  *
  * Huge pages go by need first, where it is known, tier by tier; what is left when the needs of all
  * tiers are met is divided once more, up to each slot's max. So idle pages are lent, and a slot
- * in need finds them whatever its tier.
+ * in need finds them whatever its tier. A pool of gigantic pages has its min, of its own pages.
  *
  * For each node: shared_bytes + any_bytes <= distributable_bytes, and group_max_bytes of all
  * nodes and of `any` sum to the sum of the budgets.
