@@ -320,6 +320,16 @@ static int set_hugepages(struct config_node *n, const char *value, struct reason
 	return 0;
 }
 
+static int set_gigantic(struct config_node *n, const char *value, struct reason *why)
+{
+	uint64_t pages;
+
+	if (parse_u64(value, BUDGET_MAX_BYTES / GIGANTIC_BYTES, &pages) < 0)
+		return wrong(why, "gigantic=%.40s: use a number of 1 GiB pages", value);
+	n->gigantic = pages;
+	return 0;
+}
+
 /* ---------------------------------------------------------------- keys */
 
 static const struct daemon_key {
@@ -352,6 +362,7 @@ static const struct node_key {
 	{ "budget", set_budget },
 	{ "reserve", set_reserve },
 	{ "hugepages", set_hugepages },
+	{ "gigantic", set_gigantic },
 };
 
 /* Levenshtein's distance, for words of at most WORD_MAX. */
@@ -491,7 +502,8 @@ static int node_assign(struct parser *p, const char *key, const char *value, str
 {
 	/* in the order of node_keys */
 	unsigned *seen[ARRAY_LEN(node_keys)] = { &p->node->budget.line, &p->node->reserve.line,
-						 &p->node->hugepages_line };
+						 &p->node->hugepages_line,
+						 &p->node->gigantic_line };
 	const char *names[ARRAY_LEN(node_keys)];
 
 	for (size_t i = 0; i < ARRAY_LEN(node_keys); i++) {
@@ -570,6 +582,7 @@ void config_default(struct config *ret)
 			.budget = { .is_permille = true, .permille = DEFAULT_BUDGET_PERMILLE },
 			.reserve = { .is_permille = true, .permille = DEFAULT_RESERVE_PERMILLE },
 			.hugepages = CONFIG_HUGEPAGES_KEEP,
+			.gigantic = CONFIG_HUGEPAGES_KEEP,
 		},
 	};
 }
@@ -632,32 +645,70 @@ static void quote(const struct config *c, const struct config_amount *amount, co
 	(void)snprintf(buf, size, "%s%s: %s=%s", c->source, line, key, value);
 }
 
-int config_node_budget(const struct config *config, int node, uint64_t total_bytes,
-		       uint64_t hugepages, struct node_info *ret,
-		       char error[static CONFIG_ERROR_MAX])
+/* Huge pages of one size. @used_bytes: of the node, before and after these. */
+static int add_pages(const struct config *c, const struct node_info *node, const char *key,
+		     uint64_t n_pages, uint64_t page_bytes, unsigned line, uint64_t *used_bytes,
+		     char error[static CONFIG_ERROR_MAX])
 {
-	const struct config_node *own = &config->nodes[node], *base = &config->node_default;
+	char has[FORMAT_BYTES_MAX], huge[FORMAT_BYTES_MAX], used[FORMAT_BYTES_MAX + 32] = "";
+
+	if (n_pages * page_bytes <= node->total_bytes - *used_bytes) {
+		*used_bytes += n_pages * page_bytes;
+		return 0;
+	}
+	if (*used_bytes > 0)
+		(void)snprintf(used, sizeof(used), ", %s of them in 1G pages",
+			       format_bytes(*used_bytes, huge));
+	(void)snprintf(error, CONFIG_ERROR_MAX,
+		       "%s:%u: %s=%llu is %s on node %d: the node has %s%s", c->source, line, key,
+		       (unsigned long long)n_pages, format_bytes(n_pages * page_bytes, huge),
+		       node->node, format_bytes(node->total_bytes, has), used);
+	return -EINVAL;
+}
+
+/* What is wanted of huge pages, and the bytes of all of them. */
+static int node_pages(const struct config *c, struct node_info *info, uint64_t *ret_bytes,
+		      char error[static CONFIG_ERROR_MAX])
+{
+	const struct config_node *own = &c->nodes[info->node], *base = &c->node_default;
+	const struct config_node *huge = own->hugepages_line ? own : base;
+	const struct config_node *gigantic = own->gigantic_line ? own : base;
+	uint64_t bytes = 0;
+	int r;
+
+	info->hugepages_wanted =
+		huge->hugepages == CONFIG_HUGEPAGES_KEEP ? info->hugepages : huge->hugepages;
+	info->gigantic_wanted =
+		gigantic->gigantic == CONFIG_HUGEPAGES_KEEP ? info->gigantic : gigantic->gigantic;
+	/* what the system has beyond these is no memory for slots either */
+	r = add_pages(c, info, "gigantic", MAX(info->gigantic_wanted, info->gigantic),
+		      GIGANTIC_BYTES, gigantic->gigantic_line, &bytes, error);
+	if (r == 0)
+		r = add_pages(c, info, "hugepages", info->hugepages_wanted, CHUNK_BYTES,
+			      huge->hugepages_line, &bytes, error);
+	*ret_bytes = bytes;
+	return r;
+}
+
+int config_node_budget(const struct config *config, const struct node_info *found,
+		       struct node_info *ret, char error[static CONFIG_ERROR_MAX])
+{
+	const struct config_node *own = &config->nodes[found->node], *base = &config->node_default;
 	const struct config_amount *budget = own->budget.line ? &own->budget : &base->budget;
 	const struct config_amount *reserve = own->reserve.line ? &own->reserve : &base->reserve;
-	const struct config_node *pages = own->hugepages_line ? own : base;
 	char has[FORMAT_BYTES_MAX], huge[FORMAT_BYTES_MAX], what[CONFIG_SOURCE_MAX + 64];
-	struct node_info info = { .node = node,
-				  .total_bytes = total_bytes,
-				  .hugepages = hugepages };
-	uint64_t huge_bytes;
+	struct node_info info = { .node = found->node,
+				  .total_bytes = found->total_bytes,
+				  .hugepages = found->hugepages,
+				  .gigantic = found->gigantic };
+	uint64_t huge_bytes, total_bytes = found->total_bytes;
+	int r, node = found->node;
 
-	info.hugepages_wanted =
-		pages->hugepages == CONFIG_HUGEPAGES_KEEP ? hugepages : pages->hugepages;
-	huge_bytes = info.hugepages_wanted * CHUNK_BYTES;
+	r = node_pages(config, &info, &huge_bytes, error);
+	if (r < 0)
+		return r;
 	(void)format_bytes(total_bytes, has);
 	(void)format_bytes(huge_bytes, huge);
-	if (huge_bytes > total_bytes) {
-		(void)snprintf(error, CONFIG_ERROR_MAX,
-			       "%s:%u: hugepages=%llu is %s on node %d: the node has %s",
-			       config->source, pages->hugepages_line,
-			       (unsigned long long)info.hugepages_wanted, huge, node, has);
-		return -EINVAL;
-	}
 	info.budget_bytes = resolve(budget, total_bytes - huge_bytes);
 	if (info.budget_bytes > total_bytes - huge_bytes) {
 		quote(config, budget, "budget", what, sizeof(what));

@@ -47,6 +47,8 @@ struct config_node {
 	struct config_amount reserve;
 	uint64_t hugepages; /* of 2 MiB, or CONFIG_HUGEPAGES_KEEP */
 	unsigned hugepages_line;
+	uint64_t gigantic; /* of 1 GiB, or CONFIG_HUGEPAGES_KEEP */
+	unsigned gigantic_line;
 	unsigned line; /* of the section's header; 0: there is none */
 };
 
@@ -90,17 +92,14 @@ MUST_USE int config_parse(const char *text, const char *file_name, struct config
 
 /**
  * config_node_budget() - what a node has to give under this configuration
- * @node:        0 .. NODES_MAX-1
- * @total_bytes: MemTotal of the node
- * @hugepages:   2 MiB pages the kernel has reserved on it now
- * @ret:         .hugepages is @hugepages; update it after the kernel has been asked for
- *               .hugepages_wanted (equal to @hugepages where nothing is configured)
+ * @found: as topology_read() found it: .node, .total_bytes, .hugepages and .gigantic
+ * @ret:   may be @found. These as they are; update the pages after the kernel has been asked for
+ *         .hugepages_wanted and .gigantic_wanted (what is there where nothing is configured)
  *
  * Percentages of the budget are of MemTotal less the wanted huge pages, of the reserve of the
  * budget. Sizes are rounded down to pages.
  *
  * Return: 0, or -EINVAL with @error filled when the sums cannot be.
  */
-MUST_USE int config_node_budget(const struct config *config, int node, uint64_t total_bytes,
-				uint64_t hugepages, struct node_info *ret,
-				char error[static CONFIG_ERROR_MAX]);
+MUST_USE int config_node_budget(const struct config *config, const struct node_info *found,
+				struct node_info *ret, char error[static CONFIG_ERROR_MAX]);

@@ -432,8 +432,7 @@ static int manager_find_nodes(struct manager *manager, char error[static MANAGER
 		char why[CONFIG_ERROR_MAX];
 		uint64_t have;
 
-		r = config_node_budget(manager->config, node->node, node->total_bytes,
-				       node->hugepages, node, why);
+		r = config_node_budget(manager->config, node, node, why);
 		if (r < 0) {
 			(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
 			return r;

@@ -35,6 +35,8 @@ static const char sample[] = "# how much memory tasks may have\n"
 			     "budget=400M\n"
 			     "reserve=2.5%\n"
 			     "hugepages=64\n"
+			     "[node 2]\n"
+			     "gigantic=3\n"
 			     "[node default]\n"
 			     "budget=70%";
 
@@ -56,6 +58,7 @@ START_TEST(an_empty_file_gives_the_built_in_values)
 	ck_assert_uint_eq(config.node_default.budget.permille, 800);
 	ck_assert_uint_eq(config.node_default.reserve.permille, 20);
 	ck_assert_uint_eq(config.node_default.hugepages, CONFIG_HUGEPAGES_KEEP);
+	ck_assert_uint_eq(config.node_default.gigantic, CONFIG_HUGEPAGES_KEEP);
 }
 END_TEST
 
@@ -114,6 +117,7 @@ START_TEST(every_key_reaches_its_place)
 	ck_assert_uint_eq(config.nodes[1].budget.line, 17);
 	ck_assert_uint_eq(config.nodes[1].reserve.permille, 25);
 	ck_assert_uint_eq(config.nodes[1].hugepages, 64);
+	ck_assert_uint_eq(config.nodes[2].gigantic, 3);
 	ck_assert_uint_eq(config.nodes[0].line, 0);
 	ck_assert_uint_eq(config.node_default.budget.permille, 700);
 
@@ -132,7 +136,8 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\n\nbudjet=1G\n",
 		  "c:3: unknown key \"budjet\", did you mean \"budget\"?" },
 		{ "[node 0]\nlog_level=info\n",
-		  "c:2: unknown key \"log_level\"; there are budget, reserve, hugepages" },
+		  "c:2: unknown key \"log_level\"; there are budget, reserve, hugepages, "
+		  "gigantic" },
 		{ "[deamon]\n", "c:1: unknown section \"deamon\", did you mean \"daemon\"?" },
 		{ "[network]\n",
 		  "c:1: unknown section \"network\"; there are daemon, node 0, node default" },
@@ -181,6 +186,7 @@ START_TEST(what_is_wrong_is_said_with_its_line_and_what_would_be_right)
 		{ "[node 0]\nbudget=101%\n",
 		  "c:2: budget=101%: use 0% to 100%, with at most one decimal" },
 		{ "[node 0]\nhugepages=64M\n", "c:2: hugepages=64M: use a number of 2 MiB pages" },
+		{ "[node 0]\ngigantic=2G\n", "c:2: gigantic=2G: use a number of 1 GiB pages" },
 		{ "[daemon]\n\001\033[2J=1\n",
 		  "c:2: unknown key \"?\?[2J\"; there are enforce, "
 		  "cgroup_root, socket, state_directory, group, "
@@ -257,13 +263,24 @@ START_TEST(values_that_are_too_long_are_refused)
 }
 END_TEST
 
+static int budget_of(int node, uint64_t total_bytes, uint64_t hugepages, uint64_t gigantic,
+		     struct node_info *ret)
+{
+	const struct node_info found = { .node = node,
+					 .total_bytes = total_bytes,
+					 .hugepages = hugepages,
+					 .gigantic = gigantic };
+
+	return config_node_budget(&config, &found, ret, error);
+}
+
 START_TEST(a_budget_is_a_part_of_what_huge_pages_leave)
 {
 	struct node_info info;
 
 	ck_assert_int_eq(config_parse(sample, "c", &config, error), 0);
 	/* node 0: 70 % from [node default], 2 % built in, huge pages as they are */
-	ck_assert_int_eq(config_node_budget(&config, 0, 1000 * M + 20 * M, 10, &info, error), 0);
+	ck_assert_int_eq(budget_of(0, 1000 * M + 20 * M, 10, 0, &info), 0);
 	ck_assert_int_eq(info.node, 0);
 	ck_assert_uint_eq(info.total_bytes, 1020 * M);
 	ck_assert_uint_eq(info.budget_bytes, 700 * M);
@@ -271,13 +288,22 @@ START_TEST(a_budget_is_a_part_of_what_huge_pages_leave)
 	ck_assert_uint_eq(info.hugepages_wanted, 10);
 	ck_assert_uint_eq(info.hugepages, 10);
 	/* node 1: all its own; what is wanted counts, not what is there yet */
-	ck_assert_int_eq(config_node_budget(&config, 1, 528 * M, 0, &info, error), 0);
+	ck_assert_int_eq(budget_of(1, 528 * M, 0, 0, &info), 0);
 	ck_assert_uint_eq(info.budget_bytes, 400 * M);
 	ck_assert_uint_eq(info.reserve_bytes, 10 * M);
 	ck_assert_uint_eq(info.hugepages_wanted, 64);
 	ck_assert_uint_eq(info.hugepages, 0);
+	/* those of 1 GiB, as they are, in both */
+	ck_assert_int_eq(budget_of(0, 3 * G + 20 * M, 10, 2, &info), 0);
+	ck_assert_uint_eq(info.budget_bytes, 7 * G / 10 / 4096 * 4096);
+	ck_assert_uint_eq(info.gigantic_wanted, 2);
+	ck_assert_uint_eq(info.gigantic, 2);
+	/* others' are out of it, too */
+	ck_assert_int_eq(budget_of(2, 6 * G, 0, 5, &info), 0);
+	ck_assert_uint_eq(info.gigantic_wanted, 3);
+	ck_assert_uint_eq(info.budget_bytes, 7 * G / 10 / 4096 * 4096);
 	/* whole pages */
-	ck_assert_int_eq(config_node_budget(&config, 0, 1000 * M + 4095, 0, &info, error), 0);
+	ck_assert_int_eq(budget_of(0, 1000 * M + 4095, 0, 0, &info), 0);
 	ck_assert_uint_eq(info.budget_bytes % 4096, 0);
 	ck_assert_uint_eq(info.reserve_bytes % 4096, 0);
 }
@@ -298,14 +324,18 @@ START_TEST(sums_that_cannot_be_are_refused_with_their_line)
 		  "c:3: hugepages=1024 is 2G on node 1: the node has 1.5G" },
 		{ "[node 1]\nbudget=100M\nreserve=101M\n", 3 * G / 2, 0,
 		  "c:3: reserve=101M on node 1: it is a part of the node's budget, which is 100M" },
+		{ "[node 1]\ngigantic=2\n", 3 * G / 2, 0,
+		  "c:2: gigantic=2 is 2G on node 1: the node has 1.5G" },
+		{ "[node 1]\ngigantic=1\nhugepages=512\n", 3 * G / 2, 0,
+		  "c:3: hugepages=512 is 1G on node 1: the node has 1.5G, 1G of them in 1G pages" },
 	};
 	struct node_info info;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		ck_assert_int_eq(config_parse(rows[i].text, "c", &config, error), 0);
-		ck_assert_int_eq(config_node_budget(&config, 1, rows[i].total, rows[i].hugepages,
-						    &info, error),
-				 -EINVAL);
+		ck_assert_int_eq(
+			budget_of(1, rows[i].total, rows[i].hugepages, /* gigantic= */ 0, &info),
+			-EINVAL);
 		ck_assert_str_eq(error, rows[i].error);
 	}
 }
@@ -351,7 +381,7 @@ START_TEST(mutated_files_are_parsed_or_refused_but_nothing_else)
 
 			accepted++;
 			for (int node = 0; node < 3; node++)
-				if (config_node_budget(&config, node, G, 3, &info, error) == 0)
+				if (budget_of(node, G, 3, 0, &info) == 0)
 					ck_assert_uint_le(info.reserve_bytes, info.budget_bytes);
 		} else {
 			ck_assert_int_eq(strncmp(error, "c:", 2), 0);

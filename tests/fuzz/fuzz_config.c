@@ -21,10 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(config);
 	r = config_parse(text, "x.conf", config, error);
 	MUST(r == 0 || r == -ENOMEM || (r == -EINVAL && strncmp(error, "x.conf", 6) == 0));
-	for (size_t i = 0; r == 0 && i < 3; i++)
-		if (config_node_budget(config, 0, totals[i], 16, &info, error) == 0)
+	for (size_t i = 0; r == 0 && i < 3; i++) {
+		const struct node_info found = { .total_bytes = totals[i], .hugepages = 16 };
+
+		if (config_node_budget(config, &found, &info, error) == 0)
 			MUST(info.reserve_bytes <= info.budget_bytes &&
 			     info.budget_bytes <= totals[i]);
+	}
 	free(config);
 	free(text);
 	return 0;
