@@ -418,6 +418,28 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* ---- build and teardown */
 
+/* Return: how many of the pages of 1 GiB that are wanted there are. More than these are others'. */
+static uint64_t reserve_gigantic(const struct node_info *node)
+{
+	uint64_t have = 0;
+	int r;
+
+	if (node->gigantic_wanted == 0)
+		return 0;
+	r = hugetlb_reserve(node->node, PAGES_GIGANTIC, node->gigantic_wanted, &have);
+	if (r < 0)
+		log_warning("node %d: huge pages of 1 GiB cannot be reserved: %s", node->node,
+			    strerror(-r));
+	else if (have < node->gigantic_wanted)
+		log_warning(
+			"node %d: the kernel granted %llu of %llu huge pages of 1 GiB; it seldom "
+			"finds as much in one piece: reserve them at boot with hugepagesz=1G "
+			"hugepages=",
+			node->node, (unsigned long long)have,
+			(unsigned long long)node->gigantic_wanted);
+	return MIN(have, node->gigantic_wanted);
+}
+
 static int manager_find_nodes(struct manager *manager, char error[static MANAGER_ERROR_MAX])
 {
 	int r = topology_read(manager->nodes, &manager->n_nodes);
@@ -437,6 +459,8 @@ static int manager_find_nodes(struct manager *manager, char error[static MANAGER
 			(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
 			return r;
 		}
+		/* first what has to be in one piece */
+		node->gigantic = reserve_gigantic(node);
 		r = hugetlb_reserve(node->node, PAGES_HUGE, node->hugepages_wanted, &have);
 		if (r < 0) {
 			have = 0;
@@ -492,6 +516,10 @@ static int manager_open_tree(struct manager *manager, char error[static MANAGER_
 		(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
 		return r;
 	}
+	/* nobody could be charged */
+	for (size_t i = 0; i < manager->n_nodes && !tree_get_controllers(manager->tree)->hugetlb;
+	     i++)
+		manager->nodes[i].gigantic = 0;
 	r = tree_attach_event(manager->tree, manager->event);
 	if (r >= 0)
 		r = writer_new(manager->event, &manager->writer);

@@ -120,7 +120,8 @@ static void read_node(struct step *s)
 			continue;
 		if (topology_available(node->node, &available) < 0)
 			continue;
-		s->in.total_bytes += node->total_bytes - node->hugepages * CHUNK_BYTES;
+		s->in.total_bytes += node->total_bytes - node->hugepages * CHUNK_BYTES -
+				     node->gigantic * GIGANTIC_BYTES;
 		s->in.available_bytes += available;
 		if (s->group->node != NODE_ANY)
 			s->in.reserve_bytes = node->reserve_bytes & ~UINT64_C(4095);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "message_ids.h"
+#include "policy/gigantic.h"
 
 /*
  * The life of a grant: a task attaches, perhaps waits for pages that others owe, grows, returns and
@@ -25,7 +26,16 @@ struct growth {
 	sd_event_source *timer; /* … and no longer than this */
 };
 
-/* ---- life of a grant */
+/* "512 huge pages", "1 huge pages of 1G" */
+static const char *count_pages(const struct grant *grant, uint64_t n_chunks, char buf[static 48])
+{
+	bool is_gigantic = grant->pages == PAGES_GIGANTIC;
+
+	(void)snprintf(buf, 48, "%llu huge pages%s",
+		       (unsigned long long)n_chunks / (is_gigantic ? GIGANTIC_CHUNKS : 1),
+		       is_gigantic ? " of 1G" : "");
+	return buf;
+}
 
 static void growth_end(struct growth *growth, struct grant *grant, enum fault_kind kind,
 		       const struct fault *fault, const uint32_t *chunks, size_t n)
@@ -43,7 +53,7 @@ static void grant_end(struct grant *grant, const char *why)
 	struct slot *slot = grant->slot;
 	struct manager *manager = slot->manager;
 	struct growth *growth = grant->populate ? grant->grown_userdata : grant->waiting;
-	uint32_t n_held = grant->n_held;
+	char freed[48];
 	pid_t pid = grant->pid;
 
 	if (grant->subscriber && grant->is_announced)
@@ -51,11 +61,12 @@ static void grant_end(struct grant *grant, const char *why)
 	load_free(TAKE(grant->load));
 	if (grant->mark.is_killed)
 		cgdir_forget_killed(slot->cg);
+	(void)count_pages(grant, grant->n_held, freed);
 	grant_release(grant);
 	slot_divide_pool(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "task-detached", MESSAGE_TASK_DETACHED,
-		   slot->policy.name, "process %d of slot %s %s: %u huge pages are free again",
-		   (int)pid, slot->policy.name, why, n_held);
+		   slot->policy.name, "process %d of slot %s %s: %s are free again", (int)pid,
+		   slot->policy.name, why, freed);
 	if (growth) {
 		struct fault fault = { .node = NODE_ANY };
 
@@ -84,6 +95,8 @@ int slot_take_grant(struct slot *slot, struct grant *grant)
 	if (r < 0)
 		return r;
 	grant->slot = slot;
+	/* of what an earlier daemon gave it that is known by the pages alone */
+	slot->policy.is_gigantic |= grant->pages == PAGES_GIGANTIC;
 	list_append(&slot->grants, &grant->in_slot);
 	slot->manager->last_grant_id = MAX(slot->manager->last_grant_id, grant->id);
 	return 0;
@@ -103,6 +116,7 @@ static void on_grown(struct grant *grant, int result, const uint32_t *chunks, si
 	struct slot *slot = grant->slot;
 	struct fault fault = { .node = NODE_ANY };
 	enum fault_kind kind = FAULT_NONE;
+	char pages[48];
 
 	if (result < 0 && result != -ENOSPC)
 		kind = fault_set(&fault, FAULT_FAILED, "huge pages could not be put in: %s",
@@ -120,8 +134,10 @@ static void on_grown(struct grant *grant, int result, const uint32_t *chunks, si
 		grant->is_announced = true; /* the first answer is the grant itself, no notice */
 		events_add(slot->manager->events, LOG_LEVEL_INFO, "pool-granted",
 			   MESSAGE_GRANT_GIVEN, slot->policy.name,
-			   "process %d of slot %s got %zu huge pages, holds %u", (int)grant->pid,
-			   slot->policy.name, n, grant->n_held);
+			   "process %d of slot %s got %s, holds %u", (int)grant->pid,
+			   slot->policy.name, count_pages(grant, n, pages),
+			   grant->pages == PAGES_GIGANTIC ? grant->n_held / GIGANTIC_CHUNKS
+							  : grant->n_held);
 	}
 	growth_end(growth, grant, kind, &fault, chunks, n);
 	manager_serve_waiting(slot->manager);
@@ -174,6 +190,9 @@ static uint32_t slot_chunks_due(const struct slot *slot)
 	const struct manager *manager = slot->manager;
 	uint32_t due = slot_chunks_owed(slot), others = 0;
 
+	/* its tasks owe nothing, but one of them may be about to end */
+	if (slot->policy.is_gigantic)
+		return slot->n_granted;
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		const struct slot *other = manager->slots[i];
 
@@ -253,7 +272,7 @@ static void grant_start_first(struct grant *grant, struct growth *growth)
 		grant_start_waited(grant, growth, available);
 		return;
 	}
-	if (grant->target < growth->min_chunks ||
+	if ((grant->target < growth->min_chunks && !slot->policy.is_gigantic) ||
 	    available + slot_chunks_due(slot) < growth->min_chunks ||
 	    sd_event_add_time_relative(slot->manager->event, &growth->timer, CLOCK_MONOTONIC,
 				       WAIT_USEC, 0, on_waited, growth) < 0) {
@@ -293,15 +312,21 @@ static enum fault_kind slot_new_grant(struct slot *slot, const struct attach_req
 				      struct grant **ret_grant, struct fault *fault)
 {
 	struct manager *manager = slot->manager;
+	enum page_kind pages = PAGES_GIGANTIC;
 	struct grant *grant;
 	int r;
 
+	slot_settle_pages(slot);
 	if (slot->pool_share_chunks < request->min_chunks || slot_file_chunks(slot) == 0)
 		return slot_lacks_pages(slot, request->min_chunks,
-					slot_chunks_available(slot, PAGES_HUGE), fault);
+					slot_chunks_available(slot, slot->policy.is_gigantic
+									    ? PAGES_GIGANTIC
+									    : PAGES_HUGE),
+					fault);
+	if (!slot->policy.is_gigantic)
+		pages = slot_choose_pages(slot, slot_chunks_needed(slot, request));
 	r = grant_new(manager->last_grant_id + 1, slot->policy.name, request->pid, request->pidfd,
-		      slot_choose_pages(slot, slot_chunks_needed(slot, request)),
-		      (uint32_t)slot_file_chunks(slot), request->token, &grant);
+		      pages, (uint32_t)slot_file_chunks(slot), request->token, &grant);
 	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "the memfd could not be made: %s",
 				 strerror(-r));
@@ -341,6 +366,8 @@ void manager_attach(struct manager *manager, const struct attach_request *reques
 	*growth = (struct growth){ .done = done,
 				   .userdata = userdata,
 				   .min_chunks = MAX(request->min_chunks, 1u) };
+	if (grant->pages == PAGES_GIGANTIC)
+		growth->min_chunks = gigantic_up(growth->min_chunks);
 	events_add(manager->events, LOG_LEVEL_INFO, "task-attached", MESSAGE_TASK_ATTACHED,
 		   slot->policy.name, "process %d of slot %s attaches", (int)request->pid,
 		   slot->policy.name);
@@ -403,6 +430,8 @@ void manager_grow(struct manager *manager, struct grant *grant, uint32_t n, gran
 		available = 0;
 	else
 		available = MIN(available, grant->target - grant->n_held);
+	if (grant->pages == PAGES_GIGANTIC)
+		n = gigantic_up(n);
 	grant->is_refused = available == 0 && grant->n_held < grant->target;
 	if (available == 0) {
 		enum fault_kind kind = slot_lacks_pages(slot, n, 0, &fault);
@@ -418,6 +447,11 @@ enum fault_kind manager_return(struct manager *manager, struct grant *grant, con
 {
 	struct slot *slot = grant->slot;
 
+	if (grant->pages == PAGES_GIGANTIC) {
+		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
+		return fault_set(fault, FAULT_BAD_VALUE,
+				 "are of pages of 1G, which are given back by Detach");
+	}
 	if (grant_return(grant, chunks, n, revocation) < 0) {
 		(void)snprintf(fault->field, sizeof(fault->field), "chunks");
 		return fault_set(fault, FAULT_BAD_VALUE,

@@ -68,6 +68,7 @@ enum fault_kind lease_try(const struct lease *lease, const struct slot_policy *o
 	if (!lease->is_admin && check_allowed(slot, lease->bytes, fault) != FAULT_NONE)
 		return FAULT_REFUSED;
 	raised.min_bytes += slot->lease_bytes + lease->bytes;
+	raised.keeps_pages = true;
 	if (raised.min_bytes > raised.max_bytes)
 		return fault_set(fault, FAULT_REFUSED,
 				 "%s more: slot %s would be guaranteed %s, above its max=%s",

@@ -163,6 +163,8 @@ static void measure(struct leftover *l)
 		l->charge_bytes += swap;
 	if (cgdir_read_u64(l->cg, CG_HUGETLB_CURRENT, &huge) == CGDIR_OK)
 		l->charge_bytes += huge;
+	if (cgdir_read_u64(l->cg, CG_GIGANTIC_CURRENT, &huge) == CGDIR_OK)
+		l->charge_bytes += huge;
 	if (cgdir_read_numa(l->cg, CG_MEMORY_NUMA_STAT, l->node_bytes) != CGDIR_OK)
 		memset(l->node_bytes, 0, sizeof(l->node_bytes));
 }

@@ -93,6 +93,9 @@ static bool slot_survey(struct slot *slot, struct placement_node nodes[static NO
 			.free_chunks = MAX(slot_chunks_free_on(slot, k, PAGES_HUGE),
 					   slot_chunks_free_on(slot, k, PAGES_TRANSPARENT)),
 		};
+		if (policies[k].is_gigantic)
+			nodes[k].free_chunks =
+				manager_gigantic_free(manager, info->node) * GIGANTIC_CHUNKS;
 	}
 	return true;
 }

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/maxmin.h"
+#include "policy/gigantic.h"
 #include "policy/lend.h"
 
 /*
@@ -33,6 +34,8 @@ void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
 	uint64_t bytes[NODES_MAX];
 
 	*ret_held = *ret_guaranteed = 0;
+	if (slot->policy.is_gigantic)
+		return;
 	if (slot->policy.node == node) {
 		*ret_held = slot->n_granted;
 		*ret_guaranteed = slot->pool_guaranteed_chunks;
@@ -71,6 +74,8 @@ uint32_t slot_chunks_available(const struct slot *slot, enum page_kind kind)
 	const struct manager *manager = slot->manager;
 	uint64_t free_chunks = 0;
 
+	if (kind == PAGES_GIGANTIC)
+		return slot_gigantic_available(slot);
 	if (slot->n_granted >= slot->pool_share_chunks)
 		return 0;
 	if (slot->policy.node != NODE_ANY)
@@ -89,7 +94,9 @@ uint64_t slot_file_chunks(const struct slot *slot)
 
 	for (size_t i = 0; i < manager->n_nodes; i++)
 		if (slot->policy.node == NODE_ANY || slot->policy.node == manager->nodes[i].node)
-			total += manager->nodes[i].hugepages;
+			total += slot->policy.is_gigantic
+					 ? manager->nodes[i].gigantic * GIGANTIC_CHUNKS
+					 : manager->nodes[i].hugepages;
 	return MIN(total, (uint64_t)GRANT_CHUNKS_MAX);
 }
 
@@ -105,6 +112,14 @@ enum fault_kind slot_lacks_pages(const struct slot *slot, uint32_t wanted, uint3
 		return fault_set(fault, FAULT_NO_HUGEPAGES,
 				 "slot %s has no pool; give it one: tmctl set %s pool=64M",
 				 slot->policy.name, slot->policy.name);
+	if (slot->policy.is_gigantic)
+		return fault_set(fault, FAULT_NO_HUGEPAGES,
+				 "%u huge pages of 1G wanted, %u can be had: slot %s may hold %s "
+				 "and holds %u, which its tasks keep until they detach",
+				 gigantic_up(wanted) / GIGANTIC_CHUNKS, available / GIGANTIC_CHUNKS,
+				 slot->policy.name,
+				 format_bytes(slot->pool_share_chunks * CHUNK_BYTES, share),
+				 slot->n_granted / GIGANTIC_CHUNKS);
 	return fault_set(fault, FAULT_NO_HUGEPAGES,
 			 "%u huge pages wanted, %u can be had: slot %s may hold %s and holds %u",
 			 wanted, available, slot->policy.name,
@@ -127,6 +142,26 @@ void slot_count_granted(struct slot *slot)
 	}
 }
 
+/* Of pages of one size; without the controller, or pages of that size, none is written. */
+static void write_limit(struct cgdir *cg, enum cgdir_file max, enum cgdir_file rsvd_max,
+			enum cgdir_file current, uint64_t bytes, uint64_t *written)
+{
+	uint64_t usage;
+	int r;
+
+	if (bytes == *written)
+		return;
+	r = cgdir_write_u64(cg, max, bytes);
+	/* A limit below what is in use is refused: pages are pinned that were punched, or the task
+	 * has mapped some by itself. Then at least no more. */
+	if (r == CGDIR_BUSY && cgdir_read_u64(cg, current, &usage) == CGDIR_OK && usage > bytes) {
+		bytes = usage;
+		r = cgdir_write_u64(cg, max, bytes);
+	}
+	if (r == CGDIR_OK && cgdir_write_u64(cg, rsvd_max, bytes) == CGDIR_OK)
+		*written = bytes;
+}
+
 /*
  * Also the kernel refuses what was not handed out: a task could map huge pages by itself, and with a
  * limit as high as the share it would take what is guaranteed to others. Its own guarantee it may
@@ -134,27 +169,18 @@ void slot_count_granted(struct slot *slot)
  */
 void slot_write_hugetlb(struct slot *slot, uint32_t n_more)
 {
-	uint64_t n = (uint64_t)slot->n_granted - slot->n_transparent + n_more, bytes, usage;
-	int r;
+	uint64_t n = (uint64_t)slot->n_granted - slot->n_transparent + n_more;
+	bool is_gigantic = slot->policy.is_gigantic;
 
 	if (!slot_has_revoked(slot) && slot->pool_guaranteed_chunks > slot->n_transparent)
 		n = MAX(n, (uint64_t)slot->pool_guaranteed_chunks - slot->n_transparent);
-	bytes = n * CHUNK_BYTES;
-	if (bytes == slot->hugetlb_written)
-		return;
-	r = cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes);
-	/* A limit below what is in use is refused: pages are pinned that were punched, or the task
-	 * has mapped some by itself. Then at least no more. */
-	if (r == CGDIR_BUSY && cgdir_read_u64(slot->cg, CG_HUGETLB_CURRENT, &usage) == CGDIR_OK &&
-	    usage > bytes) {
-		bytes = usage;
-		r = cgdir_write_u64(slot->cg, CG_HUGETLB_MAX, bytes);
-	}
-	if (r == CGDIR_OK && cgdir_write_u64(slot->cg, CG_HUGETLB_RSVD_MAX, bytes) == CGDIR_OK)
-		slot->hugetlb_written = bytes;
+	write_limit(slot->cg, CG_HUGETLB_MAX, CG_HUGETLB_RSVD_MAX, CG_HUGETLB_CURRENT,
+		    is_gigantic ? 0 : n * CHUNK_BYTES, &slot->hugetlb_written);
+	write_limit(slot->cg, CG_GIGANTIC_MAX, CG_GIGANTIC_RSVD_MAX, CG_GIGANTIC_CURRENT,
+		    is_gigantic ? n * CHUNK_BYTES : 0, &slot->gigantic_written);
 }
 
-static void grant_set_target(struct grant *grant, uint32_t target)
+void grant_set_target(struct grant *grant, uint32_t target)
 {
 	struct slot *slot = grant->slot;
 	struct manager_hooks *hooks = &slot->manager->hooks;
@@ -182,6 +208,10 @@ void slot_divide_pool(struct slot *slot)
 		n++;
 	if (n == 0)
 		return;
+	if (slot->policy.is_gigantic) {
+		slot_divide_gigantic(slot);
+		return;
+	}
 	claims = calloc(n, sizeof(*claims));
 	names = calloc(n, sizeof(*names));
 	needs = calloc(n, sizeof(*needs));

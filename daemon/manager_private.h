@@ -52,7 +52,7 @@ struct slot {
 	uint64_t share_bytes, guaranteed_bytes;
 	uint32_t pool_share_chunks, pool_guaranteed_chunks;
 	/* what was last written, page-rounded; BYTES_UNLIMITED: not yet */
-	uint64_t min_written, low_written, hugetlb_written;
+	uint64_t min_written, low_written, hugetlb_written, gigantic_written;
 	struct limit limit;
 	bool has_limit;
 	struct progress share_progress;
@@ -211,7 +211,23 @@ void manager_check_pages(const struct manager *manager, struct host_check *ret_c
 void slot_view_pages(const struct slot *slot, struct slot_view *view);
 void manager_view_pages(const struct manager *manager, size_t i, struct node_view *view);
 
+/* ---- manager_gigantic.c */
+/* Pages of 1 GiB of the node that nobody has; 0 where they cannot be charged. */
+uint64_t manager_gigantic_free(const struct manager *manager, int node);
+/* Chunks that a slot whose pool is of them may have more now: whole pages. */
+uint32_t slot_gigantic_available(const struct slot *slot);
+/* As slot_divide_pool(), for such a slot with tasks. */
+void slot_divide_gigantic(struct slot *slot);
+/* Before its first task attaches: of which pages the pool is. */
+void slot_settle_pages(struct slot *slot);
+/* Can the slot be made @policy while its tasks hold what they hold? */
+MUST_USE enum fault_kind slot_check_gigantic(const struct slot *slot,
+					     const struct slot_policy *policy,
+					     struct fault *ret_fault);
+
 /* ---- manager_pools.c */
+/* Tells the task, if it changed. */
+void grant_set_target(struct grant *grant, uint32_t target);
 /* Chunks of the @i-th node that nobody but the slot holds or is promised. */
 uint64_t slot_chunks_free_on(const struct slot *slot, size_t i, enum page_kind kind);
 /* What it may be given now beyond what it has: of its share, and there. */
@@ -222,13 +238,13 @@ uint64_t slot_file_chunks(const struct slot *slot);
 enum fault_kind slot_lacks_pages(const struct slot *slot, uint32_t wanted, uint32_t available,
 				 struct fault *fault);
 /* Divides the slot's chunks among its grants, tells those whose target changed, writes
- * hugetlb.2MB.max. */
+ * hugetlb.2MB.max and 1GB.max. */
 void slot_divide_pool(struct slot *slot);
 void slot_count_granted(struct slot *slot);
-/* What the slot has on the @i-th node, and is guaranteed there; in chunks. */
+/* What the slot has on the @i-th node, and is guaranteed there; in chunks, without gigantic pages. */
 void slot_count_on_node(const struct slot *slot, size_t i, uint64_t *ret_held,
 			uint64_t *ret_guaranteed);
-/* Writes hugetlb.2MB.max so that it may hold @n_more chunks beyond what it has. */
+/* Writes hugetlb.2MB.max, or 1GB.max, so that it may hold @n_more chunks beyond what it has. */
 void slot_write_hugetlb(struct slot *slot, uint32_t n_more);
 
 /* ---- manager_grants.c */

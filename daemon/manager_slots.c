@@ -13,6 +13,7 @@
 #include "message_ids.h"
 #include "policy/admit.h"
 #include "policy/booking.h"
+#include "policy/gigantic.h"
 
 /*
  * The order of writes makes a kill at any instruction harmless: the state file says what is
@@ -164,6 +165,7 @@ int slot_enter_cgroup(struct slot *slot, struct cgdir *cg)
 	slot->cg = cg;
 	slot->n_oom_kills = UINT64_MAX;
 	slot->min_written = slot->low_written = slot->hugetlb_written = BYTES_UNLIMITED;
+	slot->gigantic_written = BYTES_UNLIMITED;
 	slot->is_share_moving = false;
 	slot->control = slot->shadow = (struct control_slot){};
 	slot->watch = (struct slot_watch){};
@@ -192,7 +194,9 @@ int slot_open(struct manager *manager, const struct slot_policy *policy, struct 
 	if (!slot)
 		return -ENOMEM;
 	slot->manager = manager;
-	slot->policy = slot->planned = *policy;
+	slot->policy = *policy;
+	slot->policy.is_gigantic &= gigantic_suits(policy); /* a file can say anything */
+	slot->planned = slot->policy;
 	list_init(&slot->grants);
 	r = notices_open(slot);
 	if (r >= 0)
@@ -266,7 +270,21 @@ enum fault_kind manager_try_add(struct manager *manager, const struct add_reques
 	int cond = booking_admit(manager->nodes, manager->n_nodes, others, n_others,
 				 &manager->config->booking, &booking, ret_policy, &refusal);
 
-	return cond == ADMIT_OK ? FAULT_NONE : fault_from_refusal(fault, cond, &refusal);
+	if (cond != ADMIT_OK)
+		return fault_from_refusal(fault, cond, &refusal);
+	ret_policy->is_gigantic =
+		gigantic_choose(manager->nodes, manager->n_nodes, others, n_others, ret_policy);
+	ret_policy->keeps_pages = false;
+	return FAULT_NONE;
+}
+
+/* Its tasks hold pages, or nothing of its pool changes. */
+static bool slot_keeps_pages(const struct slot *slot, const struct slot_policy *policy)
+{
+	return !list_is_empty(&slot->grants) ||
+	       (policy->node == slot->policy.node &&
+		policy->pool_min_bytes == slot->policy.pool_min_bytes &&
+		policy->pool_max_bytes == slot->policy.pool_max_bytes);
 }
 
 /* For a change of a slot that is there; a new need sets .grant_bytes. */
@@ -287,6 +305,10 @@ static enum fault_kind manager_admit(struct manager *manager, struct slot_policy
 	if (policy->min_bytes <= policy->max_bytes)
 		raised.policy.min_bytes =
 			MIN(policy->min_bytes + slot->lease_bytes, policy->max_bytes);
+	raised.policy.is_gigantic = slot->policy.is_gigantic;
+	raised.policy.keeps_pages = slot_keeps_pages(slot, policy);
+	policy->is_gigantic = gigantic_choose(manager->nodes, manager->n_nodes, policies,
+					      manager->n_slots, &raised.policy);
 	if (policy->need_bytes > 0 && policy->need_bytes != slot->policy.need_bytes) {
 		kind = manager_try_add(manager, &raised, policies, manager->n_slots, 0, &admitted,
 				       fault);
@@ -503,6 +525,8 @@ enum fault_kind manager_set(struct manager *manager, const struct slot_policy *w
 		policy.is_need_predicted = false;
 	is_other_hook = strcmp(policy.on_resize, slot->policy.on_resize) != 0;
 	kind = is_other_hook ? manager_check_hook(manager, &policy, fault) : FAULT_NONE;
+	if (kind == FAULT_NONE)
+		kind = slot_check_gigantic(slot, &policy, fault);
 	if (kind == FAULT_NONE)
 		kind = manager_admit(manager, &policy, fault);
 	if (kind == FAULT_REFUSED)

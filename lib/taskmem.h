@@ -50,8 +50,10 @@ struct tm_attach_options {
 	/* NULL: $TASKMEM_SOCKET, else /run/taskmem/io.taskmem */
 	const char *socket;
 	uint32_t min_chunks; /* fail with -ENOBUFS unless at least so many are granted; default 1 */
-	uint32_t max_chunks; /* never hold more; 0: as many as the slot's share allows */
-	uint32_t flags;      /* TM_ATTACH_… */
+	/* never hold more; 0: as many as the slot's share allows. Of a pool of 1 GiB pages each, it is
+	 * whole ones that are granted: as many as hold that */
+	uint32_t max_chunks;
+	uint32_t flags; /* TM_ATTACH_… */
 };
 
 /* No huge pages and no pools, for a task that only wants to hear of its slot's memory: the slot

@@ -37,6 +37,7 @@ static int read_single(struct node_info nodes[static NODES_MAX], size_t *ret_n)
 		.node = 0,
 		.total_bytes = (uint64_t)info.totalram * info.mem_unit,
 		.hugepages = count_pages(0, PAGES_HUGE),
+		.gigantic = count_pages(0, PAGES_GIGANTIC),
 	};
 	*ret_n = 1;
 	return 0;
@@ -60,6 +61,7 @@ int topology_read(struct node_info nodes[static NODES_MAX], size_t *ret_n)
 			.node = node,
 			.total_bytes = (uint64_t)size,
 			.hugepages = count_pages(node, PAGES_HUGE),
+			.gigantic = count_pages(node, PAGES_GIGANTIC),
 		};
 	}
 	/* some kernels leave memory that was plugged in later out of the node's MemTotal */

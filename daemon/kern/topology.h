@@ -9,7 +9,7 @@
 #include "base/attr.h"
 #include "model.h"
 
-/* Fills node, total_bytes and hugepages (2 MiB pages the node has now); the rest is 0.
+/* Fills node, total_bytes, hugepages and gigantic (pages the node has now); the rest is 0.
  * Machines without NUMA are one node 0. Return: 0 or -errno. */
 MUST_USE int topology_read(struct node_info nodes[static NODES_MAX], size_t *ret_n);
 /* The node's CPUs as a cpuset list ("0,2-3"); empty for a node without CPUs. */
