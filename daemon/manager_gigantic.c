@@ -139,3 +139,20 @@ enum fault_kind slot_check_gigantic(const struct slot *slot, const struct slot_p
 		"the same number of whole GiB",
 		policy->name, format_bytes(fault->needed, held));
 }
+
+/* ---- what is shown */
+
+void manager_view_gigantic(const struct manager *manager, size_t i, struct node_view *view)
+{
+	int node = manager->nodes[i].node;
+
+	view->gigantic_free = MIN(manager_gigantic_free(manager, node), manager->nodes[i].gigantic);
+	for (size_t k = 0; k < manager->n_slots; k++) {
+		const struct slot *slot = manager->slots[k];
+
+		if (slot->policy.node != node || !slot->policy.is_gigantic)
+			continue;
+		view->gigantic_promised += slot->pool_guaranteed_chunks / GIGANTIC_CHUNKS;
+		view->gigantic_granted += slot->n_granted / GIGANTIC_CHUNKS;
+	}
+}

@@ -83,18 +83,23 @@ enum page_kind slot_choose_pages(const struct slot *slot, uint32_t n_needed)
 void manager_check_pages(const struct manager *manager, struct host_check *ret_check)
 {
 	char mode[TRANSPARENT_MODE_MAX] = "none";
+	const char *beside = "";
 	int r;
 
+	for (size_t i = 0; i < manager->n_nodes; i++)
+		if (manager->nodes[i].gigantic > 0)
+			beside = "; 1G huge ones for pools that are guaranteed whole GiB";
 	*ret_check = (struct host_check){ .name = "pages of pools", .status = HOST_OK };
 	if (!manager_may_fall_back(manager)) {
 		(void)snprintf(ret_check->detail, sizeof(ret_check->detail),
-			       "2M huge ones only (pages=huge)");
+			       "2M huge ones only (pages=huge)%s", beside);
 		return;
 	}
 	r = transparent_read_mode(mode);
 	(void)snprintf(ret_check->detail, sizeof(ret_check->detail),
-		       "2M huge ones, or transparent ones where those run short; shmem_enabled: %s",
-		       r < 0 && r != -ENOENT ? strerror(-r) : mode);
+		       "2M huge ones, or transparent ones where those run short; shmem_enabled: "
+		       "%s%s",
+		       r < 0 && r != -ENOENT ? strerror(-r) : mode, beside);
 	if (r == 0 && transparent_mode_is_huge(mode))
 		return;
 	ret_check->status = HOST_DEGRADED;
@@ -110,6 +115,10 @@ void slot_view_pages(const struct slot *slot, struct slot_view *view)
 	LIST_FOREACH(&slot->grants, grant, in_slot)
 		n_huge += grant_count_huge(grant);
 	view->pages = pages_describe(slot->n_granted - slot->n_transparent, slot->n_transparent);
+	if (slot->policy.is_gigantic && slot->n_granted > 0) {
+		view->pages = page_kind_names[PAGES_GIGANTIC];
+		view->pool_gigantic_bytes = slot->n_granted * CHUNK_BYTES;
+	}
 	view->pool_transparent_bytes = slot->n_transparent * CHUNK_BYTES;
 	view->pool_huge_bytes = n_huge * CHUNK_BYTES;
 }

@@ -224,6 +224,8 @@ void slot_settle_pages(struct slot *slot);
 MUST_USE enum fault_kind slot_check_gigantic(const struct slot *slot,
 					     const struct slot_policy *policy,
 					     struct fault *ret_fault);
+/* The @i-th node's pages of 1 GiB, for listings. */
+void manager_view_gigantic(const struct manager *manager, size_t i, struct node_view *view);
 
 /* ---- manager_pools.c */
 /* Tells the task, if it changed. */

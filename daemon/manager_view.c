@@ -130,6 +130,12 @@ static void view_moves(struct slot_view *view)
 	}
 }
 
+/* That of the pages that its pool is of. */
+static enum cgdir_file pool_file(const struct slot *slot, enum cgdir_file file)
+{
+	return slot->policy.is_gigantic ? file + (CG_GIGANTIC_MAX - CG_HUGETLB_MAX) : file;
+}
+
 static void slot_view(const struct slot *slot, struct slot_view *view)
 {
 	struct cgdir_events events;
@@ -146,7 +152,7 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		.kernel_max_bytes = read_or(slot->cg, CG_MEMORY_MAX, BYTES_UNLIMITED),
 		.pool_share_bytes = slot->pool_share_chunks * CHUNK_BYTES,
 		.pool_granted_bytes = slot->n_granted * CHUNK_BYTES,
-		.pool_kernel_bytes = read_or(slot->cg, CG_HUGETLB_CURRENT, 0),
+		.pool_kernel_bytes = read_or(slot->cg, pool_file(slot, CG_HUGETLB_CURRENT), 0),
 	};
 	view->emergency = slot_emergency(slot);
 	view->engine = engine_of(slot);
@@ -159,7 +165,8 @@ static void slot_view(const struct slot *slot, struct slot_view *view)
 		view->n_processes = 0;
 	if (cgdir_read_events(slot->cg, &events) == CGDIR_OK)
 		view->n_oom_kills = events.oom_kill;
-	if (cgdir_read_numa(slot->cg, CG_HUGETLB_NUMA_STAT, view->pool_node_bytes) != CGDIR_OK)
+	if (cgdir_read_numa(slot->cg, pool_file(slot, CG_HUGETLB_NUMA_STAT),
+			    view->pool_node_bytes) != CGDIR_OK)
 		memset(view->pool_node_bytes, 0, sizeof(view->pool_node_bytes));
 	if (cgdir_read_numa(slot->cg, CG_MEMORY_NUMA_STAT, view->memory_node_bytes) != CGDIR_OK)
 		memset(view->memory_node_bytes, 0, sizeof(view->memory_node_bytes));
@@ -240,6 +247,7 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 		ret_view->guaranteed_bytes = manager->node_plans[i].guaranteed_bytes;
 		ret_view->hugepages_promised = manager->node_plans[i].guaranteed_chunks;
 		manager_view_pages(manager, i, ret_view);
+		manager_view_gigantic(manager, i, ret_view);
 	}
 	ret_view->usage_bytes = read_or(group->cg, CG_MEMORY_CURRENT, 0);
 	ret_view->group_max_bytes = read_or(group->cg, CG_MEMORY_MAX, BYTES_UNLIMITED);
@@ -250,7 +258,8 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 		if (manager->slots[k]->policy.node != group->node)
 			continue;
 		ret_view->n_slots++;
-		ret_view->hugepages_granted += manager->slots[k]->n_granted;
+		if (!manager->slots[k]->policy.is_gigantic)
+			ret_view->hugepages_granted += manager->slots[k]->n_granted;
 		ret_view->transparent_granted += manager->slots[k]->n_transparent;
 	}
 }

@@ -126,10 +126,12 @@ struct slot_view {
 	uint64_t n_oom_kills;
 	uint64_t pool_share_bytes, pool_granted_bytes, pool_owed_bytes, pool_kernel_bytes;
 	const char
-		*engine;   /* its tasks receive by: "io_uring", "epoll", "mixed"; NULL: none does */
-	const char *pages; /* what its tasks hold: "huge", "transparent", "mixed"; NULL: nothing */
+		*engine; /* its tasks receive by: "io_uring", "epoll", "mixed"; NULL: none does */
+	/* what its tasks hold: "gigantic", "huge", "transparent", "mixed"; NULL: nothing */
+	const char *pages;
 	uint64_t pool_transparent_bytes; /* part of pool_granted_bytes, and not of usage_bytes */
-	uint64_t pool_huge_bytes;        /* part of pool_granted_bytes that is pages of 2 MiB */
+	uint64_t pool_gigantic_bytes;    /* the same of pages of 1 GiB */
+	uint64_t pool_huge_bytes;        /* part that is pages of 2 MiB or 1 GiB */
 	uint64_t pool_node_bytes[NODES_MAX];
 	uint64_t memory_node_bytes[NODES_MAX];
 	size_t n_pending;
@@ -180,7 +182,8 @@ struct node_view {
 	struct node_info info; /* info.node is NODE_ANY for the group without a node */
 	uint64_t guaranteed_bytes, booked_bytes, usage_bytes, group_max_bytes;
 	uint64_t hugepages_free, hugepages_promised, hugepages_granted;
-	uint64_t transparent_granted; /* part of hugepages_granted */
+	uint64_t transparent_granted;                                /* part of hugepages_granted */
+	uint64_t gigantic_free, gigantic_promised, gigantic_granted; /* of info.gigantic */
 	const char *pages; /* of info.hugepages: "huge", "transparent", "mixed"; NULL: none */
 	uint32_t n_slots;
 	uint64_t n_stalls;   /* times that a pressure trigger told of stalls */

@@ -18,13 +18,14 @@ static const char slots_json[] =
 	"\"demandBytes\":209715200,\"class\":\"evidence\",\"usageBytes\":256901120,\"swapBytes\":0,"
 	"\"maxBytes\":null,\"processes\":2,\"oomKills\":1,\"poolShareBytes\":8388608,"
 	"\"poolGrantedBytes\":4194304,\"poolTransparentBytes\":2097152,"
-	"\"poolHugeBytes\":3145728,\"poolOwedBytes\":0,\"leakBytesPerSec\":null,\"watchers\":0,"
+	"\"poolGiganticBytes\":1073741824,\"poolHugeBytes\":3145728,\"poolOwedBytes\":0,\"leakBytesPerSec\":null,\"watchers\":0,"
 	"\"onResize\":{\"command\":\"/x\",\"running\":false,\"runs\":7,\"failures\":1},"
 	"\"heat\":{\"workingSetBytes\":1234,\"ageUsec\":1500000},"
 	"\"pending\":[{\"what\":\"share\",\"fromBytes\":1,\"toBytes\":2,\"nowBytes\":1}]},"
 	"{\"name\":\"x\\\"\\\\\\ny\",\"node\":null,\"tier\":0,\"weight\":100,\"maxBytes\":5,"
 	"\"emergency\":\"frozen\",\"heat\":null,\"pending\":[]}],"
 	"\"nodes\":[{\"node\":0,\"transparentGranted\":3,\"budgetBytes\":419430400,"
+	"\"giganticPages\":2,\"giganticPagesFree\":1,"
 	"\"usageBytes\":300,\"groupMaxBytes\":1000,"
 	"\"slots\":1,\"emergency\":\"memory runs out\"},"
 	"{\"node\":null,\"usageBytes\":7,\"groupMaxBytes\":null}]}";
@@ -90,6 +91,7 @@ static const char *const lines[] = {
 	"taskmem_slot_pool_held_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 4194304",
 	"taskmem_slot_pool_transparent_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 2097152",
 	"taskmem_slot_pool_huge_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 3145728",
+	"taskmem_slot_pool_gigantic_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 1073741824",
 	"taskmem_slot_working_set_bytes{slot=\"ingest\",node=\"0\",tier=\"1\"} 1234",
 	"taskmem_slot_leak_bytes_per_second{slot=\"ingest\",node=\"0\",tier=\"1\"} 0",
 	"taskmem_slot_oom_kills_total{slot=\"ingest\",node=\"0\",tier=\"1\"} 1",
@@ -109,6 +111,8 @@ static const char *const lines[] = {
 	"taskmem_node_budget_bytes{node=\"0\"} 419430400",
 	"taskmem_node_free_bytes{node=\"0\"} 700",
 	"taskmem_node_hugepages_transparent{node=\"0\"} 3",
+	"taskmem_node_gigantic{node=\"0\"} 2",
+	"taskmem_node_gigantic_free{node=\"0\"} 1",
 	"taskmem_node_emergency{node=\"0\"} 1",
 	"taskmem_node_emergency{node=\"any\"} 0",
 	"taskmem_queue_length 2",

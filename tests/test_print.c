@@ -178,6 +178,8 @@ START_TEST(nodes_show_budgets_and_huge_pages)
 		      "\"guaranteedBytes\":67108864,\"usageBytes\":268435456,\"slots\":2,"
 		      "\"hugePages\":64,"
 		      "\"hugePagesFree\":40,\"hugePagesPromised\":10,\"hugePagesGranted\":24,"
+		      "\"giganticPages\":4,\"giganticPagesGranted\":2,"
+		      "\"giganticPagesPromised\":3,\"giganticPagesFree\":1,"
 		      "\"pages\":\"huge\"},{\"node\":1,\"pages\":\"transparent\"},"
 		      "{\"node\":null}]");
 
@@ -189,7 +191,8 @@ START_TEST(nodes_show_budgets_and_huge_pages)
 		"1          0        0           0      0      0          0        0         0  "
 		"   0  transparent\n"
 		"any        0        0           0      0      0          0        0         0  "
-		"   0  -\n",
+		"   0  -\n"
+		"node 0: 4 pages of 1G huge, 2 granted, 3 promised, 1 free\n",
 		ck_assert_int_eq(view_nodes(nodes, out, 0, true), 0));
 }
 END_TEST

@@ -61,6 +61,11 @@ static const struct family of_nodes[] = {
 	COUNT("node_hugepages_granted", "hugePagesGranted", "Those that tasks hold."),
 	COUNT("node_hugepages_transparent", "transparentGranted",
 	      "Part of those held that is transparent pages."),
+	COUNT("node_gigantic", "giganticPages", "Pages of 1 GiB."),
+	COUNT("node_gigantic_free", "giganticPagesFree", "Those that nobody holds."),
+	COUNT("node_gigantic_promised", "giganticPagesPromised",
+	      "Those that slots are guaranteed."),
+	COUNT("node_gigantic_granted", "giganticPagesGranted", "Those that tasks hold."),
 };
 
 static const struct family of_slots[] = {
@@ -97,7 +102,9 @@ static const struct family of_slots[] = {
 	BYTES("slot_pool_held", "poolGrantedBytes", "Huge pages its tasks hold."),
 	BYTES("slot_pool_transparent", "poolTransparentBytes",
 	      "Part of them that is transparent pages."),
-	BYTES("slot_pool_huge", "poolHugeBytes", "Part of them that is in pages of 2 MiB."),
+	BYTES("slot_pool_gigantic", "poolGiganticBytes", "Part of them that is in pages of 1 GiB."),
+	BYTES("slot_pool_huge", "poolHugeBytes",
+	      "Part of them that is in pages of 2 MiB or 1 GiB."),
 	BYTES("slot_pool_owed", "poolOwedBytes", "Part of them that was asked back."),
 	COUNT("slot_processes", "processes", "Processes that run in it."),
 	COUNT("slot_watchers", "watchers", "Clients that hear what its memory should come to."),

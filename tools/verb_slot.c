@@ -472,7 +472,7 @@ static const char list_help[] =
 	"changes under way, such as \"running; share 245M->300M, 5s\".\n"
 	"Nodes: BUDGET what slots may have; GUARANTEED sum of MIN; HUGEPAGES of 2M, of them\n"
 	"GRANTED to tasks, PROMISED as guarantees, FREE in the kernel; PAGES what they are made\n"
-	"of: 2M huge, transparent or mixed.\n"
+	"of: 2M huge, transparent or mixed. Pages of 1G are in a line of their own.\n"
 	"On a narrow terminal the less important columns are left out; --json has all.\n"
 	"\n"
 	"Examples:\n"

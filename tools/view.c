@@ -86,7 +86,12 @@ static void state_cell(struct table *table, sd_json_variant *slot)
 	table_cell(table, "%s", text);
 }
 
-/* What tasks hold of what they may hold: "16M/64M"; "-" for a slot without a pool. */
+static bool is_gigantic(sd_json_variant *slot)
+{
+	return field_u64(slot, "poolPageBytes", 0) == UINT64_C(1) << 30;
+}
+
+/* What tasks hold of what they may hold: "16M/64M", "2G/2G 1G huge"; "-" for a slot without a pool. */
 static void pool_cell(struct table *table, sd_json_variant *slot)
 {
 	char granted[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
@@ -94,8 +99,9 @@ static void pool_cell(struct table *table, sd_json_variant *slot)
 	if (!field_u64(slot, "poolMaxBytes", 0) && !field_u64(slot, "poolGrantedBytes", 0))
 		table_cell(table, "-");
 	else
-		table_cell(table, "%s/%s", bytes_of(slot, "poolGrantedBytes", 0, granted),
-			   bytes_of(slot, "poolShareBytes", 0, share));
+		table_cell(table, "%s/%s%s", bytes_of(slot, "poolGrantedBytes", 0, granted),
+			   bytes_of(slot, "poolShareBytes", 0, share),
+			   is_gigantic(slot) ? " 1G huge" : "");
 }
 
 int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_header)
@@ -130,7 +136,24 @@ int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_heade
 
 const char *view_pages_word(const char *pages)
 {
+	if (strcmp(pages, "gigantic") == 0)
+		return "1G huge";
 	return strcmp(pages, "huge") == 0 ? "2M huge" : pages;
+}
+
+/* Beside the table, whose numbers are of 2 MiB pages. */
+static void gigantic_line(sd_json_variant *node, FILE *out)
+{
+	char text[FORMAT_BYTES_MAX];
+
+	if (field_u64(node, "giganticPages", 0))
+		fprintf(out,
+			"node %s: %" PRIu64 " pages of 1G huge, %" PRIu64 " granted, %" PRIu64
+			" promised, %" PRIu64 " free\n",
+			node_of(node, text), field_u64(node, "giganticPages", 0),
+			field_u64(node, "giganticPagesGranted", 0),
+			field_u64(node, "giganticPagesPromised", 0),
+			field_u64(node, "giganticPagesFree", 0));
 }
 
 int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_header)
@@ -165,6 +188,7 @@ int view_nodes(sd_json_variant *nodes, FILE *out, unsigned width, bool has_heade
 	FIELD_FOREACH(nodes, node) {
 		const char *emergency = field_text(node, "emergency", NULL);
 
+		gigantic_line(node, out);
 		if (emergency)
 			fprintf(out, "EMERGENCY on node %s: %s\n", node_of(node, text), emergency);
 	}
@@ -278,7 +302,8 @@ static void policy_section(sd_json_variant *slot, FILE *out)
 	line(out, "mode", field_text(slot, "mode", "?"), "what the controller may do to it");
 	bytes_line(out, slot, "minBytes", 0, "min", "guarantee");
 	bytes_line(out, slot, "maxBytes", BYTES_UNLIMITED, "max", "cap; max: the node's budget");
-	bytes_line(out, slot, "poolMinBytes", 0, "pool", "guaranteed huge pages");
+	bytes_line(out, slot, "poolMinBytes", 0, "pool",
+		   is_gigantic(slot) ? "guaranteed huge pages, of 1G" : "guaranteed huge pages");
 	bytes_line(out, slot, "poolMaxBytes", 0, "pool-max", NULL);
 	revoke_line(slot, out);
 	if (!field_u64(slot, "needBytes", 0))
@@ -371,13 +396,13 @@ static void owed_line(sd_json_variant *slot, sd_json_variant *owed, FILE *out)
 	fputc('\n', out);
 }
 
-/* "2M huge", "transparent, 24M of 32M are huge"; NULL: it has none. */
+/* "1G huge", "2M huge", "transparent, 24M of 32M are huge"; NULL: it has none. */
 static const char *pages_meaning(sd_json_variant *slot, char *buf, size_t size)
 {
 	const char *pages = field_text(slot, "pages", NULL);
 	char huge[FORMAT_BYTES_MAX], granted[FORMAT_BYTES_MAX];
 
-	if (!pages || strcmp(pages, "huge") == 0)
+	if (!pages || strcmp(pages, "huge") == 0 || strcmp(pages, "gigantic") == 0)
 		return pages ? view_pages_word(pages) : NULL;
 	snprintf(buf, size, "%s, %s of %s are huge", pages,
 		 format_bytes(field_u64(slot, "poolHugeBytes", 0), huge),
@@ -401,8 +426,10 @@ static void pool_section(sd_json_variant *slot, FILE *out)
 	snprintf(text, sizeof(text), "%" PRIu64, page ? granted / page : 0);
 	line(out, "pages", text, pages_meaning(slot, meaning, sizeof(meaning)));
 	bytes_line(out, slot, "poolPageBytes", 0, "page size", NULL);
-	bytes_line(out, slot, "poolKernelBytes", 0, "hugetlb.2MB.current", NULL);
-	places_line(out, slot, "poolNodes", "hugetlb.2MB.numa_stat");
+	bytes_line(out, slot, "poolKernelBytes", 0,
+		   is_gigantic(slot) ? "hugetlb.1GB.current" : "hugetlb.2MB.current", NULL);
+	places_line(out, slot, "poolNodes",
+		    is_gigantic(slot) ? "hugetlb.1GB.numa_stat" : "hugetlb.2MB.numa_stat");
 	engine_line(out, slot);
 }
 

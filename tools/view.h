@@ -23,7 +23,7 @@ MUST_USE int view_pools(sd_json_variant *tasks, FILE *out, unsigned width, bool 
 void view_slot(sd_json_variant *slot, FILE *out);
 /* The part of it about the working set. */
 void view_heat(sd_json_variant *slot, FILE *out);
-/* What pages are called in listings: "2M huge", "transparent", "mixed". */
+/* What pages are called in listings: "1G huge", "2M huge", "transparent", "mixed". */
 const char *view_pages_word(const char *pages);
 /* One Pending: "share 245M->300M, 5s"; cut at VIEW_PENDING_MAX. Returns @buf. */
 const char *view_pending(sd_json_variant *pending, char buf[static VIEW_PENDING_MAX]);

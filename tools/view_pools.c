@@ -39,7 +39,7 @@ static void task_line(sd_json_variant *task, FILE *out)
 		field_u64(task, "pid", 0), field_u64(task, "heldPages", 0),
 		field_u64(task, "targetPages", 0),
 		format_bytes(field_u64(task, "pageBytes", 0), page));
-	if (strcmp(field_text(task, "pages", "huge"), "huge") == 0)
+	if (strcmp(field_text(task, "pages", "huge"), "transparent") != 0)
 		fputs(" huge", out);
 	else
 		fprintf(out, " %s (%" PRIu64 " of them huge)", field_text(task, "pages", "?"),

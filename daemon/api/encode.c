@@ -231,9 +231,11 @@ static int merge_kernel(const struct slot_view *view, sd_json_variant **slot)
 		PAIR_UNSIGNED("poolGrantedBytes", view->pool_granted_bytes),
 		PAIR_UNSIGNED("poolOwedBytes", view->pool_owed_bytes),
 		PAIR_UNSIGNED("poolKernelBytes", view->pool_kernel_bytes),
-		PAIR_UNSIGNED("poolPageBytes", CHUNK_BYTES),
+		PAIR_UNSIGNED("poolPageBytes",
+			      view->policy.is_gigantic ? GIGANTIC_BYTES : CHUNK_BYTES),
 		NULL_IF(!view->pages, "pages", SD_JSON_BUILD_STRING(view->pages)),
 		PAIR_UNSIGNED("poolTransparentBytes", view->pool_transparent_bytes),
+		PAIR_UNSIGNED("poolGiganticBytes", view->pool_gigantic_bytes),
 		PAIR_UNSIGNED("poolHugeBytes", view->pool_huge_bytes),
 		NULL_IF(!view->engine, "engine", SD_JSON_BUILD_STRING(view->engine)));
 }
@@ -346,6 +348,10 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("hugePagesGranted", view.hugepages_granted),
 		NULL_IF(!view.pages, "pages", SD_JSON_BUILD_STRING(view.pages)),
 		PAIR_UNSIGNED("transparentGranted", view.transparent_granted),
+		PAIR_UNSIGNED("giganticPages", view.info.gigantic),
+		PAIR_UNSIGNED("giganticPagesFree", view.gigantic_free),
+		PAIR_UNSIGNED("giganticPagesPromised", view.gigantic_promised),
+		PAIR_UNSIGNED("giganticPagesGranted", view.gigantic_granted),
 		PAIR_UNSIGNED("slots", view.n_slots), PAIR_UNSIGNED("stalls", view.n_stalls),
 		NULL_IF(view.emergency[0] == '\0', "emergency",
 			SD_JSON_BUILD_STRING(view.emergency)));
@@ -524,20 +530,23 @@ static int encode_task(size_t i, void *context, sd_json_variant **ret)
 	const struct slot_tasks *tasks = context;
 	sd_json_variant *pools = NULL;
 	struct task_view view;
+	uint64_t page; /* in chunks */
 	int r;
 
 	manager_view_nth_task(tasks->manager, tasks->slot, i, &view);
+	page = view.pages == PAGES_GIGANTIC ? GIGANTIC_CHUNKS : 1;
 	r = encode_array(view.n_pools, encode_pool, &view, &pools);
 	if (r < 0)
 		return r;
 	r = sd_json_buildo(
 		ret, PAIR_UNSIGNED("pid", (uint64_t)view.pid), PAIR_UNSIGNED("grant", view.grant),
-		PAIR_UNSIGNED("heldPages", view.held_chunks),
-		PAIR_UNSIGNED("targetPages", view.target_chunks),
-		NULL_IF(view.need_chunks == UINT64_MAX, "needPages", UNSIGNED(view.need_chunks)),
-		PAIR_UNSIGNED("pageBytes", CHUNK_BYTES),
+		PAIR_UNSIGNED("heldPages", view.held_chunks / page),
+		PAIR_UNSIGNED("targetPages", view.target_chunks / page),
+		NULL_IF(view.need_chunks == UINT64_MAX, "needPages",
+			UNSIGNED((view.need_chunks + page - 1) / page)),
+		PAIR_UNSIGNED("pageBytes", page * CHUNK_BYTES),
 		SD_JSON_BUILD_PAIR_STRING("pages", page_kind_names[view.pages]),
-		PAIR_UNSIGNED("hugePages", view.huge_chunks),
+		PAIR_UNSIGNED("hugePages", view.huge_chunks / page),
 		NULL_IF(!view.has_report, "pools", SD_JSON_BUILD_VARIANT(pools)),
 		NULL_IF(!view.has_report, "unreportedPools", UNSIGNED(view.n_unreported)));
 	sd_json_variant_unref(pools);

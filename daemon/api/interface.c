@@ -131,21 +131,24 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(poolGrantedBytes, INT, 0), COMMENT("Part of it above the share, asked back"),
 	FIELD(poolOwedBytes, INT, 0),
 	COMMENT("Tasks that keep what they owe, or that pages were taken from: those that owe most"),
-	FIELD_TYPE(owed, Owed, ARRAY), COMMENT("hugetlb.2MB.current"),
-	FIELD(poolKernelBytes, INT, 0), COMMENT("Page size of the pools"),
+	FIELD_TYPE(owed, Owed, ARRAY),
+	COMMENT("hugetlb.2MB.current, or 1GB.current where the pool is of such pages"),
+	FIELD(poolKernelBytes, INT, 0), COMMENT("Size of the huge pages that its pool is promised"),
 	FIELD(poolPageBytes, INT, 0),
-	COMMENT("What its tasks hold: huge pages; transparent ones, the fallback of the configuration; "
-		"mixed; null: nothing"),
+	COMMENT("What its tasks hold: gigantic, huge pages of 1 GiB; huge, of 2 MiB; transparent, the "
+		"fallback of the configuration; mixed, the last two; null: nothing"),
 	FIELD(pages, STRING, NULLABLE),
 	COMMENT("Part of poolGrantedBytes that is transparent: charged to the cgroup as memory, and "
 		"left out of usageBytes and the kernel's limits here"),
 	FIELD(poolTransparentBytes, INT, 0),
-	COMMENT("Part of poolGrantedBytes that is in pages of 2 MiB, those of transparent ones that the "
-		"kernel made huge when they were put in"),
+	COMMENT("Part of poolGrantedBytes that is in pages of 1 GiB"),
+	FIELD(poolGiganticBytes, INT, 0),
+	COMMENT("Part of poolGrantedBytes that is in pages of 2 MiB or 1 GiB, with those of transparent "
+		"ones that the kernel made huge when they were put in"),
 	FIELD(poolHugeBytes, INT, 0),
 	COMMENT("What its tasks receive from the network by: io_uring; epoll, the slower fallback; "
 		"mixed; null: nothing yet"),
-	FIELD(engine, STRING, NULLABLE), COMMENT("hugetlb.2MB.numa_stat: where the pool pages are"),
+	FIELD(engine, STRING, NULLABLE), COMMENT("hugetlb's numa_stat: where the pool pages are"),
 	FIELD_TYPE(poolNodes, NodeBytes, ARRAY),
 	COMMENT("memory.numa_stat, anonymous and file pages"),
 	FIELD_TYPE(memoryNodes, NodeBytes, ARRAY), COMMENT("empty or running"),
@@ -176,7 +179,11 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("What hugePages are: huge; transparent ones, where the kernel reserved none and the "
 		"configuration allows it; mixed; null: there are none"),
 	FIELD(pages, STRING, NULLABLE), COMMENT("Part of hugePagesGranted that is transparent"),
-	FIELD(transparentGranted, INT, 0), FIELD(slots, INT, 0),
+	FIELD(transparentGranted, INT, 0),
+	COMMENT("1 GiB pages of the node, beside hugePages; free, promised and granted as those"),
+	FIELD(giganticPages, INT, 0), FIELD(giganticPagesFree, INT, 0),
+	FIELD(giganticPagesPromised, INT, 0), FIELD(giganticPagesGranted, INT, 0),
+	FIELD(slots, INT, 0),
 	COMMENT("How often the kernel told that its tasks stall, since the daemon started"),
 	FIELD(stalls, INT, 0),
 	COMMENT("Memory is about to run out: why and what was done; null when it is not"),
@@ -206,19 +213,19 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	COMMENT("Most ever held and posted together"), FIELD(highWater, INT, 0),
 	COMMENT("Part of held, beyond maxBuffers"), FIELD(overdraft, INT, 0),
 	COMMENT("Part of buffers, beyond minBuffers"), FIELD(lent, INT, 0),
-	COMMENT("Huge pages it has"), FIELD(pages, INT, 0),
+	COMMENT("It has so many times 2 MiB"), FIELD(pages, INT, 0),
 	COMMENT("Buffers handed out, but for what a thread got back from its own magazine"),
 	FIELD(acquiredTotal, INT, 0), COMMENT("Times a buffer was wanted and there was none"),
 	FIELD(emptyTotal, INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
-	Task, FIELD(pid, INT, 0), FIELD(grant, INT, 0), COMMENT("Huge pages it holds"),
-	FIELD(heldPages, INT, 0), COMMENT("What it should hold: less, and pages are owed"),
-	FIELD(targetPages, INT, 0),
+	Task, FIELD(pid, INT, 0), FIELD(grant, INT, 0),
+	COMMENT("Pages it holds, of pageBytes each"), FIELD(heldPages, INT, 0),
+	COMMENT("What it should hold: less, and pages are owed"), FIELD(targetPages, INT, 0),
 	COMMENT("What its load shows it to need; null: not known, all it may have"),
 	FIELD(needPages, INT, NULLABLE), FIELD(pageBytes, INT, 0),
-	COMMENT("huge or transparent, all of them"), FIELD(pages, STRING, 0),
-	COMMENT("Part of heldPages that was one page of 2 MiB each when it was put in"),
+	COMMENT("gigantic, huge or transparent, all of them"), FIELD(pages, STRING, 0),
+	COMMENT("Part of heldPages that was one page each when it was put in"),
 	FIELD(hugePages, INT, 0), COMMENT("null: it reports none, as before its first pool"),
 	FIELD_TYPE(pools, Pool, ARRAY | NULLABLE), COMMENT("Pools beyond those it can report"),
 	FIELD(unreportedPools, INT, NULLABLE));

@@ -68,6 +68,19 @@ static void check_thp(struct host_list *list)
 	host_add(list, "transparent huge pages", HOST_OK, "%s", end ? mode + 1 : text);
 }
 
+/* Only where there are some: what is missing is no fault, pools are of 2 MiB pages then. */
+static void check_gigantic(struct host_list *list, int node)
+{
+	static char names[NODES_MAX][32];
+	struct hugetlb_counts counts;
+
+	if (hugetlb_read(node, PAGES_GIGANTIC, &counts) < 0 || counts.total == 0)
+		return;
+	(void)snprintf(names[node], sizeof(names[node]), "1G huge pages on node %d", node);
+	host_add(list, names[node], HOST_OK, "%" PRIu64 " of 1 GiB, %" PRIu64 " free", counts.total,
+		 counts.free);
+}
+
 static void check_hugepages(struct host_list *list, int node)
 {
 	static char names[NODES_MAX][32];
@@ -115,6 +128,8 @@ void host_check_memory(struct host_list *list)
 					format_bytes(nodes[i].total_bytes, text));
 	}
 	host_add(list, "NUMA nodes", HOST_OK, "%zu (%s)", n, sizes);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		check_hugepages(list, nodes[i].node);
+		check_gigantic(list, nodes[i].node);
+	}
 }
