@@ -49,6 +49,7 @@ struct plant_phase {
 struct plant_task {
 	enum plant_memory memory;
 	uint32_t n_units; /* size of its memory */
+	bool is_filled;   /* touches all of it before anything else, as who allocates it does */
 	struct plant_phase phases[PLANT_PHASES];
 	uint32_t n_phases;
 };
@@ -68,7 +69,7 @@ struct plant_lru {
 struct plant_runner {
 	struct plant_task task;
 	uint32_t base; /* its first unit in the plant */
-	uint32_t phase, phase_ticks, position;
+	uint32_t phase, phase_ticks, position, n_filled;
 	int64_t debt_us; /* time used beyond what it had */
 };
 
@@ -95,8 +96,16 @@ struct plant_unit {
 	bool is_resident, is_accessed, is_evicted, is_active;
 };
 
+/* What things take of a processor's time, per page. */
+struct plant_costs {
+	uint32_t hit_us; /* an access, and the work on what was read */
+	uint32_t first_touch_us, swap_in_us, file_read_us;
+	uint32_t reclaim_us; /* for who had to reclaim it */
+};
+
 struct plant_config {
 	uint64_t seed;
+	struct plant_costs costs; /* all 0: those of the trials */
 	uint32_t unit_pages;
 	uint32_t n_groups;
 	uint32_t group_units[PLANT_GROUPS]; /* memory.max of the group */
@@ -111,10 +120,12 @@ struct plant {
 	uint32_t n_slots;
 	struct plant_unit *units; /* of all slots, then the heads of the lists */
 	uint32_t n_units;
-	uint32_t used[PLANT_GROUPS];   /* units */
-	uint32_t cursor[PLANT_GROUPS]; /* reclaim goes on with this slot */
-	uint32_t batch, goal;          /* units taken from a slot at a visit, and in all */
-	uint32_t scale;                /* pages of the machine it stands for, in a unit */
+	uint32_t used[PLANT_GROUPS];          /* units */
+	uint32_t cursor[PLANT_GROUPS];        /* reclaim goes on with this slot */
+	uint64_t reclaim_us[PLANT_GROUPS];    /* that tasks spent in reclaim, in this turn … */
+	uint32_t busy_permille[PLANT_GROUPS]; /* … and in the last one, of its time */
+	uint32_t batch, goal;                 /* units taken from a slot at a visit, and in all */
+	uint32_t scale;                       /* pages of the machine it stands for, in a unit */
 };
 
 /* Builds the machine with @n_slots slots: .group, .tasks[].task, .n_tasks and the knobs are set in

@@ -199,6 +199,10 @@ static uint64_t make_room(struct plant *plant, uint32_t index)
 		kill_largest(plant, slot->group);
 		retries = 0;
 	}
+	/* Who comes while another one reclaims finds the group full, too, and does the same. */
+	if (reclaimed == 0 && plant->used[slot->group] + plant->batch > limit &&
+	    plant_random(plant, 1000) < plant->busy_permille[slot->group])
+		reclaimed = reclaim_group(plant, slot->group, plant->goal);
 	return reclaimed;
 }
 

@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/*
- * What tasks do. A hit takes 12 us of processor time (the task computes on what it read), a page
- * that comes back from compressed swap ten times as much, one from the page cache little more: as
- * measured in the trials. A task that stalls gets less done; nothing else slows it.
- */
+/* What tasks do. A task that stalls gets less done; nothing else slows it. */
 
 #include "plant.h"
 
-#define HIT_US 12
-#define FIRST_TOUCH_US 8
-#define SWAP_IN_US 110
-#define FILE_READ_US 25
-#define RECLAIM_US 25 /* per page that the task itself had to reclaim */
 /* Part of the refaults' time that counts as a stall: pages once known as hot do. */
 #define STALLED_PERCENT 60
 
@@ -38,6 +29,8 @@ static uint32_t next_unit(struct plant *plant, struct plant_runner *runner)
 	const struct plant_phase *phase = &runner->task.phases[runner->phase];
 	uint32_t offset = 0;
 
+	if (runner->task.is_filled && runner->n_filled < runner->task.n_units)
+		return runner->base + runner->n_filled++;
 	switch (phase->access) {
 	case PLANT_UNIFORM:
 		offset = plant_random(plant, phase->n_units);
@@ -87,17 +80,21 @@ static int64_t fault(struct plant *plant, uint32_t slot_index, uint32_t index, u
 {
 	struct plant_slot *slot = &plant->slots[slot_index];
 	const struct plant_unit *unit = &plant->units[index];
+	const struct plant_costs *costs = &plant->config.costs;
 	uint64_t reclaimed = 0, fault_us, reclaim_us;
 	uint64_t pages = plant->config.unit_pages;
 
 	if (plant_fault(plant, slot_index, index, &reclaimed) == PLANT_REFAULT) {
-		fault_us = pages * (unit->memory == PLANT_ANON ? SWAP_IN_US : FILE_READ_US);
+		fault_us = pages *
+			   (unit->memory == PLANT_ANON ? costs->swap_in_us : costs->file_read_us);
 		*stall_us += fault_us * STALLED_PERCENT / 100;
 	} else {
-		fault_us = pages * (unit->memory == PLANT_ANON ? FIRST_TOUCH_US : FILE_READ_US);
+		fault_us = pages * (unit->memory == PLANT_ANON ? costs->first_touch_us
+							       : costs->file_read_us);
 	}
-	reclaim_us = reclaimed * RECLAIM_US;
+	reclaim_us = reclaimed * costs->reclaim_us;
 	*stall_us += reclaim_us;
+	plant->reclaim_us[slot->group] += reclaim_us;
 	slot->sample.fault_count += pages;
 	return (int64_t)(fault_us + reclaim_us);
 }
@@ -115,7 +112,7 @@ uint64_t plant_run_task(struct plant *plant, uint32_t slot_index, struct plant_r
 		budget_us = budget_us * speed / 1000;
 	while (used_us < budget_us) {
 		uint32_t index = next_unit(plant, runner);
-		int64_t step_us = (int64_t)HIT_US * pages;
+		int64_t step_us = (int64_t)plant->config.costs.hit_us * pages;
 
 		if (index == UINT32_MAX) {
 			used_us = budget_us;
