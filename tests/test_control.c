@@ -111,9 +111,10 @@ START_TEST(counters_decide_the_class)
 		/* … and above a fifth of what was stolen */
 		{ .refault = 1000, .steal = 5000, .class = CONTROL_QUIET },
 		{ .refault = 1001, .steal = 5000, .class = CONTROL_EVIDENCE },
-		/* stall at the share or below it is a need, above only while it grows */
-		{ .stall_us = 24999, .class = CONTROL_QUIET },
-		{ .stall_us = 25000, .class = CONTROL_EVIDENCE },
+		/* stall is a need if something is fetched meanwhile, 64 pages a tick */
+		{ .refault = 65, .stall_us = 24999, .class = CONTROL_QUIET },
+		{ .refault = 64, .stall_us = 25000, .class = CONTROL_QUIET },
+		{ .refault = 65, .stall_us = 25000, .class = CONTROL_EVIDENCE },
 		{ .stall_us = 25000, .growth = 1, .class = CONTROL_EVIDENCE },
 		/* a quarter turned over without reuse is doubtful, with it not */
 		{ .refault = 32000, .steal = 32000, .class = CONTROL_EVIDENCE },
@@ -142,14 +143,15 @@ START_TEST(counters_decide_the_class)
 	ck_assert_str_eq(control_class_name(a.track.class), control_class_name(cases[_i].class));
 }
 END_TEST
-#define CLASS_CASES 18
+#define CLASS_CASES 19
 
-START_TEST(stall_above_the_share_is_no_need)
+START_TEST(stall_above_the_share_is_no_need_unless_it_grows)
 {
 	settle();
 	a.sample.current_bytes = SHARE + M;
 	plan();
 	a.sample.stall_us += 400000;
+	a.sample.refault_pages += 65;
 	plan();
 	ck_assert_int_eq(a.track.class, CONTROL_QUIET);
 }
@@ -678,7 +680,7 @@ static Suite *control_suite(void)
 	tcase_add_checked_fixture(tcase, setup, NULL);
 	tcase_add_test(tcase, first_sample_is_new_and_protected_at_the_share);
 	tcase_add_loop_test(tcase, counters_decide_the_class, 0, CLASS_CASES);
-	tcase_add_test(tcase, stall_above_the_share_is_no_need);
+	tcase_add_test(tcase, stall_above_the_share_is_no_need_unless_it_grows);
 	tcase_add_test(tcase, what_has_no_processor_time_is_idle_after_eight_ticks);
 	tcase_add_test(tcase, counters_that_went_back_count_for_nothing);
 	tcase_add_test(tcase, slot_that_was_not_read_keeps_its_class);

@@ -49,7 +49,7 @@ struct control_track {
 	/* of the last tick, scaled to CONTROL_TICK_NS */
 	uint64_t refault_pages, restore_pages, refill_pages, steal_pages;
 	uint32_t stall_permille; /* of wall time */
-	bool is_growing;
+	uint64_t grown_pages; /* since the sample before */
 	/* averages over about four ticks, in pages per tick */
 	double mean_refault, mean_restore, mean_steal, mean_flow; /* flow: max(refault, steal) */
 	/* turnover window: pages stolen and replaced, and the reuse seen among them */
