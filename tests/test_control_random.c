@@ -22,7 +22,8 @@
 #define MACHINE_SLOTS_MAX (SLOTS_OF_GROUP * 3)
 
 /* Half a minute to settle, then wishes change, and as long again to follow: a tax goes from the
- * whole to a tenth in ten ticks, a floor holds for ten, and what is freed must be filled. */
+ * whole to a tenth in eight ticks if all is taken, a floor holds for twenty, and what is freed must be
+ * filled. */
 #define CHANGE_TICK 60
 #define END_TICK 120
 /* The most it has in the last twenty of them counts: the tax probes a slot that is served, and

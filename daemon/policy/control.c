@@ -5,10 +5,12 @@
  *
  * Protected at their entitlement, slots hold their shares to the MiB, but memory that its owner
  * does not use stays where it is. So while somebody shows evidence of need, quiet slots are taxed:
- * their protection sinks step by step below what they use, and the kernel takes the coldest of
- * it. The first evidence of their own gives the entitlement back at once, and where it came is a
- * floor to the tax for a while. A scan loses its protection fast, whether or not somebody asks,
- * and while one still holds more than it should, nobody else is taxed: the memory is there.
+ * a little of what they use is not protected, and the kernel takes the coldest of it; where that
+ * is taken and not missed, twice as much is next. Evidence of their own gives the entitlement back
+ * at once. What then comes back was in use, and that is a floor to the tax, for longer each time
+ * that it is found to be one; if it does not, the tax goes on. A scan loses its protection fast,
+ * whether or not somebody asks, and while one still holds more than it should, nobody else is
+ * taxed: the memory is there.
  *
  * Constants that are parts of the group's memory were found with two to four slots on it; with
  * many slots a part of their own share takes over (`small part of` below).
@@ -38,32 +40,27 @@
 #define ROOM_SHARE_DIVISOR 8
 /* Scans are protected from each other, but a tenth of what they hold stays to be had at once. */
 #define SCANS_PERMILLE 900
-/* Smaller changes are not written. */
-#define STEP_GROUP_DIVISOR 100
+/* Smaller changes are not written. And the tax begins with so little, for it may take what is hot,
+ * and on a slow machine a hundredth of a hot set costs a second of work until it is back. */
+#define STEP_GROUP_DIVISOR 200
 #define STEP_SHARE_DIVISOR 16
-/* The tax of a tick: from a tenth, faster while nothing is heard. */
-#define TAX_FIRST_PERMILLE 100U
-#define TAX_LAST_PERMILLE 300U
+/* A quarter of what is exposed was taken in a tick: twice as much is the next time. More is seldom
+ * taken at first, for who is hungry has room of his own in what nobody is promised, too. */
+#define TAX_TAKEN_DIVISOR 4
 /* What was taxed stays so for three seconds after the last evidence: evidence flickers. */
 #define TAX_KEEP_NS (6 * CONTROL_TICK_NS)
-/* The tax has taken something once usage is this far below where it began. */
-#define TAX_BITES_PERMILLE 980
-/* What was lost and came back counts over about five ticks, and for two seconds after evidence:
- * if less than half of it did, what the tax takes is mostly not in use. */
+/* What was taken counts for about five ticks: it is that which brought the evidence, not what went
+ * before and was not missed. */
 #define TAXED_KEEP 0.8
-#define PROVE_NS (4 * CONTROL_TICK_NS)
-#define PROOF_PART 0.5
-/* And it has to have grown by a quarter: a set in use regains two thirds in that time, seen on an
- * emulated processor, and a phase that ended nothing. */
-#define REGAINED_DIVISOR 4
-/* A proven floor holds for five seconds, up to forty if evidence comes again, then sinks. */
-#define FLOOR_HOLD_FIRST 10U
+/* It was hot if a third of that has come back when the slot is quiet again: a set in use regains
+ * two fifths or more until then, a phase that ended nothing. Machines differ tenfold in how long
+ * that takes, so no time is set. */
+#define PROOF_DIVISOR 3
+/* A proven floor holds for ten seconds, of which a test that is wrong costs one, and twice as long
+ * each time that it is proven again; forty at most, for a phase may end meanwhile. */
+#define FLOOR_HOLD_FIRST 20U
 #define FLOOR_HOLD_LAST 80U
-#define FLOOR_DECAY_PERMILLE 30
-/* Exposed is what the slot has above its protection: more than this, and a step is still to be taken. */
-#define FLOOR_EXPOSED_PERMILLE 1020
-/* Less than this part of what it had at the evidence and still quiet: that was no need. A phase
- * that changes begins with hot pages stolen by mistake. */
+/* Less than this part of what it had and still quiet: that was no need, or is none any more. */
 #define FLOOR_DISPROOF_PERMILLE 930
 /* With so much more than it had then it is in another phase: nothing is known of that one's need. */
 #define FLOOR_GROWN_PERMILLE 1100
@@ -83,6 +80,11 @@ static uint64_t small_part(const struct control_group *group, const struct contr
 			   uint64_t group_divisor, uint64_t share_divisor)
 {
 	return MIN(group->bytes / group_divisor, slot->share_bytes / share_divisor);
+}
+
+static uint64_t step_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	return MAX(small_part(group, slot, STEP_GROUP_DIVISOR, STEP_SHARE_DIVISOR), CONTROL_PAGE);
 }
 
 uint64_t control_least_bytes(const struct control_group *group, const struct control_slot *slot)
@@ -114,87 +116,68 @@ static bool is_holding(const struct control_group *group, const struct control_s
 
 /* ---- quiet slots */
 
-static void set_floor(struct control_track *track, uint64_t current)
+static bool is_taxed(const struct control_track *track)
 {
-	track->floor_seen_bytes = current;
-	track->floor_bytes = permille(current, 1030);
+	return track->tax_bytes > 0 && !track->is_proving;
 }
 
-/* Evidence from a slot that was taxed: for now it keeps what it has. */
-static void raise_floor(struct control_slot *slot, uint64_t now_ns)
+static void count_taxed(struct control_track *track)
+{
+	track->taxed_pages = track->taxed_pages * TAXED_KEEP + (double)track->steal_pages;
+}
+
+/* Evidence from a slot that was taxed: was what it lost in use? */
+static void begin_proof(const struct control_group *group, struct control_slot *slot)
 {
 	struct control_track *track = &slot->track;
 	uint64_t current = slot->sample.current_bytes;
-	bool has_lost = current < permille(track->tax_from_bytes, TAX_BITES_PERMILLE);
 
-	if (track->tax_permille == 0)
+	if (!is_taxed(track))
 		return;
-	track->tax_permille = 0;
-	if (!has_lost)
-		return; /* two hungry slots beside each other: nothing was taken yet */
-	track->is_proving = true;
-	set_floor(track, current);
-	track->floor_until_ns = now_ns + PROVE_NS;
-}
-
-/* Did what it lost come back? Reclaim takes some pages in use along with cold ones, so a little
- * is no proof, and neither are refaults of what was lost before if the slot does not grow by them. */
-static bool is_proven(const struct control_slot *slot)
-{
-	const struct control_track *track = &slot->track;
-	uint64_t before = MIN(track->tax_from_bytes, slot->share_bytes);
-	uint64_t lost = before - MIN(before, track->floor_seen_bytes);
-
-	return track->taxed_refault >= PROOF_PART * track->taxed_steal &&
-	       slot->sample.current_bytes >= track->floor_seen_bytes + lost / REGAINED_DIVISOR;
-}
-
-static void prove_floor(struct control_slot *slot, uint64_t now_ns)
-{
-	struct control_track *track = &slot->track;
-
-	track->is_proving = false;
-	if (!is_proven(slot)) {
-		track->floor_bytes = 0;
+	if (current + step_bytes(group, slot) / 2 > track->tax_from_bytes) {
+		/* two hungry slots beside each other: nothing was taken yet */
+		track->tax_bytes = 0;
 		return;
 	}
-	set_floor(track, slot->sample.current_bytes); /* with what it has regained */
+	track->is_proving = true;
+	track->proof_bytes = current;
+	count_taxed(track);
+}
+
+/* It is quiet again. Reclaim takes some pages in use along with cold ones, so a little that came
+ * back is no proof. */
+static void end_proof(const struct control_group *group, struct control_slot *slot, uint64_t now_ns)
+{
+	struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+	uint64_t lost = MIN(track->tax_from_bytes - track->proof_bytes,
+			    (uint64_t)track->taxed_pages * CONTROL_PAGE);
+
+	track->is_proving = false;
+	if (current < track->proof_bytes + lost / PROOF_DIVISOR) { /* the tax goes on */
+		track->tax_from_bytes = current;
+		track->taxed_pages = 0;
+		return;
+	}
+	track->tax_bytes = 0;
+	if (current > permille(track->tax_from_bytes, FLOOR_GROWN_PERMILLE))
+		return;
+	track->floor_bytes = MAX(current, track->proof_bytes + lost) + step_bytes(group, slot);
+	track->proof_bytes = current;
 	track->floor_hold_ticks = track->floor_hold_ticks == 0
 					  ? FLOOR_HOLD_FIRST
 					  : MIN(2 * track->floor_hold_ticks, FLOOR_HOLD_LAST);
 	track->floor_until_ns = now_ns + track->floor_hold_ticks * CONTROL_TICK_NS;
 }
 
-static void lower_floor(const struct control_group *group, struct control_slot *slot,
-			uint64_t now_ns)
+/* A floor is of a working set: this is another one. */
+static void forget_floor(struct control_slot *slot)
 {
 	struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
 
-	if (track->floor_bytes == 0)
-		return;
-	if (!track->is_proving &&
-	    slot->sample.current_bytes > permille(track->floor_seen_bytes, FLOOR_GROWN_PERMILLE)) {
-		track->floor_bytes = 0;
-		track->floor_hold_ticks = 0;
-		return;
-	}
-	if (slot->sample.current_bytes <
-	    permille(track->floor_seen_bytes, FLOOR_DISPROOF_PERMILLE)) {
-		track->floor_bytes = 0;
-		track->is_proving = false;
-		return;
-	}
-	if (now_ns < track->floor_until_ns)
-		return;
-	if (track->is_proving) {
-		prove_floor(slot, now_ns);
-		return;
-	}
-	/* one step, and then it is seen whether somebody takes that, and what comes of it */
-	if (slot->sample.current_bytes > permille(track->low_bytes, FLOOR_EXPOSED_PERMILLE))
-		return;
-	track->floor_bytes -= permille(track->floor_bytes, FLOOR_DECAY_PERMILLE);
-	if (track->floor_bytes > control_least_bytes(group, slot))
+	if (current <= permille(track->floor_bytes, FLOOR_GROWN_PERMILLE) &&
+	    current >= permille(track->proof_bytes, FLOOR_DISPROOF_PERMILLE))
 		return;
 	track->floor_bytes = 0;
 	track->floor_hold_ticks = 0;
@@ -203,20 +186,21 @@ static void lower_floor(const struct control_group *group, struct control_slot *
 static uint64_t tax(const struct control_group *group, struct control_slot *slot, uint64_t now_ns)
 {
 	struct control_track *track = &slot->track;
-	uint64_t held = MIN(track->low_bytes, slot->sample.current_bytes);
-	uint64_t least = MAX(control_least_bytes(group, slot), track->floor_bytes);
+	uint64_t current = slot->sample.current_bytes, least = control_least_bytes(group, slot);
 
-	if (track->tax_permille == 0) {
-		track->tax_from_bytes = slot->sample.current_bytes;
-		track->taxed_steal = track->taxed_refault = 0;
-	}
-	track->taxed_steal = track->taxed_steal * TAXED_KEEP + (double)track->steal_pages;
-	track->taxed_refault = track->taxed_refault * TAXED_KEEP + (double)track->refault_pages;
-	track->tax_permille = track->tax_permille == 0
-				      ? TAX_FIRST_PERMILLE
-				      : MIN(track->tax_permille * 3 / 2, TAX_LAST_PERMILLE);
 	track->taxed_ns = now_ns;
-	return MAX(held - permille(held, track->tax_permille), least);
+	if (track->floor_bytes > 0 && now_ns < track->floor_until_ns)
+		return MAX(MIN(slot->share_bytes, track->floor_bytes), least);
+	if (track->tax_bytes == 0) {
+		track->tax_bytes = step_bytes(group, slot);
+		track->tax_from_bytes = current;
+		track->taxed_pages = 0;
+	} else if (slot->is_fresh) {
+		count_taxed(track);
+		if (track->steal_pages * CONTROL_PAGE >= track->tax_bytes / TAX_TAKEN_DIVISOR)
+			track->tax_bytes = MIN(2 * track->tax_bytes, group->bytes);
+	}
+	return MAX(MIN(track->low_bytes, current - MIN(current, track->tax_bytes)), least);
 }
 
 static uint64_t quiet_bytes(const struct control_group *group, struct control_slot *slot,
@@ -228,15 +212,14 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
 				 small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
 
+		track->tax_bytes = 0;
 		return group->n_evidence > 0 ? MIN(bytes, slot->share_bytes) : bytes;
 	}
-	if (track->is_proving)
-		return track->low_bytes;
 	if (group->n_evidence > 0)
 		return tax(group, slot, now_ns);
-	if (track->tax_permille > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
+	if (track->tax_bytes > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
 		return track->low_bytes;
-	track->tax_permille = 0;
+	track->tax_bytes = 0;
 	return slot->share_bytes;
 }
 
@@ -267,14 +250,12 @@ static uint64_t wanted_bytes(const struct control_group *group, struct control_s
 		return slot->share_bytes;
 	if (control_is_retested(slot))
 		return retest_bytes(group, slot);
-	if (track->is_proving)
-		track->taxed_refault += (double)track->refault_pages;
-	lower_floor(group, slot, now_ns);
+	if (track->is_proving && track->class != CONTROL_EVIDENCE)
+		end_proof(group, slot, now_ns);
+	forget_floor(slot);
 	switch (track->class) {
 	case CONTROL_EVIDENCE:
-		if (track->tax_permille > 0)
-			track->taxed_refault += (double)track->refault_pages;
-		raise_floor(slot, now_ns);
+		begin_proof(group, slot);
 		bytes = is_asking(slot) && group->n_evidence > 0 ? slot->max_bytes
 								 : slot->share_bytes;
 		break;
@@ -388,8 +369,7 @@ static bool is_worth_writing(const struct control_group *group, const struct con
 	if (change == 0)
 		return false;
 	return now == (slot->share_bytes & ~(CONTROL_PAGE - 1)) ||
-	       change >= MAX(CONTROL_PAGE,
-			     small_part(group, slot, STEP_GROUP_DIVISOR, STEP_SHARE_DIVISOR));
+	       change >= step_bytes(group, slot);
 }
 
 static uint64_t demand_bytes(const struct control_group *group, const struct control_slot *slot)
@@ -407,7 +387,7 @@ static uint64_t demand_bytes(const struct control_group *group, const struct con
 	case CONTROL_NEW:
 		return slot->share_bytes;
 	default:
-		return track->tax_permille > 0 ? MIN(current, slot->low_bytes) : current;
+		return is_taxed(track) ? MIN(current, slot->low_bytes) : current;
 	}
 }
 
@@ -464,7 +444,7 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes)
 {
 	struct control_track *track = &slot->track;
 	bool is_scan = track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT;
-	bool is_moved = track->tax_permille > 0 || track->class == CONTROL_EVIDENCE;
+	bool is_moved = is_taxed(track) || track->class == CONTROL_EVIDENCE;
 	uint64_t old_bytes = slot->share_bytes;
 	uint64_t change =
 		share_bytes > old_bytes ? share_bytes - old_bytes : old_bytes - share_bytes;
@@ -478,7 +458,8 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes)
 		track->low_bytes = MIN(track->low_bytes, share_bytes);
 	} else {
 		track->low_bytes = share_bytes;
-		track->tax_permille = 0;
+		track->tax_bytes = 0;
+		track->is_proving = false;
 		track->floor_bytes = MIN(track->floor_bytes, share_bytes);
 	}
 	track->low_bytes &= ~(CONTROL_PAGE - 1);

@@ -49,7 +49,7 @@ struct control_track {
 	/* of the last tick, scaled to CONTROL_TICK_NS */
 	uint64_t refault_pages, restore_pages, refill_pages, steal_pages;
 	uint32_t stall_permille; /* of wall time */
-	uint64_t grown_pages; /* since the sample before */
+	uint64_t grown_pages;    /* since the sample before */
 	/* averages over about four ticks, in pages per tick */
 	double mean_refault, mean_restore, mean_steal, mean_flow; /* flow: max(refault, steal) */
 	/* turnover window: pages stolen and replaced, and the reuse seen among them */
@@ -61,18 +61,17 @@ struct control_track {
 	uint64_t retest_ns;          /* when the label is taken off for a turnover */
 	uint64_t retest_interval_ns; /* doubles with every retest that fails */
 	/* the tax on quiet slots */
-	uint32_t tax_permille;     /* per tick; 0: not begun */
+	uint64_t tax_bytes;        /* protected less than it uses; 0: not begun */
 	uint64_t tax_from_bytes;   /* usage when it began */
-	double taxed_steal;        /* pages it lost lately by the tax, and … */
-	double taxed_refault;      /* … how many came back */
+	double taxed_pages;        /* taken from it lately */
 	bool is_proving;           /* evidence came from it: was what it lost in use? */
+	uint64_t proof_bytes;      /* usage when that evidence came, and when it was proven */
 	uint64_t taxed_ns;         /* last time */
-	uint64_t floor_bytes;      /* the tax stops here: evidence came when it had less */
-	uint64_t floor_seen_bytes; /* usage when that evidence came */
-	uint64_t floor_until_ns;   /* held until then, decays afterwards */
-	uint32_t floor_hold_ticks;
-	uint64_t low_bytes; /* in force */
-	uint64_t saved_ns;  /* last reclaim of mode `save` */
+	uint64_t floor_bytes;      /* usage with what it had lost; 0: nothing was proven */
+	uint64_t floor_until_ns;   /* no tax until then */
+	uint32_t floor_hold_ticks; /* 0: none was proven of this working set */
+	uint64_t low_bytes;        /* in force */
+	uint64_t saved_ns;         /* last reclaim of mode `save` */
 };
 
 struct control_slot {

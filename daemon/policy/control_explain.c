@@ -68,7 +68,8 @@ static void explain_low(const struct control_group *group, const struct control_
 		 control_is_retested(slot))
 		(void)snprintf(buf, size,
 			       "; protected at %s until it is seen to use its memory again", low);
-	else if (slot->low_bytes + CONTROL_PAGE <= slot->share_bytes && track->floor_bytes > 0)
+	else if (slot->low_bytes + CONTROL_PAGE <= slot->share_bytes && track->floor_bytes > 0 &&
+		 slot->low_bytes + CONTROL_PAGE > track->floor_bytes)
 		(void)snprintf(buf, size,
 			       "; lends to %u in need and is protected at %s, not less: it needed "
 			       "that before",
@@ -122,12 +123,12 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		  "of that found in use by reclaim" },
 		{ "retestMsec", t->is_polluter ? ms_until(t->retest_ns, now_ns) : 0,
 		  "until a scan is tested again" },
-		{ "taxPermille", t->tax_permille, "of its protection lent per tick" },
-		{ "taxedFromBytes", t->tax_permille > 0 ? t->tax_from_bytes : 0,
+		{ "taxBytes", t->tax_bytes, "of what it uses lent at a time" },
+		{ "taxedFromBytes", t->tax_bytes > 0 ? t->tax_from_bytes : 0,
 		  "used when it began to lend" },
-		{ "floorBytes", t->floor_bytes, "lends no further, it needed that before" },
+		{ "floorBytes", t->floor_bytes, "needed when it was last seen to" },
 		{ "floorHeldMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
-		  "that floor is held for" },
+		  "lends nothing of that for" },
 		{ "proving", t->is_proving, "1: was what it lent in use? It keeps the rest" },
 		{ "groupBytes", group->bytes, "divided among the slots beside it" },
 		{ "groupNeedy", group->n_evidence, "of them need more" },
