@@ -472,6 +472,31 @@ START_TEST(scan_loses_its_protection_by_halves)
 }
 END_TEST
 
+/* What is nobody's is the scan's: two that are owed less than a step each are given it together. */
+START_TEST(hungry_are_promised_what_a_scan_loses_to_the_last_step)
+{
+	struct control_slot c = a, *slots[] = { &a, &b, &c };
+
+	c.name = "c";
+	a.share_bytes = b.share_bytes = a.sample.current_bytes = b.sample.current_bytes = 308 * M;
+	c.share_bytes = c.sample.current_bytes = 384 * M; /* by halves to 12 MiB, then to 6 */
+	for (int i = 0; i < 20; i++) {
+		now_ns += CONTROL_TICK_NS;
+		for (size_t k = 0; k < 3; k++) {
+			slots[k]->is_fresh = true;
+			slots[k]->sample.cpu_us += 100000;
+		}
+		count_need(&a);
+		count_need(&b);
+		count_scan(&c, i == 0 ? 0 : 400);
+		ck_assert_int_eq(control_plan(&group, slots, 3, now_ns), 0);
+	}
+	ck_assert_int_eq(c.track.class, CONTROL_POLLUTER);
+	ck_assert_uint_le(c.low_bytes, LEAST / 4 + STEP);
+	ck_assert_uint_ge(a.low_bytes + b.low_bytes + c.low_bytes, B - STEP);
+}
+END_TEST
+
 START_TEST(quiet_slot_is_protected_at_its_usage_while_a_scan_holds_memory)
 {
 	make_polluter(&b);
@@ -737,6 +762,7 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, guarantee_is_never_taxed);
 	tcase_add_test(tcase, guarantee_of_a_scan_holds);
 	tcase_add_test(tcase, scan_loses_its_protection_by_halves);
+	tcase_add_test(tcase, hungry_are_promised_what_a_scan_loses_to_the_last_step);
 	tcase_add_test(tcase, quiet_slot_is_protected_at_its_usage_while_a_scan_holds_memory);
 	tcase_add_loop_test(tcase, scan_is_pardoned_for_reuse_or_without_pressure, 0, 3);
 	tcase_add_test(tcase, retests_of_a_scan_get_rarer);

@@ -281,6 +281,27 @@ START_TEST(hot_readers_keep_their_files_beside_a_scan)
 }
 END_TEST
 
+/* What a scan is left beyond what it reads just now, others read again. */
+START_TEST(hungry_readers_have_nearly_all_beside_a_scan)
+{
+	struct load load = {
+		.slots = { slot(PLANT_FILE, PLANT_UNIFORM, 55), slot(PLANT_FILE, PLANT_UNIFORM, 55),
+			   slot(PLANT_FILE, PLANT_LOOP, 200) },
+		.n_slots = 3,
+		.n_useful = 2,
+		.warm_ticks = 2 * WARM_TICKS,
+		.scored_ticks = SCORED_TICKS,
+	};
+	struct score s[STEER_POLICIES];
+
+	load.costs = _i == 1 ? slow_costs : (struct plant_costs){ 0 };
+	compare(_i == 1 ? "readers, slow" : "readers", &load, s);
+	/* of what is promised to all */
+	ck_assert(s[STEER_LAW].bytes[0] + s[STEER_LAW].bytes[1] >=
+		  0.985 * (B - B / STEER_RESERVE_DIVISOR) * UNIT_PAGES * (double)CONTROL_PAGE);
+}
+END_TEST
+
 START_TEST(retests_of_a_scan_cost_others_little)
 {
 	static const enum plant_memory scans[] = { PLANT_ANON, PLANT_FILE, PLANT_MAPPED };
@@ -444,6 +465,7 @@ static Suite *control_model_suite(void)
 	tcase_add_loop_test(tcase, scan_of_heap_or_mapped_file_hurts_nobody, 0, 2);
 	tcase_add_test(tcase, scan_of_page_cache_is_no_worse_than_without_us);
 	tcase_add_test(tcase, hot_readers_keep_their_files_beside_a_scan);
+	tcase_add_loop_test(tcase, hungry_readers_have_nearly_all_beside_a_scan, 0, 2);
 	tcase_add_loop_test(tcase, retests_of_a_scan_cost_others_little, 0, 3);
 	tcase_add_loop_test(tcase, hungry_slots_hold_their_shares_within_3_percent, 0, 2);
 	tcase_add_test(tcase, heavy_slot_keeps_its_speed_while_its_set_fits_its_share);

@@ -23,9 +23,11 @@
 
 #include "base/maxmin.h"
 
-/* Protection of a scan, and the end of the tax: room for what a task needs to run at all. */
+/* The end of the tax: room for what a task needs to run at all. */
 #define LEAST_GROUP_DIVISOR 50
 #define LEAST_SHARE_DIVISOR 4
+/* A scan needs a part of that only, what it reads now: everything else it reads over. */
+#define LEAST_SCAN_DIVISOR 4
 /* Usage this near to the slot's own cap is at the cap. */
 #define CAPPED_DIVISOR 64
 /* Nobody is taxed while more than this part of the group's memory is free. */
@@ -92,6 +94,8 @@ uint64_t control_least_bytes(const struct control_group *group, const struct con
 	uint64_t least = small_part(group, slot, LEAST_GROUP_DIVISOR, LEAST_SHARE_DIVISOR);
 	enum control_class class = slot->track.class;
 
+	if (class == CONTROL_POLLUTER)
+		least /= LEAST_SCAN_DIVISOR;
 	if (class != CONTROL_IDLE && class != CONTROL_POLLUTER && class != CONTROL_SUSPECT)
 		least = MAX(least, permille(slot->share_bytes, group->fairness_permille));
 	return MAX(least, slot->min_bytes);
@@ -412,10 +416,11 @@ static void apply(struct control_slot *slot)
 	slot->track.low_bytes = slot->low_bytes;
 }
 
-/* Puts what is worth writing in force, and every decrease while more is promised than there is. */
+/* Puts what is worth writing in force; small increases when they are worth it together, for a scan
+ * takes whatever nobody is promised; and every decrease while more is promised than there is. */
 static void settle(const struct control_group *group, struct control_slot *const *slots, size_t n)
 {
-	uint64_t promised = 0;
+	uint64_t promised = 0, kept_back = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct control_slot *slot = slots[i];
@@ -423,6 +428,14 @@ static void settle(const struct control_group *group, struct control_slot *const
 		slot->low_bytes = MAX(slot->low_bytes, slot->min_bytes) & ~(CONTROL_PAGE - 1);
 		slot->is_changed = false;
 		if (is_worth_writing(group, slot))
+			apply(slot);
+		kept_back += slot->low_bytes - MIN(slot->low_bytes, slot->track.low_bytes);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct control_slot *slot = slots[i];
+
+		if (slot->low_bytes > slot->track.low_bytes &&
+		    kept_back >= group->bytes / STEP_GROUP_DIVISOR)
 			apply(slot);
 		promised += slot->track.low_bytes;
 	}
