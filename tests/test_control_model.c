@@ -277,7 +277,7 @@ START_TEST(hot_readers_keep_their_files_beside_a_scan)
 
 	load.slots[1] = load.slots[0];
 	compare("hot files", &load, s);
-	ck_assert(s[STEER_LAW].refaults <= 0.25 * s[STEER_LOW].refaults);
+	ck_assert(s[STEER_LAW].refaults <= 0.02 * s[STEER_LOW].refaults);
 }
 END_TEST
 

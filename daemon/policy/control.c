@@ -213,11 +213,8 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 	struct control_track *track = &slot->track;
 
 	if (is_scan_holding) {
-		uint64_t bytes = permille(slot->sample.current_bytes, 1020) +
-				 small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
-
-		track->tax_bytes = 0;
-		return group->n_evidence > 0 ? MIN(bytes, slot->share_bytes) : bytes;
+		return permille(slot->sample.current_bytes, 1020) +
+		       small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
 	}
 	if (group->n_evidence > 0)
 		return tax(group, slot, now_ns);
