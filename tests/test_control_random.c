@@ -15,7 +15,7 @@
 
 #include "suite.h"
 
-/* TASKMEM_MACHINES in the environment is another number. */
+/* TASKMEM_MODEL_MACHINES in the environment is another number, then of every test here. */
 #define MACHINES (STEER_IS_SLOW ? 500U : 10000U)
 
 #define SLOTS_OF_GROUP 6
@@ -137,13 +137,13 @@ static void make_machine(struct machine *m, uint32_t seed, bool is_steady)
 	}
 }
 
-/* How many machines of every @one_in are run, as the environment has it. */
+/* One of every @one_in machines, unless the environment has a number. */
 static uint32_t n_machines(uint32_t one_in)
 {
-	const char *text = getenv("TASKMEM_MACHINES");
-	uint32_t n = text ? (uint32_t)strtoul(text, NULL, 10) : MACHINES;
+	const char *text = getenv("TASKMEM_MODEL_MACHINES");
+	uint32_t n = text ? (uint32_t)strtoul(text, NULL, 10) : MACHINES / one_in;
 
-	return MAX(1U, n / one_in);
+	return MAX(1U, n);
 }
 
 #define CHECK(m, steer, cond, ...)                                                            \
