@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Admission: what is granted of a need, what waits and is served when room comes, what a running
 # task asks for and gives back, and what is remembered of a name.
-# takes: 35
+# takes: 36
 # timeout: 300
 . ./lib.sh
 . ./task.bash

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two slots starve on one node while the other is empty: it is told, and the slot whose node nobody
 # named is moved there, once.
-# takes: 80
+# takes: 45 busy
 . ./lib.sh
 fresh_daemon <<'CONFIG'
 [daemon]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A host without systemd: the daemon is started by hand on a cgroup v2 directory that was delegated
 # to it, and killed in the middle of changes. Slots, limits and the task stay, and the books agree.
+# takes: 12
 . ./lib.sh
 
 root=/sys/fs/cgroup/byhand home=/run/byhand

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The controller on a real kernel: memory that its owner does not use goes to a slot that shows
 # need, a scan loses its protection and takes nothing from it, and the modes do what they say.
-# takes: 40
+# takes: 60 busy
 # timeout: 400
 . ./lib.sh
 

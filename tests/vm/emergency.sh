@@ -2,7 +2,7 @@
 # Two leaks beside two slots that keep to their shares, in a node with little swap: that of the lower
 # tier, though slower, is frozen, then killed, and nobody else notices; a daemon killed while it has
 # frozen a slot; what the kernel kills is told of; contention alone is no emergency.
-# takes: 120
+# takes: 135
 # timeout: 420
 . ./lib.sh
 

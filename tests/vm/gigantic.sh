@@ -5,7 +5,7 @@
 # else has taken them the pool is of 2 MiB pages, or is refused.
 # Of its 2.5 GiB node 1 has one whole GiB, at 4 GiB, that nothing else lies in at boot.
 # vm: memory=5120 hugepages=1:512 append=nokaslr append=default_hugepagesz=1G append=hugepages=0:1,1:1
-# takes: 120
+# takes: 30
 . ./lib.sh
 . ./task.bash
 MIB=1048576

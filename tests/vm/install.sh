@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `meson install` put in place works: unit, sandbox, man pages, doctor, configuration.
+# takes: 22
 . ./lib.sh
 fresh_daemon
 

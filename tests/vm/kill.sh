@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of the daemon at random points, a hundred times: no task dies, no slot, limit or page
 # is lost, and what was not answered can be asked again. Then a state file that was damaged.
-# takes: 130
+# takes: 135 busy
 # timeout: 600
 . ./lib.sh
 storm=/usr/libexec/taskmem/vm_storm

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Huge pages that one slot's tasks leave idle go to another slot whose tasks find their pools empty,
 # come back when they are needed, and a guarantee is never lent.
+# takes: 15
 . ./lib.sh
 . ./task.bash
 fresh_daemon

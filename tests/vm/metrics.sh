@@ -2,6 +2,7 @@
 # timeout: 120
 # The metrics unit: off until it is wanted, confined, answers with the kernel's numbers beside clients
 # that say nothing. What HTTP and the format are held to is in tests/peer/metrics.
+# takes: 16
 . ./lib.sh
 fresh_daemon
 unit=taskmem-metrics

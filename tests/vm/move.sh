@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A slot goes to another node with its tasks: their pages lie there, what stays charged is said and
 # drains, nobody dies, and a daemon that is killed on the way goes on.
-# takes: 80
+# takes: 25 busy
 . ./lib.sh
 . ./task.bash
 fresh_daemon

@@ -2,6 +2,7 @@
 # A host whose cgroups have no hugetlb controller: nobody could be charged for huge pages, so there
 # are no pools, or they are of transparent pages where the configuration says so.
 # vm: append=cgroup_disable=hugetlb
+# takes: 10
 . ./lib.sh
 
 grep -qw hugetlb /sys/fs/cgroup/cgroup.controllers && fail "this machine has a hugetlb controller"

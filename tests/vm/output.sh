@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tmctl run --output: what a program writes goes through pages of its slot to a peer, which can make
 # it wait, and its status is passed on.
+# takes: 30
 . ./lib.sh
 fresh_daemon
 

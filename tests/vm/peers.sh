@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Peers that say nothing, say too much, or go without a word hold no buffer and stop nobody.
+# takes: 40
 . ./lib.sh
 . ./task.bash
 fresh_daemon

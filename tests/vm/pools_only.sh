@@ -2,6 +2,7 @@
 # A host whose kernel has no memory controller: limits cannot be enforced and that is said; pools
 # work all the same when they are asked for alone.
 # vm: append=cgroup_disable=memory
+# takes: 9
 . ./lib.sh
 
 grep -qw memory /sys/fs/cgroup/cgroup.controllers && fail "this machine has a memory controller"

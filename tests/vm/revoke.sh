@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Huge pages that a task keeps beyond its share: shown, taken by force, or the task is killed; and a
 # guarantee that does not wait for it. All of it also when the daemon is killed on the way.
+# takes: 30
 . ./lib.sh
 . ./task.bash
 fresh_daemon

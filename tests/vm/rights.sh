@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Who may do what: an owner, a stranger, a member of the group, and what a task can reach of
 # another slot's pages.
+# takes: 13
 . ./lib.sh
 . ./task.bash
 fresh_daemon

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Lowering the max of a slot in use: nobody is killed, no brake (memory.high) is left behind, and
 # what cannot be done is said; also when the daemon is killed on the way.
-# takes: 75
+# takes: 80 busy
 . ./lib.sh
 
 usage() { read -r REPLY <"$slots/node0/$1/memory.current"; }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Slots by tmctl: what is asked is in the kernel's files, refusals have numbers, state survives.
+# takes: 23
 . ./lib.sh
 fresh_daemon
 

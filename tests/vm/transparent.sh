@@ -2,7 +2,7 @@
 # A machine whose huge pages somebody else has: a task is refused, or gets transparent ones where the
 # configuration allows it. Those lie on the slot's node, are on top of its limits and in no number of
 # it, outlive the daemon, and their memory is free when they are given back.
-# takes: 60
+# takes: 20
 . ./lib.sh
 . ./task.bash
 MIB=1048576

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Weights, guarantees and tiers on a node that is wanted more than once over: shares are what the
 # kernel's memory.current says, and they follow tmctl set while the tasks run.
-# takes: 75
+# takes: 65 busy
 # timeout: 400
 . ./lib.sh
 least=$((2 << 20))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The working set of tasks whose hot memory is known, out of the sandbox of the installed unit:
 # within 15 %, by the multi-gen LRU and by DAMON; and what is said where there is neither.
-# takes: 110
+# takes: 140
 # timeout: 480
 . ./lib.sh
 
