@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
 #include "kern/topology.h"
@@ -75,17 +76,22 @@ static int limit_read(struct limit *limit, struct shrink_input *in)
 /* Begins a write that reclaims inside the kernel. What cannot be begun has ended. */
 static void limit_start_write(struct limit *limit, enum cgdir_file file, uint64_t bytes)
 {
+	/* its own: the kernel locks an open file while it is written to, and memory.high is read then */
+	CLEANUP(fd_closep) int fd = -1;
 	char text[32];
-	int r = cgdir_file_fd(limit->cg, file);
+	int r = cgdir_open_file(limit->cg, file, &fd);
 
+	if (limit->op) /* a brake may take the place of the write before */
+		writer_cancel(limit->writer, limit->op);
+	limit->op = NULL;
 	(void)snprintf(text, sizeof(text), "%llu",
 		       (unsigned long long)cgdir_kernel_value(limit->cg, file, bytes));
-	if (r >= 0)
-		r = writer_submit(limit->writer, r, text, on_written, limit, &limit->op);
-	if (r >= 0)
+	if (r == CGDIR_OK)
+		r = writer_submit(limit->writer, fd, text, on_written, limit, &limit->op);
+	if (r == 0)
 		return;
 	limit->has_ended = true;
-	limit->ended_result = r;
+	limit->ended_result = r < 0 ? r : -ENOENT;
 }
 
 static void limit_arm(struct limit *limit, uint64_t wake_ns)

@@ -162,14 +162,65 @@ END_TEST
 START_TEST(usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause)
 {
 	struct shrink_action a;
+	struct shrink_input in;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	in = input(0, 300 * M, BYTES_UNLIMITED);
+	in.swap_free_bytes = 0; /* else the brake would be tried */
+	(void)step(in);
+	in.now_ns = 10 * MS;
+	a = step_done(in, -EAGAIN);
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert_uint_eq(a.wake_ns, 260 * MS);
+	ck_assert_int_eq(step(input(20, 50 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+}
+END_TEST
+
+START_TEST(where_reclaim_gives_up_or_gets_nowhere_the_brake_is_tried_before_a_pause)
+{
+	struct shrink_action a;
+
+	/* all of it was just used: the kernel finds nothing to take */
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	a = step_done(input(10, 300 * M, BYTES_UNLIMITED), -EAGAIN);
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(a.bytes, 268 * M);
+	/* and once only: a brake that brings nothing either ends the round */
+	a = step(input(3009, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	(void)step(input(3010, 300 * M, BYTES_UNLIMITED));
+	ck_assert(s.must_release);
+	a = step_done(input(3020, 300 * M, BYTES_UNLIMITED), 0);
+	ck_assert_int_eq(a.verb, SHRINK_CLEAR_BRAKE);
+
+	/* a reclaim that does not come back, in place of which it is set */
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(step(input(2999, 300 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	a = step(input(3000, 300 * M, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(s.flight, SHRINK_FLIGHT_BRAKE);
+}
+END_TEST
+
+START_TEST(the_next_brake_does_not_wait_for_a_write_that_has_done_its_work)
+{
+	struct shrink_action a;
 
 	shrink_init(&s);
 	shrink_set(&s, 100 * M, 300 * M, 0);
 	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
 	a = step_done(input(10, 300 * M, BYTES_UNLIMITED), -EAGAIN);
-	ck_assert_int_eq(a.verb, SHRINK_WAIT);
-	ck_assert_uint_eq(a.wake_ns, 260 * MS);
-	ck_assert_int_eq(step(input(20, 50 * M, BYTES_UNLIMITED)).verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 268 * M);
+	ck_assert_int_eq(step(input(300, 280 * M, BYTES_UNLIMITED)).verb, SHRINK_WAIT);
+	/* the slot hovers above it, so the kernel does not see it below */
+	a = step(input(600, 268 * M + M / 2, BYTES_UNLIMITED));
+	ck_assert_int_eq(a.verb, SHRINK_SET_BRAKE);
+	ck_assert_uint_eq(a.bytes, 236 * M);
 }
 END_TEST
 
@@ -458,6 +509,9 @@ int main(void)
 	tcase_add_test(tc, a_kernel_that_made_room_in_the_write_is_done);
 	tcase_add_test(tc, reclaim_goes_in_chunks_one_at_a_time);
 	tcase_add_test(tc, usage_that_falls_by_itself_is_taken_at_once_even_in_a_pause);
+	tcase_add_test(tc,
+		       where_reclaim_gives_up_or_gets_nowhere_the_brake_is_tried_before_a_pause);
+	tcase_add_test(tc, the_next_brake_does_not_wait_for_a_write_that_has_done_its_work);
 	tcase_add_test(tc, a_hold_leaves_the_tasks_time_before_the_first_reclaim);
 	tcase_add_test(tc, pauses_double_to_four_seconds_while_nothing_can_be_reclaimed);
 	tcase_add_test(tc, the_note_tells_swap_from_locked_memory);

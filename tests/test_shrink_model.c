@@ -152,7 +152,8 @@ static struct shrink_input look(struct machine *m)
 
 static void begin_write(struct machine *m, const struct shrink_action *a)
 {
-	REQUIRE(m->flight == SHRINK_NOTHING); /* one at a time */
+	/* one at a time; a brake takes the place of what gets nowhere, or has got there */
+	REQUIRE(m->flight == SHRINK_NOTHING || a->verb == SHRINK_SET_BRAKE);
 	m->flight = a->verb;
 	m->flight_left = a->bytes;
 	m->fruitless = 0;

@@ -13,10 +13,14 @@
  *   for at most 32 MiB, off the loop, and for less where that takes seconds (a busy slot on a
  *   busy machine: 5 s seen, in which the slot took back all of it). It answers -EAGAIN when
  *   short, whatever it got, so progress is read from memory.current.
- * - A busy slot takes back at once what was reclaimed. Then memory.high is set below usage: the
- *   writer reclaims down to it and what the slot charges above it is slowed. This brake is let
- *   down in steps as large as a reclaim chunk. Setting it only *at* usage would not do: below
- *   the brake the slot refills at full speed.
+ * - A busy slot takes back at once what was reclaimed, or has just used whatever the kernel looks
+ *   at, so that memory.reclaim gives up. Then memory.high is set below usage: the writer reclaims
+ *   down to it and what the slot charges above it is slowed. This brake is let down in steps as
+ *   large as a reclaim chunk. Setting it only *at* usage would not do: below the brake the slot
+ *   refills at full speed.
+ * - The write of memory.high goes on reclaiming until it sees usage at or below the value, which a
+ *   slot that hovers just above keeps from it (13 s seen on a busy machine). So the next brake does
+ *   not wait for the end of a write that has done its work: the old one is cancelled.
  * - memory.high above what can be reclaimed never kills but stops the slot for ever: the slot
  *   sleeps up to 2 s per 64 pages it charges. So the brake is only used while the memory to go is
  *   page cache, or anon with swap free for it, and the brake is 16 MiB above the floor; and it
@@ -230,6 +234,31 @@ static void watch_progress(struct shrink *s, const struct shrink_input *in)
 	}
 }
 
+/* Lets the brake down by one chunk; 0 when it must or need not be. */
+static uint64_t next_brake(const struct shrink *s, const struct shrink_input *in)
+{
+	uint64_t goal = goal_bytes(s), from = MIN(s->brake_bytes, in->current_bytes), brake;
+
+	/* first get down to where it is */
+	if (s->brake_bytes != BYTES_UNLIMITED &&
+	    in->current_bytes > s->brake_bytes + progress_step(s))
+		return 0;
+	brake = from > goal + CHUNK_MAX_BYTES ? from - CHUNK_MAX_BYTES : goal;
+	brake -= brake % PAGE_BYTES;
+	return brake < s->brake_bytes && brake_is_safe(s, in, brake) ? brake : 0;
+}
+
+/* Reclaim brings nothing: the brake, if it was not used yet and may be, or the end of the round. */
+static void give_up(struct shrink *s, const struct shrink_input *in)
+{
+	if (s->is_refilling || s->brake_bytes != BYTES_UNLIMITED || next_brake(s, in) == 0) {
+		pause_round(s, in);
+		return;
+	}
+	s->is_refilling = true;
+	s->mark_ns = in->now_ns;
+}
+
 static void write_ended(struct shrink *s, const struct shrink_input *in)
 {
 	uint64_t fell = s->chunk_from_bytes > in->current_bytes
@@ -250,21 +279,7 @@ static void write_ended(struct shrink *s, const struct shrink_input *in)
 	else if (in->last_write_result == -EINTR)
 		s->resume_ns = in->now_ns + BACKOFF_MIN_NS; /* cancelled: neither good nor bad */
 	else if (in->last_write_result < 0 && fell < MIN(progress_step(s), s->chunk_bytes / 4))
-		pause_round(s, in);
-}
-
-/* Lets the brake down by one chunk; 0 when it must or need not be. */
-static uint64_t next_brake(const struct shrink *s, const struct shrink_input *in)
-{
-	uint64_t goal = goal_bytes(s), from = MIN(s->brake_bytes, in->current_bytes), brake;
-
-	/* first get down to where it is */
-	if (s->brake_bytes != BYTES_UNLIMITED &&
-	    in->current_bytes > s->brake_bytes + progress_step(s))
-		return 0;
-	brake = from > goal + CHUNK_MAX_BYTES ? from - CHUNK_MAX_BYTES : goal;
-	brake -= brake % PAGE_BYTES;
-	return brake < s->brake_bytes && brake_is_safe(s, in, brake) ? brake : 0;
+		give_up(s, in);
 }
 
 static struct shrink_action wait_until(uint64_t wake_ns)
@@ -289,12 +304,21 @@ static struct shrink_action begin(struct shrink *s, const struct shrink_input *i
 	};
 }
 
+/* May the write in flight be cancelled for a brake? A reclaim that gets nowhere; a brake with usage
+ * where it is. */
+static bool may_replace(const struct shrink *s, const struct shrink_input *in)
+{
+	if (s->flight == SHRINK_FLIGHT_RECLAIM)
+		return s->is_refilling;
+	return in->current_bytes <= s->brake_bytes + progress_step(s);
+}
+
 /* Usage is above the goal and nothing has to be released. */
 static struct shrink_action squeeze(struct shrink *s, const struct shrink_input *in)
 {
 	uint64_t goal = goal_bytes(s), brake, chunk;
 
-	if (s->flight != SHRINK_FLIGHT_NONE)
+	if (s->flight != SHRINK_FLIGHT_NONE && !may_replace(s, in))
 		return wait_until(in->now_ns + FLIGHT_LOOK_NS);
 	if (in->now_ns < s->resume_ns)
 		return wait_until(MIN(s->resume_ns, in->now_ns + PAUSE_LOOK_NS));
@@ -306,6 +330,8 @@ static struct shrink_action squeeze(struct shrink *s, const struct shrink_input 
 	brake = s->is_refilling ? next_brake(s, in) : 0;
 	if (brake > 0)
 		return begin(s, in, SHRINK_FLIGHT_BRAKE, brake);
+	if (s->flight != SHRINK_FLIGHT_NONE)
+		return wait_until(in->now_ns + FLIGHT_LOOK_NS);
 	/* half a margin more than needed, so that a slot that stirs does not undo it */
 	chunk = MIN(in->current_bytes - goal + shrink_margin(s->target_bytes) / 2,
 		    s->chunk_most_bytes);
@@ -382,7 +408,7 @@ struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in
 	if (in->current_bytes <= goal_bytes(s))
 		return write_max(s, in, has_written);
 	if (in->now_ns >= s->mark_ns + NO_PROGRESS_NS)
-		pause_round(s, in);
+		give_up(s, in);
 	if (s->brake_bytes != BYTES_UNLIMITED && !brake_is_safe(s, in, s->brake_bytes))
 		s->must_release = true;
 	return s->must_release ? release(s, in) : squeeze(s, in);

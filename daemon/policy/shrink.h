@@ -15,8 +15,9 @@
  *
  * SHRINK_RECLAIM and SHRINK_SET_BRAKE are kernel writes that block while memory is reclaimed: begin
  * them off the loop and step with last_write_done when the write ends. Never more than one is
- * in flight. The other writes return at once and are done in place; SHRINK_WRITE_MAX without
- * going back to the loop first, for the usage it is based on is only as fresh as that.
+ * in flight: a brake cancels the one before, of whose end nothing is to be told. The other writes
+ * return at once and are done in place; SHRINK_WRITE_MAX without going back to the loop first, for
+ * the usage it is based on is only as fresh as that.
  */
 
 #include <stdbool.h>
@@ -41,10 +42,10 @@ struct shrink_input {
 };
 
 enum shrink_verb {
-	SHRINK_NOTHING,     /* no change is pending; step again after the next shrink_set() */
-	SHRINK_WRITE_MAX,   /* write .bytes to memory.max ("max" for BYTES_UNLIMITED) */
-	SHRINK_RECLAIM,     /* begin to write .bytes to memory.reclaim, off the loop */
-	SHRINK_SET_BRAKE,   /* begin to write .bytes to memory.high, off the loop */
+	SHRINK_NOTHING,   /* no change is pending; step again after the next shrink_set() */
+	SHRINK_WRITE_MAX, /* write .bytes to memory.max ("max" for BYTES_UNLIMITED) */
+	SHRINK_RECLAIM,   /* begin to write .bytes to memory.reclaim, off the loop */
+	SHRINK_SET_BRAKE, /* begin to write .bytes to memory.high, off the loop, in place of another */
 	SHRINK_CLEAR_BRAKE, /* write "max" to memory.high */
 	SHRINK_WAIT,        /* step again at .wake_ns, or when a write ends if that is sooner */
 };
