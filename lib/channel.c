@@ -69,7 +69,16 @@ struct tm_channel *channel_new(struct tm_engine *engine, int fd)
 	list_init(&channel->queue);
 	list_append(&engine->channels, &channel->node);
 	engine->n_channels++;
+	channel->most = channel->exclusive;
+	floating_set_most(channel, engine->credit_buffers);
 	return channel;
+}
+
+void channel_forget(struct tm_channel *channel)
+{
+	list_remove(&channel->node);
+	channel->engine->n_channels--;
+	floating_set_most(channel, channel->exclusive);
 }
 
 void channel_unref(struct tm_channel *channel)
@@ -306,11 +315,10 @@ void channel_close(struct tm_channel *channel, int error)
 static void finish(struct tm_engine *engine, struct tm_channel *channel)
 {
 	list_remove(&channel->queue);
-	list_remove(&channel->node);
+	channel_forget(channel);
 	send_finish(channel);
 	if (!channel->sender || !channel->sender->is_lingering)
 		fd_closep(&channel->fd);
-	engine->n_channels--;
 	engine->n_events++;
 	if (engine->handlers.close)
 		engine->handlers.close(channel, channel->error, engine->userdata);

@@ -41,8 +41,8 @@ static uint32_t count_part(const struct credit *credit, uint32_t own)
 	if (credit->n_floating >= floating)
 		return 0; /* the pool may have become smaller */
 	all = floating - credit->n_floating + own;
-	others = (uint64_t)(credit->n_channels - MIN(credit->n_channels, 1U)) *
-		 (credit->most - credit->exclusive);
+	others = credit->n_usable -
+		 MIN(credit->n_usable, (uint64_t)credit->most - credit->exclusive);
 	part = MAX(all / 2, all - MIN(all, others));
 	return part > own ? (uint32_t)part - own : 0;
 }

@@ -17,7 +17,8 @@ struct credit {
 	uint32_t n_buffers;  /* its part of the pool */
 	uint32_t n_channels; /* that are open */
 	uint32_t exclusive;  /* of each channel */
-	uint32_t most;       /* a channel may have, exclusive ones included; >= exclusive */
+	uint32_t most;       /* the channel may have, exclusive ones included; >= exclusive */
+	uint64_t n_usable;   /* floating ones that all channels together may have at most */
 	uint32_t n_posted;   /* channels can take so many before the engine looks again */
 	uint32_t n_floating; /* what channels hold beyond their exclusive ones, or are promised */
 };

@@ -306,7 +306,6 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;
-	engine->credit.most = engine->credit_buffers;
 	engine->credit.exclusive =
 		o.exclusive_buffers ? o.exclusive_buffers
 				    : MIN(engine->credit_buffers, (uint32_t)EXCLUSIVE_DEFAULT);
@@ -380,8 +379,7 @@ TM_PUBLIC int tm_engine_connect(struct tm_engine *engine, const char *address,
 		return -ENOMEM;
 	channel->addresses = calloc((size_t)n, sizeof(*addresses));
 	if (!channel->addresses) {
-		list_remove(&channel->node);
-		engine->n_channels--;
+		channel_forget(channel);
 		channel_unref(channel);
 		return -ENOMEM;
 	}

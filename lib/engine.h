@@ -82,6 +82,7 @@ struct tm_channel {
 	uint32_t mean_bytes; /* back end: of its receives, the last ones counting most */
 	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
 	void *userdata;
+	uint32_t most;       /* it may hold */
 	uint32_t limit;      /* back end: of buffers held, for the receive in the kernel */
 	uint32_t n_promised; /* floating credits in that limit, not used yet */
 	bool is_loose;       /* they were promised while it did not matter */
@@ -149,6 +150,7 @@ struct tm_engine {
 	bool is_started;
 	pthread_t thread; /* once started */
 	uint32_t n_channels;
+	uint64_t n_usable; /* floating credits that all of them together may have at most */
 	uint32_t n_events; /* handlers called in this run */
 	uint32_t send_buffers;
 	uint32_t default_spin_us;      /* of new channels */
@@ -194,6 +196,8 @@ void listener_set_patience(const struct tm_engine *engine, int fd);
 
 /* ---- channel.c */
 struct tm_channel *channel_new(struct tm_engine *engine, int fd);
+/* Takes back what channel_new() did, for one that the task knows nothing of, or not any more. */
+void channel_forget(struct tm_channel *channel);
 void channel_unref(struct tm_channel *channel);
 /* The socket is connected: open handler, then receiving. */
 void channel_open(struct tm_channel *channel);
@@ -219,6 +223,8 @@ void channel_close(struct tm_channel *channel, int error);
 void channel_reap(struct tm_engine *engine);
 
 /* ---- floating.c */
+/* The channel may have @most buffers, not less than its exclusive ones. */
+void floating_set_most(struct tm_channel *channel, uint32_t most);
 /* Looks at what is held, once in a turn. */
 void floating_look(struct tm_engine *engine);
 /* How many wait, for the daemon to see. */

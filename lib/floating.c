@@ -31,27 +31,37 @@ static struct credit get_credit(const struct tm_engine *engine)
 	struct credit credit = engine->credit;
 
 	credit.n_channels = engine->n_channels;
+	credit.n_usable = engine->n_usable;
 	credit.n_floating = count_used(engine);
 	return credit;
+}
+
+void floating_set_most(struct tm_channel *channel, uint32_t most)
+{
+	struct tm_engine *engine = channel->engine;
+
+	/* those who are refused may have what this one may not: they are looked at again */
+	if (most < channel->most)
+		engine->room_refused = 0;
+	engine->n_usable += (uint64_t)most - channel->most;
+	channel->most = most;
 }
 
 uint32_t floating_ask(const struct tm_channel *channel, uint32_t backlog)
 {
 	const struct tm_engine *engine = channel->engine;
 	uint32_t held = atomic_load(&channel->held);
-	struct credit credit;
+	struct credit credit = engine->is_tight ? get_credit(engine) : engine->credit;
 
-	if (!engine->is_tight)
-		return credit_grant(&engine->credit, /* is_tight= */ false, held, backlog);
-	credit = get_credit(engine);
-	return credit_grant(&credit, /* is_tight= */ true, held, backlog);
+	credit.most = channel->most;
+	return credit_grant(&credit, engine->is_tight, held, backlog);
 }
 
 bool floating_may(const struct tm_channel *channel)
 {
 	/* without a backlog there is nothing to ask for yet, and nothing to be refused */
 	if (!channel->has_more)
-		return atomic_load(&channel->held) < channel->engine->credit.most;
+		return atomic_load(&channel->held) < channel->most;
 	return floating_ask(channel, UINT32_MAX) > 0;
 }
 
@@ -103,7 +113,7 @@ static uint32_t count_room(const struct tm_engine *engine)
 bool floating_wait(struct tm_channel *channel)
 {
 	struct tm_engine *engine = channel->engine;
-	bool is_refused = atomic_load(&channel->held) < engine->credit.most;
+	bool is_refused = atomic_load(&channel->held) < channel->most;
 	uint32_t room;
 
 	if (is_refused)

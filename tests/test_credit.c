@@ -101,6 +101,7 @@ START_TEST(tight_grants_by_hand)
 				    .n_channels = rows[i].n_channels,
 				    .exclusive = 2,
 				    .most = 10,
+				    .n_usable = rows[i].n_channels * 8,
 				    .n_floating = rows[i].n_floating };
 		uint32_t granted = credit_grant(&c, true, rows[i].held, rows[i].backlog);
 
@@ -113,17 +114,33 @@ END_TEST
 
 struct course {
 	struct credit c;
-	uint32_t held[CHANNELS_MAX];
+	uint32_t held[CHANNELS_MAX], most[CHANNELS_MAX];
 };
+
+/* The channel may have so many from now on. */
+static void set_most(struct course *s, uint32_t i, uint32_t most)
+{
+	s->c.n_usable += (uint64_t)most - s->most[i];
+	s->most[i] = most;
+}
+
+static void open_all(struct course *s, uint32_t most)
+{
+	s->c.n_usable = 0;
+	for (uint32_t i = 0; i < s->c.n_channels; i++) {
+		s->most[i] = s->c.exclusive;
+		set_most(s, i, most);
+	}
+}
 
 static struct course random_course(void)
 {
 	struct course s = { .c.n_channels = 1 + (uint32_t)random_below(CHANNELS_MAX),
 			    .c.exclusive = (uint32_t)random_below(4) };
 
-	s.c.most = s.c.exclusive + (uint32_t)random_below(12);
 	/* the exclusive ones are at most half of the buffers: else nothing can be promised */
 	s.c.n_buffers = 2 * s.c.n_channels * s.c.exclusive + (uint32_t)random_below(100);
+	open_all(&s, s.c.exclusive + (uint32_t)random_below(12));
 	return s;
 }
 
@@ -137,9 +154,11 @@ static void count(struct course *s)
 
 static uint32_t take(struct course *s, uint32_t i, uint32_t backlog)
 {
-	uint32_t granted = credit_grant(&s->c, true, s->held[i], backlog);
+	uint32_t granted;
 
-	REQUIRE(s->held[i] + granted <= s->c.most || granted == 0);
+	s->c.most = s->most[i];
+	granted = credit_grant(&s->c, true, s->held[i], backlog);
+	REQUIRE(s->held[i] + granted <= s->most[i] || granted == 0);
 	REQUIRE(granted <= MAX(backlog, s->c.exclusive));
 	s->held[i] += granted;
 	count(s);
@@ -155,6 +174,8 @@ START_TEST(the_sum_stays_within_the_pool_and_the_exclusive_ones_can_always_be_ha
 		for (int step = 0; step < 100; step++) {
 			uint32_t i = (uint32_t)random_below(s.c.n_channels), needed = 0;
 
+			if (random_below(8) == 0)
+				set_most(&s, i, s.c.exclusive + (uint32_t)random_below(12));
 			if (random_below(3))
 				(void)take(&s, i, (uint32_t)random_below(20));
 			else if (s.held[i] > 0)
@@ -164,11 +185,13 @@ START_TEST(the_sum_stays_within_the_pool_and_the_exclusive_ones_can_always_be_ha
 			for (uint32_t k = 0; k < s.c.n_channels; k++)
 				needed += MAX(s.held[k], s.c.exclusive);
 			REQUIRE(needed <= s.c.n_buffers);
-			for (uint32_t k = 0; k < s.c.n_channels; k++)
+			for (uint32_t k = 0; k < s.c.n_channels; k++) {
+				s.c.most = s.most[k];
 				if (s.held[k] < s.c.exclusive)
 					REQUIRE(credit_grant(&s.c, true, s.held[k], 0) +
 							s.held[k] ==
 						s.c.exclusive);
+			}
 		}
 		random_state = seed;
 	}
@@ -212,7 +235,7 @@ START_TEST(all_who_want_more_come_to_the_same_number_whoever_was_first)
 		REQUIRE(most - least <= 1);
 		REQUIRE(least >= s.c.exclusive);
 		/* and nothing to speak of is left over: no more than one has, and one for the rest */
-		if (most < s.c.most)
+		if (most < s.most[0])
 			REQUIRE(credit_count_floating(&s.c) - s.c.n_floating <=
 				most - s.c.exclusive + 2);
 		random_state = seed;
@@ -222,10 +245,9 @@ END_TEST
 
 START_TEST(one_that_comes_later_gets_its_part_as_the_others_release)
 {
-	struct course s = {
-		.c = { .n_buffers = 100, .n_channels = 5, .exclusive = 2, .most = 64 }
-	};
+	struct course s = { .c = { .n_buffers = 100, .n_channels = 5, .exclusive = 2 } };
 
+	open_all(&s, 64);
 	/* four share 90 floating ones: 18 each and as many left */
 	for (int round = 0; round < 100; round++)
 		for (uint32_t i = 0; i < 4; i++) {
@@ -248,6 +270,25 @@ START_TEST(one_that_comes_later_gets_its_part_as_the_others_release)
 }
 END_TEST
 
+START_TEST(what_others_may_not_have_goes_to_who_may)
+{
+	struct course s = { .c = { .n_buffers = 64, .n_channels = 12, .exclusive = 2 } };
+
+	/* 40 float; if all may have as many, one that comes first takes half of them */
+	open_all(&s, 42);
+	ck_assert_uint_eq(take(&s, 0, ANY), 2 + 20);
+	ck_assert_uint_eq(take(&s, 0, ANY), 0);
+	/* ten are down to their exclusive ones, and one may have five more than these */
+	for (uint32_t i = 2; i < 12; i++)
+		set_most(&s, i, 2);
+	set_most(&s, 1, 7);
+	ck_assert_uint_eq(take(&s, 0, ANY), 15);
+	ck_assert_uint_eq(take(&s, 1, ANY), 2 + 2);
+	for (uint32_t i = 2; i < 12; i++)
+		ck_assert_uint_eq(take(&s, i, ANY), 2);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("credit");
@@ -262,5 +303,6 @@ int main(void)
 	tcase_add_test(tc, the_sum_stays_within_the_pool_and_the_exclusive_ones_can_always_be_had);
 	tcase_add_test(tc, all_who_want_more_come_to_the_same_number_whoever_was_first);
 	tcase_add_test(tc, one_that_comes_later_gets_its_part_as_the_others_release);
+	tcase_add_test(tc, what_others_may_not_have_goes_to_who_may);
 	return suite_run(suite);
 }
