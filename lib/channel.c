@@ -9,6 +9,11 @@
  * found the pool empty waits in the engine's queue, first come, first served; one that lost the
  * race for a buffer again goes back to the head.
  *
+ * How much a channel may have at most follows its throughput if the task has set a target
+ * (window.c). This window says what may be received from now on: nothing is taken back from a
+ * receive in the kernel, and no buffer is filled less. It moves when the channel receives and when
+ * it is about to go on after it was parked, so nobody has to be woken because it has moved.
+ *
  * The end of the peer's stream is the end of the channel only when nothing is to be sent any
  * more (send.c); until then it is in CHANNEL_ENDED, where only a reset is looked for.
  *
@@ -28,6 +33,20 @@
 #include "engine.h"
 #include "info.h"
 #include "send.h"
+
+/* @held: what it had until now; @was_busy: and never less than one since it was seen last. */
+static void see(struct tm_channel *channel, uint32_t held, bool was_busy)
+{
+	const struct tm_engine *engine = channel->engine;
+	const struct window_sample sample = {
+		.now_ns = engine->now_ns,
+		.n_released = channel->n_holds - held,
+		.was_busy = was_busy,
+	};
+
+	if (window_observe(&channel->window, &sample, engine->target_us))
+		floating_set_most(channel, window_count(&channel->window));
+}
 
 void channel_on_released(struct tm_channel *channel)
 {
@@ -71,6 +90,8 @@ struct tm_channel *channel_new(struct tm_engine *engine, int fd)
 	engine->n_channels++;
 	channel->most = channel->exclusive;
 	floating_set_most(channel, engine->credit_buffers);
+	window_init(&channel->window, engine->pool->buffer_bytes, channel->exclusive, channel->most,
+		    engine->now_ns);
 	return channel;
 }
 
@@ -176,8 +197,14 @@ void channel_on_writable(struct tm_channel *channel)
 
 void channel_hold(struct tm_channel *channel)
 {
+	uint32_t held;
+
 	atomic_fetch_add(&channel->refs, 1);
-	if (atomic_fetch_add(&channel->held, 1) >= channel->exclusive)
+	held = atomic_fetch_add(&channel->held, 1);
+	if (channel->engine->target_us > 0)
+		see(channel, held, /* was_busy= */ held > 0);
+	channel->n_holds++;
+	if (held >= channel->exclusive)
 		floating_hold(channel);
 }
 
@@ -265,6 +292,18 @@ void channel_go_on(struct tm_channel *channel)
 	r = engine->backend->arm_receive(engine, channel);
 	if (r < 0)
 		channel_close(channel, r);
+}
+
+void channel_on_credit(struct tm_channel *channel)
+{
+	if (channel->state != CHANNEL_PARKED)
+		return;
+	/* until it has released this it had something */
+	if (channel->engine->target_us > 0)
+		see(channel, atomic_load(&channel->held), /* was_busy= */ true);
+	/* one that is refused already keeps its place */
+	if (!floating_is_refused(channel))
+		channel_go_on(channel);
 }
 
 /* The peer has sent all. Returns true if the channel stays for what is to be sent. */
@@ -373,6 +412,7 @@ TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel, struct tm_c
 		.parked_total = channel->parked_total,
 		.short_total = channel->short_total,
 		.held = atomic_load(&channel->held),
+		.window_buffers = channel->most,
 	};
 
 	if (channel->sender)

@@ -77,15 +77,18 @@ void engine_on_mail(struct tm_engine *engine)
 	(void)!read(engine->mailbox->event_fd, &ticks, sizeof(ticks));
 }
 
+void engine_tick(struct tm_engine *engine)
+{
+	if (engine->target_us > 0)
+		engine->now_ns = mono_tick_ns();
+}
+
 static void do_credit(struct tm_engine *engine)
 {
 	struct tm_channel *channel;
 
 	while ((channel = mailbox_pop(engine->mailbox))) {
-		/* one that is refused already keeps its place */
-		if (channel->state == CHANNEL_PARKED &&
-		    (!channel->is_short || floating_may(channel)))
-			channel_go_on(channel);
+		channel_on_credit(channel);
 		channel_unref(channel);
 	}
 }
@@ -192,6 +195,7 @@ TM_PUBLIC int tm_engine_run(struct tm_engine *engine, int timeout_ms)
 	if (r < 0)
 		return r;
 	engine->n_events = 0;
+	engine_tick(engine);
 	if (turn(engine, &timeout_ms))
 		timeout_ms = 0;
 	if (engine->spin_us > 0 && timeout_ms != 0) {
@@ -279,9 +283,9 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 
 	r = info_read(&o, sizeof(o), options, options ? options->size : 0);
 	if (r < 0 || !pool || !handlers || !ret_engine || o.send_buffers > SEND_MAX ||
-	    o.spin_us > ENGINE_SPIN_MAX_US || o.zero_copy < TM_ZERO_COPY_AUTO ||
-	    o.zero_copy > TM_ZERO_COPY_ALWAYS || o.posted_buffers > POSTED_MAX ||
-	    o.max_channels > CHANNELS_MAX ||
+	    o.spin_us > ENGINE_SPIN_MAX_US || o.debloat_target_us > ENGINE_TARGET_MAX_US ||
+	    o.zero_copy < TM_ZERO_COPY_AUTO || o.zero_copy > TM_ZERO_COPY_ALWAYS ||
+	    o.posted_buffers > POSTED_MAX || o.max_channels > CHANNELS_MAX ||
 	    o.exclusive_buffers > (o.credit_buffers ? o.credit_buffers : CREDIT_DEFAULT) ||
 	    (o.peer_timeout_s > PEER_TIMEOUT_MAX_S && o.peer_timeout_s != TM_PEER_TIMEOUT_NEVER) ||
 	    o.kind < TM_ENGINE_AUTO || o.kind > TM_ENGINE_EPOLL)
@@ -303,6 +307,7 @@ TM_PUBLIC int tm_engine_new(struct tm_pool *pool, const struct tm_engine_options
 	engine->send_buffers = o.send_buffers ? o.send_buffers : SEND_DEFAULT;
 	engine->zero_copy = o.zero_copy;
 	engine->default_spin_us = o.spin_us;
+	engine->target_us = o.debloat_target_us;
 	engine->max_channels = o.max_channels ? o.max_channels : CHANNELS_DEFAULT;
 	engine->user.withdraw = on_withdraw;
 	engine->waiter.give = on_given;

@@ -21,6 +21,7 @@
 #include "piece.h"
 #include "pool.h"
 #include "taskmem.h"
+#include "window.h"
 
 /* What other threads tell an engine. It outlives the engine while channels refer to it. */
 struct mailbox {
@@ -82,7 +83,9 @@ struct tm_channel {
 	uint32_t mean_bytes; /* back end: of its receives, the last ones counting most */
 	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
 	void *userdata;
-	uint32_t most;       /* it may hold */
+	uint32_t most; /* it may hold; of window, if the engine has a target */
+	struct window window;
+	uint64_t n_holds;    /* buffers it ever held, for window */
 	uint32_t limit;      /* back end: of buffers held, for the receive in the kernel */
 	uint32_t n_promised; /* floating credits in that limit, not used yet */
 	bool is_loose;       /* they were promised while it did not matter */
@@ -104,6 +107,7 @@ struct listener {
 };
 
 #define ENGINE_SPIN_MAX_US 1000000
+#define ENGINE_TARGET_MAX_US 60000000
 
 struct engine_backend {
 	enum tm_engine_kind kind;
@@ -153,7 +157,9 @@ struct tm_engine {
 	uint64_t n_usable; /* floating credits that all of them together may have at most */
 	uint32_t n_events; /* handlers called in this run */
 	uint32_t send_buffers;
-	uint32_t default_spin_us;      /* of new channels */
+	uint32_t target_us;       /* what a channel holds should be consumed within; 0: no matter */
+	uint64_t now_ns;          /* with a target: when the last wait ended, to a tick */
+	uint32_t default_spin_us; /* of new channels */
 	uint32_t spin_us, n_impatient; /* the most that a watched channel wants; so many want it */
 	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
@@ -181,6 +187,8 @@ void engine_want_buffer(struct tm_engine *engine);
 /* The back end's poll of the slot's or the mailbox's descriptor fired. */
 void engine_on_slot(struct tm_engine *engine);
 void engine_on_mail(struct tm_engine *engine);
+/* Looks at the clock if somebody wants to know. A back end does so when a wait is over. */
+void engine_tick(struct tm_engine *engine);
 
 /* ---- listener.c */
 void listener_on_accept(struct tm_engine *engine, struct listener *listener, int fd);
@@ -213,6 +221,8 @@ void channel_on_piece(struct tm_channel *channel, struct buffer *piece, uint32_t
 void channel_hold(struct tm_channel *channel);
 /* Any thread: the task has released one. */
 void channel_on_released(struct tm_channel *channel);
+/* One that is parked has released something: it may go on, unless others are to be served first. */
+void channel_on_credit(struct tm_channel *channel);
 /* Decides what comes after a receive: armed, parked or queued. */
 void channel_go_on(struct tm_channel *channel);
 /* A receive found no buffer. */
@@ -231,6 +241,8 @@ void floating_look(struct tm_engine *engine);
 void floating_tell(struct tm_engine *engine);
 /* May it receive, or wait for data? */
 bool floating_may(const struct tm_channel *channel);
+/* It waits for its turn in the queue, and has to. */
+bool floating_is_refused(const struct tm_channel *channel);
 /* What it may receive beyond what it holds, with @backlog buffers in its socket. */
 uint32_t floating_ask(const struct tm_channel *channel, uint32_t backlog);
 /* Its receive in the kernel may bring @n more. The promise ends with the receive. */

@@ -323,6 +323,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	n = epoll_wait(ep->fd, events, EVENTS_PER_WAIT, timeout_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
+	engine_tick(engine);
 	/* channels are freed after the batch, so every pointer in it is good */
 	for (int i = 0; i < n; i++) {
 		object = (void *)(uintptr_t)(events[i].data.u64 & ~WATCH_MASK);

@@ -196,6 +196,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
 	if (r < 0 && r != -ETIME && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 		return r;
+	engine_tick(engine);
 	uring_reap(engine);
 	return uring_look_at_overflow(u);
 }

@@ -65,6 +65,13 @@ bool floating_may(const struct tm_channel *channel)
 	return floating_ask(channel, UINT32_MAX) > 0;
 }
 
+bool floating_is_refused(const struct tm_channel *channel)
+{
+	/* one whose window has closed meanwhile waits for nobody but itself */
+	return channel->is_short && atomic_load(&channel->held) < channel->most &&
+	       !floating_may(channel);
+}
+
 /* Those among which the channel's promise is counted. */
 static uint32_t *get_promises(const struct tm_channel *channel)
 {

@@ -502,6 +502,9 @@ struct tm_engine_options {
 	/* of credit_buffers, and no more, what each channel can have whatever the others hold;
 	 * 0: 2, or credit_buffers if that is 1 */
 	uint32_t exclusive_buffers;
+	/* what a channel has unreleased should be consumed within that time, <= 60000000; 0: each may
+	 * have credit_buffers whatever it does with them */
+	uint32_t debloat_target_us;
 };
 
 /**
@@ -523,6 +526,16 @@ struct tm_engine_options {
  * hold on to their buffers come to equal numbers and stop nobody else. One that is refused is
  * parked until it, or another, releases a buffer. Engines that share a pool divide it equally; what
  * the task acquires by itself is not counted.
+ *
+ * With debloat_target_us a channel may have as many buffers unreleased as it releases in that
+ * time, by the law of Flink's buffer debloating (FLIP-183, where 1000000 is the usual target): it
+ * begins with credit_buffers, and five times a second this follows its throughput by a tenth at
+ * most, never to less than exclusive_buffers. Time in which the channel has nothing unreleased
+ * does not count. A channel that has more than it may have by now keeps it, and receives nothing
+ * until it has released so much. What one may not have goes to others or stays idle in the pool,
+ * whose pages are given back as the daemon asks for them; its sockets' receive buffers stay as
+ * they are. This is off by default, as in Flink: with 10 credits there is little to gain, and who
+ * releases much at once after a pause would be slowed down.
  *
  * Channels whose data finds the pool empty are served first come, first served. An idle connection
  * holds no buffer. The receive buffer of TCP sockets (SO_RCVBUF) is set to the credit window of the
@@ -614,6 +627,7 @@ struct tm_channel_stats {
 	uint64_t
 		zero_copy_total; /* sends, of one buffer or several, that the kernel did not copy */
 	uint64_t short_total;    /* times it had data and was refused a floating buffer */
+	uint32_t window_buffers; /* it may have so many unreleased now; see debloat_target_us */
 };
 
 /* For tm_channel_send(): more follows soon, so a packet that is not full may wait for it. */

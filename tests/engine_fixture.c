@@ -129,19 +129,26 @@ void set_up_slot(uint32_t share)
 	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
 }
 
+void make_engine_of(int kind, const struct tm_engine_options *template)
+{
+	struct tm_engine_options options = *template;
+
+	options.size = sizeof(options);
+	options.kind = kinds[kind];
+	ck_assert_int_eq(setenv("TASKMEM_URING", abilities[kind], 1), 0);
+	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), 0);
+	ck_assert_int_eq(tm_engine_get_kind(engine), kinds[kind]);
+}
+
 void make_engine(int kind, uint32_t posted, uint32_t credit, uint32_t max_channels)
 {
-	struct tm_engine_options options = {
-		.size = sizeof(options),
-		.kind = kinds[kind],
+	const struct tm_engine_options options = {
 		.posted_buffers = posted,
 		.credit_buffers = credit,
 		.max_channels = max_channels,
 	};
 
-	ck_assert_int_eq(setenv("TASKMEM_URING", abilities[kind], 1), 0);
-	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), 0);
-	ck_assert_int_eq(tm_engine_get_kind(engine), kinds[kind]);
+	make_engine_of(kind, &options);
 }
 
 void set_up(int kind, size_t buffer_bytes, uint32_t n_buffers)

@@ -66,6 +66,8 @@ void release_held(struct stream *s);
 void set_up_slot(uint32_t share);
 /* Over pool, with handlers; 0 for the defaults. */
 void make_engine(int kind, uint32_t posted, uint32_t credit, uint32_t max_channels);
+/* Likewise, with all else as in @template. */
+void make_engine_of(int kind, const struct tm_engine_options *template);
 /* Slot, pool of exactly @n_buffers, engine. */
 void set_up(int kind, size_t buffer_bytes, uint32_t n_buffers);
 /* On a free port. */

@@ -10,10 +10,21 @@
 #define NS_PER_MSEC UINT64_C(1000000)
 #define NS_PER_USEC UINT64_C(1000)
 
-static inline uint64_t mono_now_ns(void)
+static inline uint64_t mono_read_ns_(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t mono_now_ns(void)
+{
+	return mono_read_ns_(CLOCK_MONOTONIC);
+}
+
+/* As of the kernel's last tick, up to 10 ms ago: for much less than to ask for now. */
+static inline uint64_t mono_tick_ns(void)
+{
+	return mono_read_ns_(CLOCK_MONOTONIC_COARSE);
 }
