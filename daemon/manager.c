@@ -489,6 +489,7 @@ static int group_open(struct manager *manager, struct node_group *group, int nod
 
 	group->node = node;
 	group->manager = manager;
+	group->control.fairness_permille = manager->config->fairness_permille;
 	group->min_written = group->max_target = UINT64_MAX - 1;
 	r = tree_open_group(manager->tree, node, &group->cg);
 	if (r < 0)

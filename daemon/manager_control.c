@@ -180,7 +180,6 @@ static void group_control(struct manager *manager, struct node_group *group, uin
 	size_t n = 0;
 
 	group->control.bytes = 0;
-	group->control.fairness_permille = manager->config->fairness_permille;
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct slot *slot = manager->slots[i];
 
