@@ -11,7 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "base/mono.h"
+#include "pattern.h"
 
 #define WAIT_NS (60 * NS_PER_SEC)
 
@@ -28,11 +30,6 @@ struct stream streams[STREAMS_MAX];
 uint32_t n_streams, n_opened, n_closed, n_holders;
 bool hold_first, hold_all, close_first, refuse_all;
 int port;
-
-static uint8_t pattern(uint8_t id, uint64_t position)
-{
-	return (uint8_t)(position * 31 + (position >> 8) * 7 + (position >> 16) * 13 + id * 101);
-}
 
 /* ---- handlers */
 
@@ -55,7 +52,7 @@ static int on_open(struct tm_channel *channel, void *userdata)
 
 static void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
 {
-	uint32_t i = 0;
+	uint32_t header = 0;
 
 	if (!s->has_id) {
 		s->has_id = true;
@@ -63,10 +60,11 @@ static void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
 		s->should_hold = hold_all || (hold_first && s->id == 0) || s->id < n_holders;
 		s->should_close = close_first && s->id == 0;
 		s->bytes = 1;
-		i = 1;
+		header = 1;
 	}
-	for (; i < length; i++)
-		s->is_wrong = s->is_wrong || data[i] != pattern(s->id, s->bytes++);
+	if (!pattern_is(data + header, length - header, s->id, s->bytes))
+		s->is_wrong = true;
+	s->bytes += length - header;
 }
 
 void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset, uint32_t length,
@@ -240,24 +238,17 @@ int connect_tcp(void)
 
 static void send_pattern(struct peer *p)
 {
-	uint8_t block[65536];
-	uint64_t position = 0;
-	size_t length;
+	uint8_t first[PATTERN_PIECE];
 	ssize_t n;
 
-	while (position < p->bytes) {
-		length = sizeof(block) < p->bytes - position ? sizeof(block) : p->bytes - position;
-		for (size_t i = 0; i < length; i++)
-			block[i] = pattern(p->id, position + i);
-		if (position == 0)
-			block[0] = p->id;
-		for (size_t done = 0; done < length; done += (size_t)n) {
-			n = send(p->fd, block + done, length - done, MSG_NOSIGNAL);
-			if (n < 0)
-				return;
-			atomic_fetch_add(&p->sent, (unsigned long)n);
-		}
-		position += length;
+	memcpy(first, pattern_at(p->id, 0), sizeof(first));
+	first[0] = p->id;
+	for (uint64_t position = 0; position < p->bytes; position += (uint64_t)n) {
+		n = send(p->fd, position == 0 ? first : pattern_at(p->id, position),
+			 MIN((uint64_t)PATTERN_PIECE, p->bytes - position), MSG_NOSIGNAL);
+		if (n < 0)
+			return;
+		atomic_fetch_add(&p->sent, (unsigned long)n);
 	}
 }
 
@@ -284,6 +275,13 @@ void start_peer(struct peer *p, uint8_t id, uint64_t bytes)
 	p->id = id;
 	p->bytes = bytes;
 	ck_assert_int_eq(pthread_create(&p->thread, NULL, run_peer, p), 0);
+}
+
+void wait_for_backlog(const struct peer *peers, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		while (atomic_load(&peers[i].sent) < PATTERN_PIECE)
+			usleep(1000);
 }
 
 void start_tcp_peers(struct peer *peers, uint32_t n, uint64_t bytes)

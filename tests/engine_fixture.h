@@ -88,6 +88,9 @@ int connect_tcp(void);
 /* A thread that sends pattern number @id over peer->fd (-1: to port), then closes. */
 void start_peer(struct peer *p, uint8_t id, uint64_t bytes);
 void start_tcp_peers(struct peer *peers, uint32_t n, uint64_t bytes);
+/* Until each has sent 64 KiB. To a connection that nobody reads yet they are more than its credit, so
+ * that each receive fills its buffer; with less it may come to a buffer more than the credit. */
+void wait_for_backlog(const struct peer *peers, uint32_t n);
 void join_peers(struct peer *peers, uint32_t n);
 /* A socket connected to, or listening on, an abstract name. */
 int bind_unix(const char *name, bool should_listen);

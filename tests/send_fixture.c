@@ -7,14 +7,9 @@
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "pattern.h"
 
 struct seen seen;
-
-uint8_t pattern_at(uint64_t position)
-{
-	return (uint8_t)(position * 31 + (position >> 8) * 7 + (position >> 16) * 13 +
-			 (position >> 24) * 3);
-}
 
 /* Sends the next piece of the pattern. */
 int send_piece(struct tm_channel *channel)
@@ -30,8 +25,7 @@ int send_piece(struct tm_channel *channel)
 		offset = 0;
 	if (length > seen.total - seen.position)
 		length = (uint32_t)(seen.total - seen.position);
-	for (uint32_t i = 0; i < length; i++)
-		((uint8_t *)buffer->data)[offset + i] = pattern_at(seen.position + i);
+	memcpy((uint8_t *)buffer->data + offset, pattern_at(0, seen.position), length);
 	r = tm_channel_send(channel, buffer, offset, length, 0);
 	if (r == 0)
 		seen.position += length;
@@ -209,9 +203,10 @@ static void *read_pattern(void *userdata)
 	static _Thread_local uint8_t block[65536];
 	ssize_t n;
 
-	while ((n = read(reader->fd, block, sizeof(block))) > 0)
-		for (ssize_t i = 0; i < n; i++)
-			reader->is_wrong |= block[i] != pattern_at(reader->bytes++);
+	while ((n = read(reader->fd, block, sizeof(block))) > 0) {
+		reader->is_wrong |= !pattern_is(block, (size_t)n, 0, reader->bytes);
+		reader->bytes += (uint64_t)n;
+	}
 	close(reader->fd);
 	return NULL;
 }

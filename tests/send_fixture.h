@@ -45,7 +45,6 @@ void run_until_released(void);
 int open_peer(void);
 struct tm_channel_stats channel_stats(const struct tm_channel *channel);
 
-uint8_t pattern_at(uint64_t position);
 /* Sends the next piece of the pattern; the result of tm_channel_send(). */
 int send_piece(struct tm_channel *channel);
 /* As much as fits; ends the stream after seen.total. */

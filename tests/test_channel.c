@@ -188,6 +188,7 @@ START_TEST(buffers_may_be_released_after_the_engine_is_gone)
 	hold_first = true;
 	listen_tcp();
 	start_peer(&peer, 0, 2 * MIB);
+	wait_for_backlog(&peer, 1);
 	run_until_open(1);
 	run_until_quiet();
 	ck_assert_uint_eq(streams[0].n_held, 10);

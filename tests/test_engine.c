@@ -143,6 +143,7 @@ START_TEST(credit_parks_a_channel_and_the_others_go_on)
 	hold_first = true;
 	listen_tcp();
 	start_tcp_peers(peers, 4, 16 * MIB);
+	wait_for_backlog(peers, 4);
 	run_until_closed(3);
 	run_until_quiet();
 	for (uint32_t i = 0; i < n_streams; i++)
@@ -181,6 +182,7 @@ START_TEST(a_release_by_another_thread_wakes_a_parked_channel)
 	hold_first = true;
 	listen_tcp();
 	start_peer(&peer, 0, 2 * MIB);
+	wait_for_backlog(&peer, 1);
 	run_until_open(1);
 	run_until_quiet();
 	ck_assert_uint_eq(streams[0].n_held, 10);

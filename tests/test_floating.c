@@ -50,6 +50,7 @@ static void start_peers(struct peer *peers, uint32_t first, uint32_t n, uint64_t
 {
 	for (uint32_t i = first; i < first + n; i++)
 		start_peer(&peers[i], (uint8_t)i, bytes);
+	wait_for_backlog(peers + first, n);
 }
 
 /* The first @n have had all the data that they may have; then nothing happens any more. */

@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "base/mono.h"
+#include "pattern.h"
 #include "send_fixture.h"
 
 static void transfer(int kind, enum variant variant, uint32_t step, uint64_t total)
@@ -121,16 +123,11 @@ struct echo_peer {
 static void *write_pattern(void *userdata)
 {
 	struct echo_peer *peer = userdata;
-	static _Thread_local uint8_t block[65536];
 	uint64_t position = 0;
 
-	while (position < peer->bytes) {
-		for (size_t i = 0; i < sizeof(block); i++)
-			block[i] = pattern_at(position + i);
-		for (size_t done = 0; done < sizeof(block);)
-			done += (size_t)write(peer->fd, block + done, sizeof(block) - done);
-		position += sizeof(block);
-	}
+	while (position < peer->bytes)
+		position += (uint64_t)write(peer->fd, pattern_at(0, position),
+					    MIN((uint64_t)PATTERN_PIECE, peer->bytes - position));
 	ck_assert_int_eq(shutdown(peer->fd, SHUT_WR), 0);
 	return NULL;
 }

@@ -8,10 +8,12 @@
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "pattern.h"
 #include "send_fixture.h"
 
 START_TEST(what_was_queued_is_released_when_connecting_fails)
@@ -164,8 +166,8 @@ static void send_big(struct tm_channel *channel)
 	struct tm_buffer *buffer;
 
 	ck_assert_int_eq(tm_pool_acquire_wait(pool, 0, &buffer), 0);
-	for (size_t i = 0; i < MIB; i++)
-		((uint8_t *)buffer->data)[i] = pattern_at(seen.position++);
+	for (size_t i = 0; i < MIB; i += PATTERN_PIECE, seen.position += PATTERN_PIECE)
+		memcpy((uint8_t *)buffer->data + i, pattern_at(0, seen.position), PATTERN_PIECE);
 	ck_assert_int_eq(tm_channel_send(channel, buffer, 0, MIB, 0), 0);
 }
 
