@@ -3,6 +3,7 @@
 #include "fake_daemon_private.h"
 
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -64,7 +65,8 @@ static sd_json_variant *list(struct fake_daemon *d, const bool *chunks)
 
 static void make_file(struct fake_daemon *d)
 {
-	d->memfd = memfd_create("fake", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	d->memfd = memfd_create("fake", MFD_CLOEXEC | MFD_ALLOW_SEALING |
+						(d->is_huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
 	must(d->memfd >= 0, "memfd_create");
 	must(ftruncate(d->memfd, d->file_chunks * CHUNK) == 0, "ftruncate");
 	if (!d->has_no_seals)
@@ -572,6 +574,13 @@ void fake_daemon_omit_seals(struct fake_daemon *d)
 {
 	pthread_mutex_lock(&d->lock);
 	d->has_no_seals = true;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void fake_daemon_use_huge_pages(struct fake_daemon *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->is_huge = true;
 	pthread_mutex_unlock(&d->lock);
 }
 

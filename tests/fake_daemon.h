@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * A taskmemd with nothing behind it: one slot, one client, plain pages instead of huge ones.
+ * A taskmemd with nothing behind it: one slot, one client, plain pages unless huge ones are asked for.
  * It serves the calls that the library makes in a thread, and checks what it is told.
  */
 
@@ -32,6 +32,8 @@ uint32_t fake_daemon_count_draining(struct fake_daemon *daemon);
 void fake_daemon_set_available(struct fake_daemon *daemon, uint32_t available);
 /* The next file handed out is not sealed. */
 void fake_daemon_omit_seals(struct fake_daemon *daemon);
+/* The next file handed out has pages of 2 MiB, of which the machine must have enough. */
+void fake_daemon_use_huge_pages(struct fake_daemon *daemon);
 
 /* Serves WatchSlot, as of now with this target, usage and max; tells who watches. A @deadline_ns of
  * 0: none. */

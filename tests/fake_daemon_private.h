@@ -20,7 +20,7 @@ struct fake_daemon {
 	int command_fd;
 	pthread_t thread;
 	pthread_mutex_t lock; /* all below */
-	bool is_running, should_stop, should_notify, has_no_seals;
+	bool is_running, should_stop, should_notify, has_no_seals, is_huge;
 	int memfd;
 	uint64_t grant;
 	bool is_granted;
