@@ -18,6 +18,9 @@
  * iperf3 is what people measure a network with. It brings its own sender, so its rate is that of the
  * two together (bench_net_iperf3.c); its system calls are not counted.
  *
+ * A pool that is resized (bench_net_resize.c) has for a peer the same one that is not. Its pages are to
+ * be back within a second, without a wrong byte, in each turn: there the numbers are the worst ones.
+ *
  * Idle connections are counted in bytes (bench_net_idle.c), and the bars of buffers held and of
  * user memory are for ours itself: epoll+recv keeps nothing at all for a connection.
  */
@@ -37,6 +40,7 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "bench_huge.h"
 #include "bench_net_report.h"
 
 #define REPS_DEFAULT 9
@@ -47,38 +51,50 @@
 static int (*const receivers[PEERS])(const struct bench_plan *, struct bench_shared *) = {
 	[TASKMEM] = receive_by_taskmem,   [TASKMEM_EPOLL] = receive_by_taskmem_epoll,
 	[RECV] = receive_by_recv,         [READV] = receive_by_readv,
-	[ONE_SHOT] = receive_by_one_shot,
+	[ONE_SHOT] = receive_by_one_shot, [FIXED] = receive_by_taskmem,
 };
 
 static const struct bench_case cases[] = {
-	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0, 0 },
-	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0, 0 },
-	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0, 0 },
-	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0, 0 },
-	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0, 0 },
-	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0, 0 },
-	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0, 0 },
-	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0, 0 },
+	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0, 0, false },
+	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0, 0, false },
+	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0, 0, false },
+	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0, 0, false },
+	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0, 0, false },
+	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0, 0,
+	  false },
+	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0, 0, false },
+	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0, 0, false },
 	{ "ping-latency", "the same, ours watched for 1 ms, others sleep", BENCH_PING, 1, 64, 10,
-	  false, 0, 1000 },
+	  false, 0, 1000, false },
 	{ "hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
-	  256 << 10, 2, false, 1000, 0 },
-	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0, 0 },
+	  256 << 10, 2, false, 1000, 0, false },
+	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0, 0,
+	  false },
+	{ "resize", "16 connections, the pool grows and shrinks by 1 GiB", BENCH_RESIZE, 16,
+	  64 << 10, 0, false, 0, 0, true },
+	{ "resize-4k", "the same with pages of 4 KiB", BENCH_RESIZE, 16, 64 << 10, 0, false, 0, 0,
+	  false },
 };
 
 static struct bench_figures figures[ARRAY_LEN(cases)];
 static struct bench_shared *shared;
-static unsigned run_ms = 500;
+static unsigned run_ms = 500, resize_mib = 1024;
 
 static void usage(FILE *to)
 {
-	fputs("usage: tests/run bench net [--tsv] [--svg FILE] [--reps N] [--ms N] [--only PEER] [CASE…]\n"
+	fputs("usage: tests/run bench net [--tsv] [--svg FILE] [--reps N] [--ms N] [--only PEER]\n"
+	      "                           [--mib N] [CASE…]\n"
 	      "\n"
 	      "  --tsv        a line per figure: name, ours, peer, ratio, unit, low, high, bar, ok\n"
 	      "  --svg FILE   draws the medians and quartiles as well\n"
 	      "  --reps N     turns of each receiver, 1 to 101 (default 9)\n"
 	      "  --ms N       length of a turn, 10 to 10000 (default 500)\n"
 	      "  --only PEER  beside ours; may be given again\n"
+	      "  --mib N      by how much \"resize\" changes the pool, 16 to 65536 (default 1024); for\n"
+	      "               its turns of twice --ms so many huge pages and a fifth more are\n"
+	      "               reserved, and put back\n"
+	      "\nIt ends with 1 when something fails, with 2 when it is called in a wrong way, and with\n"
+	      "77 when a case is missing because there are not enough huge pages.\n"
 	      "\ncases:\n",
 	      to);
 	for (size_t c = 0; c < ARRAY_LEN(cases); c++)
@@ -137,6 +153,15 @@ static int compare_pings(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static void note_resize(const struct bench_result *r, double at[FIGURES][BENCH_REPS_MAX], int rep)
+{
+	at[GROW][rep] = (double)r->grow_bytes / GIB / ((double)r->grow_ns / 1e9);
+	at[SHRINK][rep] = (double)r->shrink_bytes / GIB / ((double)r->shrink_ns / 1e9);
+	at[FULL][rep] = (double)r->full_ns / 1e6;
+	at[BACK][rep] = (double)r->back_ns / 1e6;
+	at[LOST][rep] = (double)r->lost_bytes;
+}
+
 static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX], int rep,
 		 bool counts_syscalls)
 {
@@ -153,6 +178,10 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
 		at[HELD][rep] = r->n_held;
 		at[KERNEL][rep] = (double)r->kernel_bytes / c->n_connections;
 		at[USER][rep] = (double)r->user_bytes / c->n_connections;
+		return;
+	}
+	if (c->kind == BENCH_RESIZE) {
+		note_resize(r, at, rep);
 		return;
 	}
 	if (c->hold_us > 0) {
@@ -176,6 +205,10 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
  * read with makes no difference to who is idle. */
 static bool takes_part(size_t c, size_t p)
 {
+	if (cases[c].kind == BENCH_RESIZE)
+		return p == TASKMEM || p == FIXED;
+	if (p == FIXED)
+		return false;
 	if (p == TASKMEM || p == TASKMEM_EPOLL || p == RECV)
 		return true;
 	if (p == IPERF3)
@@ -200,6 +233,8 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		.spins = cases[c].spins,
 		.hold_ns = cases[c].hold_us * 1000ULL,
 		.latency_us = cases[c].latency_us,
+		.resize_chunks = resize_mib / 2,
+		.is_huge = cases[c].is_huge,
 		/* each connection has had a window or two */
 		.warm_ns = run_ms * 1000000ULL / 4 + cases[c].n_connections * 200000ULL,
 		.run_ns = run_ms * 1000000ULL,
@@ -213,7 +248,10 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 			continue;
 		for (int counts = 0; counts < count_runs(&plan, p); counts++) {
 			plan.counts_syscalls = counts;
+			plan.is_fixed = p == FIXED;
 			plan.run_ns = run_ms * 1000000ULL / (counts ? 4 : 1);
+			if (plan.kind == BENCH_RESIZE)
+				plan.run_ns *= 2; /* a second, in which it has to be done */
 			if (!run_pair((enum bench_peer)p, &plan))
 				return false;
 			note(&cases[c], figures[c].at[p], rep, counts);
@@ -266,17 +304,57 @@ static void raise_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* False: the case cannot be measured here, which is said. */
+static bool prepare(size_t c, const bool wanted[], bool has_iperf3)
+{
+	figures[c].is_missing[IPERF3] = wanted[IPERF3] && takes_part(c, IPERF3) && !has_iperf3;
+	figures[c].is_missing[FIXED] =
+		cases[c].is_huge && !huge_reserve("bench_net", resize_count_chunks(resize_mib / 2));
+	return !figures[c].is_missing[FIXED];
+}
+
+static bool run_case(size_t c, int n_reps, const bool wanted[], bool has_iperf3)
+{
+	bool is_good = true;
+
+	if (prepare(c, wanted, has_iperf3))
+		for (int rep = 0; rep < n_reps && is_good; rep++)
+			is_good = take_turn(c, rep, wanted);
+	huge_give_back();
+	return is_good;
+}
+
+static bool run_chosen(const bool chosen[], int n_reps, const bool wanted[], bool is_tsv)
+{
+	bool has_iperf3 = iperf3_find();
+
+	for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+		if (!chosen[c])
+			continue;
+		if (!run_case(c, n_reps, wanted, has_iperf3))
+			return false;
+		report_case(&cases[c], &figures[c], n_reps, is_tsv);
+	}
+	return true;
+}
+
+static bool is_complete(void)
+{
+	for (size_t c = 0; c < ARRAY_LEN(cases); c++)
+		if (figures[c].is_missing[FIXED])
+			return false;
+	return true;
+}
+
 int main(int argc, char *argv[])
 {
-	static const struct option options[] = { { "tsv", no_argument, NULL, 't' },
-						 { "svg", required_argument, NULL, 's' },
-						 { "reps", required_argument, NULL, 'r' },
-						 { "ms", required_argument, NULL, 'm' },
-						 { "only", required_argument, NULL, 'o' },
-						 { "help", no_argument, NULL, 'h' },
-						 {} };
-	bool is_tsv = false, has_only = false, has_iperf3, wanted[PEERS] = {},
-	     chosen[ARRAY_LEN(cases)];
+	static const struct option options[] = {
+		{ "tsv", no_argument, NULL, 't' },        { "svg", required_argument, NULL, 's' },
+		{ "reps", required_argument, NULL, 'r' }, { "ms", required_argument, NULL, 'm' },
+		{ "only", required_argument, NULL, 'o' }, { "mib", required_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, 'h' },       {}
+	};
+	bool is_tsv = false, has_only = false, wanted[PEERS] = {}, chosen[ARRAY_LEN(cases)];
 	const char *svg = NULL;
 	int n_reps = REPS_DEFAULT, c, r;
 
@@ -299,6 +377,9 @@ int main(int argc, char *argv[])
 			if (!find_receiver(optarg, wanted))
 				return 2;
 			break;
+		case 'b':
+			resize_mib = (unsigned)atoi(optarg);
+			break;
 		case 'h':
 			usage(stdout);
 			return 0;
@@ -307,16 +388,17 @@ int main(int argc, char *argv[])
 			return 2;
 		}
 	}
-	if (n_reps < 1 || n_reps > BENCH_REPS_MAX || run_ms < 10 || run_ms > 10000) {
-		fputs("bench_net: use --reps 1 to 101, --ms 10 to 10000\n", stderr);
+	if (n_reps < 1 || n_reps > BENCH_REPS_MAX || run_ms < 10 || run_ms > 10000 ||
+	    resize_mib < 16 || resize_mib > 65536) {
+		fputs("bench_net: use --reps 1 to 101, --ms 10 to 10000, --mib 16 to 65536\n",
+		      stderr);
 		return 2;
 	}
-	wanted[TASKMEM] = true;
+	wanted[TASKMEM] = wanted[FIXED] = true; /* the latter is all that a resized pool has */
 	for (size_t p = 0; p < PEERS && !has_only; p++)
 		wanted[p] = true;
 	if (!find_cases(argv + optind, argc - optind, chosen))
 		return 2;
-	has_iperf3 = iperf3_find();
 	raise_limit();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
@@ -325,18 +407,12 @@ int main(int argc, char *argv[])
 	report_begin(figures, ARRAY_LEN(cases));
 	if (!is_tsv)
 		report_head();
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		if (!chosen[i])
-			continue;
-		figures[i].is_missing[IPERF3] =
-			wanted[IPERF3] && takes_part(i, IPERF3) && !has_iperf3;
-		for (int rep = 0; rep < n_reps; rep++)
-			if (!take_turn(i, rep, wanted))
-				return 1;
-		report_case(&cases[i], &figures[i], n_reps, is_tsv);
-	}
+	if (!run_chosen(chosen, n_reps, wanted, is_tsv))
+		return 1;
 	r = svg ? report_draw(svg, cases, figures, ARRAY_LEN(cases), n_reps) : 0;
 	if (r < 0)
 		fprintf(stderr, "bench_net: %s: %s\n", svg, strerror(-r));
-	return r < 0;
+	if (r < 0)
+		return 1;
+	return is_complete() ? 0 : HUGE_STATUS_MISSING;
 }

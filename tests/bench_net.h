@@ -19,7 +19,8 @@
 enum bench_kind {
 	BENCH_STREAM,
 	BENCH_PING,
-	BENCH_IDLE, /* one message on each connection, and nothing more */
+	BENCH_IDLE,   /* one message on each connection, and nothing more */
+	BENCH_RESIZE, /* a stream that is checked, while the pool grows and shrinks */
 };
 
 struct bench_plan {
@@ -32,6 +33,9 @@ struct bench_plan {
 	uint32_t latency_us;  /* tm_channel_set_latency() */
 	bool counts_syscalls; /* slows everything down, so times are not to be used */
 	bool spins;           /* the receiver never sleeps */
+	/* BENCH_RESIZE: by how much, of what pages, and whether the pool does it or just the task */
+	uint32_t resize_chunks;
+	bool is_huge, is_fixed;
 };
 
 struct bench_result {
@@ -41,6 +45,9 @@ struct bench_result {
 	uint64_t memory;   /* most bytes of the process and of all TCP sockets; with hold_ns only */
 	double fill;       /* bytes per byte of buffer that was handed out; 0: not said */
 	int64_t kernel_bytes, user_bytes; /* of all idle connections */
+	/* BENCH_RESIZE: from the order on; of the bytes that were sent, and of those that were the
+	 * wrong ones, lost_bytes is the sum */
+	uint64_t grow_bytes, grow_ns, full_ns, shrink_bytes, shrink_ns, back_ns, lost_bytes;
 	uint32_t n_held; /* buffers; those that are posted are for all connections together */
 	uint32_t n_pings;
 	uint32_t ping_ns[BENCH_PINGS_MAX];
@@ -52,6 +59,7 @@ struct bench_shared {
 	atomic_int reply_port; /* of the sender, where pings are answered */
 	atomic_uint n_accepted;
 	atomic_bool is_over; /* the sender may end */
+	atomic_ullong sent;  /* BENCH_RESIZE: bytes, and 1, when it has ended */
 	struct bench_result result;
 };
 
@@ -79,6 +87,14 @@ bool hold_add(const struct bench_plan *plan, void *buffer);
 void *hold_take(const struct bench_plan *plan);
 uint64_t hold_count_memory(void);
 
+/* ---- bench_net_pattern.c: what is sent where it is checked */
+/* The bytes from @at on in the stream of connection @which, 1 .. 65535. */
+void pattern_fill(void *data, size_t n, uint32_t which, uint64_t at);
+/* How many of these @n bytes are other ones. */
+size_t pattern_count_wrong(const void *data, size_t n, uint32_t which, uint64_t at);
+/* The connection whose stream begins with these 8 bytes. */
+uint32_t pattern_find_which(const void *data);
+
 /* ---- bench_net_sender.c; in a process of their own, 0 or -errno */
 int sender_run(const struct bench_plan *plan, struct bench_shared *shared);
 /* Where a receiver answers a ping, byte by byte. Returns the socket. */
@@ -90,6 +106,10 @@ int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared)
 int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared);
+/* ---- bench_net_resize.c: BENCH_RESIZE only */
+int receive_resized(const struct bench_plan *plan, struct bench_shared *shared);
+/* Pages of 2 MiB that it takes. */
+uint32_t resize_count_chunks(uint32_t resize_chunks);
 
 /* ---- bench_net_iperf3.c */
 /* Is it among the peers' packages? */

@@ -12,11 +12,14 @@
 const char *const bench_peer_names[PEERS] = {
 	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll", [RECV] = "epoll+recv",
 	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",           [IPERF3] = "iperf3",
+	[FIXED] = "fixed-pool",
 };
 
 static const char *const figure_names[FIGURES] = {
-	[CPU] = "cpu", [RATE] = "rate",     [CALLS] = "calls", [FILL] = "fill",     [P50] = "p50",
-	[P99] = "p99", [MEMORY] = "memory", [HELD] = "held",   [KERNEL] = "kernel", [USER] = "user",
+	[CPU] = "cpu",       [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
+	[P50] = "p50",       [P99] = "p99",   [MEMORY] = "memory", [HELD] = "held",
+	[KERNEL] = "kernel", [USER] = "user", [GROW] = "grow",     [SHRINK] = "shrink",
+	[FULL] = "full",     [BACK] = "back", [LOST] = "lost",
 };
 
 static int compare(const void *a, const void *b)
@@ -57,7 +60,15 @@ static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_f
 		return p == RECV ? 1.25 : NAN;
 	case USER:
 		return p == RECV ? 512 : NAN;
+	case GROW:
+	case SHRINK:
+		return c->is_huge ? 0.9 : NAN; /* no slot has others */
+	case BACK:
+		return c->is_huge ? 1000 : NAN;
+	case LOST:
+		return 0;
 	case FILL:
+	case FULL:
 	case MEMORY:
 	case FIGURES:
 		break;
@@ -68,12 +79,18 @@ static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_f
 /* That peer has nothing of it. */
 static bool is_absolute(enum bench_figure f)
 {
-	return f == HELD || f == USER;
+	return f == HELD || f == USER || f == BACK || f == LOST;
 }
 
 bool report_is_more_better(enum bench_figure f)
 {
-	return f == RATE || f == FILL;
+	return f == RATE || f == FILL || f == GROW || f == SHRINK;
+}
+
+/* One turn in which it is not kept is one too many. */
+static bool is_promise(enum bench_figure f)
+{
+	return f == BACK || f == LOST;
 }
 
 static bool is_reached(enum bench_figure f, double ours, double ratio, double bar)
@@ -97,6 +114,11 @@ const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
 		[HELD] = "buffers",
 		[KERNEL] = "bytes",
 		[USER] = "bytes",
+		[GROW] = "GiB/s",
+		[SHRINK] = "GiB/s",
+		[FULL] = "ms",
+		[BACK] = "ms",
+		[LOST] = "bytes",
 	};
 
 	return units[f];
@@ -120,8 +142,9 @@ static void print_row(const struct bench_case *c, const struct bench_figures *fi
 		      enum bench_peer p, enum bench_figure f, int n_reps, bool is_tsv)
 {
 	static double ratios[BENCH_REPS_MAX];
-	double ours = report_quantile(figures->at[TASKMEM][f], n_reps, 0.5);
-	double peer = report_quantile(figures->at[p][f], n_reps, 0.5), ratio, bar = bar_of(c, p, f);
+	double at = is_promise(f) ? 1 : 0.5, bar = bar_of(c, p, f), ratio;
+	double ours = report_quantile(figures->at[TASKMEM][f], n_reps, at);
+	double peer = report_quantile(figures->at[p][f], n_reps, at);
 	const char *ok;
 
 	for (int i = 0; i < n_reps; i++)
@@ -140,6 +163,19 @@ static void print_row(const struct bench_case *c, const struct bench_figures *fi
 		printf(is_tsv ? "-\t%s\n" : "%6s %s\n", is_tsv ? ok : "-", ok);
 }
 
+static void print_missing(const struct bench_case *c, enum bench_peer p, bool is_tsv)
+{
+	const char *figure = figure_names[p == FIXED ? GROW : RATE];
+
+	if (is_tsv)
+		printf("net.%s.%s.%s\t-\t-\t-\t-\t-\t-\t-\tmissing\n", c->name, bench_peer_names[p],
+		       figure);
+	else
+		printf("%-13s %-6s %-14s is missing: %s\n", c->name, figure, bench_peer_names[p],
+		       p == FIXED ? "there are not enough pages of 2 MiB"
+				  : "its Debian package could not be fetched");
+}
+
 void report_case(const struct bench_case *c, const struct bench_figures *figures, int n_reps,
 		 bool is_tsv)
 {
@@ -150,10 +186,7 @@ void report_case(const struct bench_case *c, const struct bench_figures *figures
 					  n_reps, is_tsv);
 	for (int p = 1; p < PEERS; p++)
 		if (figures->is_missing[p])
-			printf(is_tsv ? "net.%s.%s.rate\t-\t-\t-\t-\t-\t-\t-\tmissing\n"
-				      : "%-13s rate   %-14s is missing: its Debian package could not "
-					"be fetched\n",
-			       c->name, bench_peer_names[p]);
+			print_missing(c, (enum bench_peer)p, is_tsv);
 	fflush(stdout);
 }
 

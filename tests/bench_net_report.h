@@ -7,14 +7,33 @@
 
 #define BENCH_REPS_MAX 101
 
-enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, IPERF3, PEERS };
+enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, IPERF3, FIXED, PEERS };
 
 extern const char *const bench_peer_names[PEERS];
 
 /* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
  * most that the receiver had at a time, and what is in all TCP sockets at the end; kernel, user: of
- * an idle connection. */
-enum bench_figure { CPU, RATE, CALLS, FILL, P50, P99, MEMORY, HELD, KERNEL, USER, FIGURES };
+ * an idle connection; grow, shrink: GiB/s while the pool does; full: ms until the task has filled
+ * all pages that the pool grew by; back: ms until as many are back; lost: bytes that did not arrive,
+ * and those that were other ones. */
+enum bench_figure {
+	CPU,
+	RATE,
+	CALLS,
+	FILL,
+	P50,
+	P99,
+	MEMORY,
+	HELD,
+	KERNEL,
+	USER,
+	GROW,
+	SHRINK,
+	FULL,
+	BACK,
+	LOST,
+	FIGURES,
+};
 
 struct bench_case {
 	const char *name, *text;
@@ -23,12 +42,13 @@ struct bench_case {
 	bool spins;
 	uint32_t hold_us;
 	uint32_t latency_us; /* of our channels; the others have no such thing */
+	bool is_huge;        /* of pages that may have to be reserved */
 };
 
 /* Of one case; NAN: was not measured. */
 struct bench_figures {
 	double at[PEERS][FIGURES][BENCH_REPS_MAX];
-	bool is_missing[PEERS]; /* it takes part, but is not installed */
+	bool is_missing[PEERS]; /* it takes part, but what it needs is not there */
 };
 
 /* Messages are counted instead of bytes. */

@@ -67,6 +67,49 @@ static int send_small(const struct bench_plan *plan, struct bench_shared *shared
 	return r;
 }
 
+/* Adds to @ret_at what went out. */
+static int send_checked(int fd, uint32_t bytes, uint32_t which, uint64_t *ret_at)
+{
+	ssize_t n;
+
+	pattern_fill(block, bytes, which, *ret_at);
+	n = send(fd, block, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0)
+		*ret_at += (uint64_t)n;
+	return n > 0 || errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+/* As send_large(), but what goes out is told, and can be told from everything else. */
+static int send_pattern(const struct bench_plan *plan, struct bench_shared *shared, const int fds[])
+{
+	uint64_t *at = calloc(plan->n_connections, sizeof(*at)), sum = 0;
+	struct epoll_event events[EVENTS];
+	int epoll_fd = epoll_create1(EPOLL_CLOEXEC), n, r = 0;
+
+	if (!at || epoll_fd < 0)
+		return -ENOMEM; /* the process ends */
+	for (uint32_t i = 0; i < plan->n_connections; i++) {
+		struct epoll_event event = { .events = EPOLLOUT, .data.u32 = i };
+
+		if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
+			r = -errno;
+	}
+	while (!is_over(shared) && r >= 0) {
+		n = epoll_wait(epoll_fd, events, EVENTS, 100);
+		for (int i = 0; i < n && r >= 0; i++) {
+			uint32_t which = events[i].data.u32;
+
+			r = send_checked(fds[which], plan->message_bytes, which + 1, &at[which]);
+		}
+	}
+	for (uint32_t i = 0; i < plan->n_connections; i++)
+		sum += at[i];
+	atomic_store(&shared->sent, sum + 1);
+	free(at);
+	close(epoll_fd);
+	return r;
+}
+
 static int send_large(const struct bench_plan *plan, struct bench_shared *shared, const int fds[])
 {
 	struct epoll_event events[EVENTS];
@@ -202,6 +245,8 @@ int sender_run(const struct bench_plan *plan, struct bench_shared *shared)
 		r = send_pings(plan, shared, fds[0]);
 	else if (plan->kind == BENCH_IDLE)
 		r = send_once(plan, shared, fds);
+	else if (plan->kind == BENCH_RESIZE)
+		r = send_pattern(plan, shared, fds);
 	else if (plan->message_bytes <= SMALL_BYTES)
 		r = send_small(plan, shared, fds);
 	else

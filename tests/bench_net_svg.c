@@ -23,6 +23,7 @@
 static const char *const colours[PEERS] = {
 	[TASKMEM] = "#0a7d3c", [TASKMEM_EPOLL] = "#8ae234", [RECV] = "#c17d11",
 	[READV] = "#3465a4",   [ONE_SHOT] = "#75507b",      [IPERF3] = "#888a85",
+	[FIXED] = "#3465a4",
 };
 
 struct spread {

@@ -131,6 +131,8 @@ static int receive(const struct bench_plan *the_plan, struct bench_shared *share
 
 int receive_by_taskmem(const struct bench_plan *the_plan, struct bench_shared *shared)
 {
+	if (the_plan->kind == BENCH_RESIZE)
+		return receive_resized(the_plan, shared);
 	return receive(the_plan, shared, TM_ENGINE_URING);
 }
 
