@@ -21,6 +21,9 @@
  * A pool that is resized (bench_net_resize.c) has for a peer the same one that is not. Its pages are to
  * be back within a second, without a wrong byte, in each turn: there the numbers are the worst ones.
  *
+ * A task that needs its time for each buffer shows by its growth, once sockets are full, whether
+ * its memory has an end.
+ *
  * Idle connections are counted in bytes (bench_net_idle.c), and the bars of buffers held and of
  * user memory are for ours itself: epoll+recv keeps nothing at all for a connection.
  */
@@ -186,6 +189,7 @@ static void note(const struct bench_case *c, double at[FIGURES][BENCH_REPS_MAX],
 	}
 	if (c->hold_us > 0) {
 		at[MEMORY][rep] = (double)r->memory / (1 << 20);
+		at[GROWTH][rep] = (double)r->growth / (1 << 20) / ((double)r->wall_ns / 1e9);
 		return;
 	}
 	if (c->kind == BENCH_PING) {

@@ -43,6 +43,7 @@ struct bench_result {
 	uint64_t syscalls; /* 0: not counted */
 	uint64_t events;   /* deliveries to the task, or reads that returned bytes */
 	uint64_t memory;   /* most bytes of the process and of all TCP sockets; with hold_ns only */
+	int64_t growth;    /* of that, while it was measured */
 	double fill;       /* bytes per byte of buffer that was handed out; 0: not said */
 	int64_t kernel_bytes, user_bytes; /* of all idle connections */
 	/* BENCH_RESIZE: from the order on; of the bytes that were sent, and of those that were the

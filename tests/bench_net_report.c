@@ -19,7 +19,7 @@ static const char *const figure_names[FIGURES] = {
 	[CPU] = "cpu",       [RATE] = "rate", [CALLS] = "calls",   [FILL] = "fill",
 	[P50] = "p50",       [P99] = "p99",   [MEMORY] = "memory", [HELD] = "held",
 	[KERNEL] = "kernel", [USER] = "user", [GROW] = "grow",     [SHRINK] = "shrink",
-	[FULL] = "full",     [BACK] = "back", [LOST] = "lost",
+	[FULL] = "full",     [BACK] = "back", [LOST] = "lost",     [GROWTH] = "growth",
 };
 
 static int compare(const void *a, const void *b)
@@ -60,6 +60,8 @@ static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_f
 		return p == RECV ? 1.25 : NAN;
 	case USER:
 		return p == RECV ? 512 : NAN;
+	case GROWTH:
+		return p == RECV ? 0.05 : NAN;
 	case GROW:
 	case SHRINK:
 		return c->is_huge ? 0.9 : NAN; /* no slot has others */
@@ -111,6 +113,7 @@ const char *report_unit_of(const struct bench_case *c, enum bench_figure f)
 		[P50] = "us",
 		[P99] = "us",
 		[MEMORY] = "MiB",
+		[GROWTH] = "MiB/s",
 		[HELD] = "buffers",
 		[KERNEL] = "bytes",
 		[USER] = "bytes",
@@ -181,7 +184,9 @@ void report_case(const struct bench_case *c, const struct bench_figures *figures
 {
 	for (int f = 0; f < FIGURES; f++)
 		for (int p = 1; p < PEERS; p++)
-			if (!isnan(figures->at[TASKMEM][f][0]) && !isnan(figures->at[p][f][0]))
+			/* nothing to nothing is no ratio */
+			if (!(f == GROWTH && p == TASKMEM_EPOLL) &&
+			    !isnan(figures->at[TASKMEM][f][0]) && !isnan(figures->at[p][f][0]))
 				print_row(c, figures, (enum bench_peer)p, (enum bench_figure)f,
 					  n_reps, is_tsv);
 	for (int p = 1; p < PEERS; p++)

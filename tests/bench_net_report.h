@@ -12,10 +12,10 @@ enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, IPERF3, FIXED, 
 extern const char *const bench_peer_names[PEERS];
 
 /* cpu: s/GiB of the receiver, or us per message; rate: GiB/s; calls: system calls per GiB; memory:
- * most that the receiver had at a time, and what is in all TCP sockets at the end; kernel, user: of
- * an idle connection; grow, shrink: GiB/s while the pool does; full: ms until the task has filled
- * all pages that the pool grew by; back: ms until as many are back; lost: bytes that did not arrive,
- * and those that were other ones. */
+ * most that the receiver had at a time, and what is in all TCP sockets at the end; growth: how fast
+ * it became more while that was measured; kernel, user: of an idle connection; grow, shrink: GiB/s
+ * while the pool does; full: ms until the task has filled all pages that the pool grew by; back: ms
+ * until as many are back; lost: bytes that did not arrive, and those that were other ones. */
 enum bench_figure {
 	CPU,
 	RATE,
@@ -24,6 +24,7 @@ enum bench_figure {
 	P50,
 	P99,
 	MEMORY,
+	GROWTH,
 	HELD,
 	KERNEL,
 	USER,
