@@ -130,21 +130,34 @@ static void count_taxed(struct control_track *track)
 	track->taxed_pages = track->taxed_pages * TAXED_KEEP + (double)track->steal_pages;
 }
 
+/* What it had when the least was left to it in the tick that ended. Within its share it loses what
+ * the tax exposes and nothing else, and a small set in use has that back before anybody looks. */
+static uint64_t lowest_bytes(const struct control_slot *slot)
+{
+	const struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+	uint64_t back = MIN(track->steal_pages, track->refault_pages) * CONTROL_PAGE;
+
+	return current > slot->share_bytes ? current : current - MIN(current, back);
+}
+
 /* Evidence from a slot that was taxed: was what it lost in use? */
 static void begin_proof(const struct control_group *group, struct control_slot *slot)
 {
 	struct control_track *track = &slot->track;
-	uint64_t current = slot->sample.current_bytes;
+	uint64_t slack = step_bytes(group, slot) / 2, left = slot->sample.current_bytes;
 
 	if (!is_taxed(track))
 		return;
-	if (current + step_bytes(group, slot) / 2 > track->tax_from_bytes) {
+	if (left + slack > track->tax_from_bytes)
+		left = lowest_bytes(slot);
+	if (left + slack > track->tax_from_bytes) {
 		/* two hungry slots beside each other: nothing was taken yet */
 		track->tax_bytes = 0;
 		return;
 	}
 	track->is_proving = true;
-	track->proof_bytes = current;
+	track->proof_bytes = left;
 	count_taxed(track);
 }
 
