@@ -77,6 +77,29 @@ START_TEST(small_hot_set_is_not_taxed_for_ever)
 }
 END_TEST
 
+/* Slot 0 has been lent memory up to its own cap. If it stops asking there, it loses the loan and asks
+ * for it again. */
+START_TEST(loan_up_to_the_own_cap_stays)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct machine m = {
+			.config = { .seed = seed,
+				    .unit_pages = 134,
+				    .n_groups = 1,
+				    .group_units = { 200 },
+				    .has_swap = true },
+			.slots = { reader(PLANT_FILE, 53, 100), reader(PLANT_MAPPED, 62, 100),
+				   reader(PLANT_ANON, 52, 100), reader(PLANT_MAPPED, 103, 100),
+				   reader(PLANT_FILE, 1, 100) },
+			.n_slots = 5,
+		};
+
+		m.slots[0].max_units = 45;
+		ck_assert_double_le(writes_at_rest(&m), WRITES_MAX);
+	}
+}
+END_TEST
+
 static Suite *control_rest_suite(void)
 {
 	Suite *suite = suite_create("control_rest");
@@ -84,6 +107,7 @@ static Suite *control_rest_suite(void)
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, small_hot_set_is_not_taxed_for_ever);
+	tcase_add_test(tcase, loan_up_to_the_own_cap_stays);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

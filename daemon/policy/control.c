@@ -101,12 +101,15 @@ uint64_t control_least_bytes(const struct control_group *group, const struct con
 	return MAX(least, slot->min_bytes);
 }
 
-/* Needs memory, and its own cap is not the reason that it has none. */
+/* Needs memory, and its own cap is not the reason that it has none. At its cap it goes on asking for
+ * what it was lent, or it would lose that and ask again half a second later; nobody loses more by it,
+ * for there it reclaims from itself. */
 static bool is_asking(const struct control_slot *slot)
 {
 	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_EVIDENCE &&
 	       !control_is_retested(slot) &&
-	       slot->sample.current_bytes < slot->max_bytes - slot->max_bytes / CAPPED_DIVISOR;
+	       (slot->sample.current_bytes < slot->max_bytes - slot->max_bytes / CAPPED_DIVISOR ||
+		slot->sample.current_bytes > slot->share_bytes);
 }
 
 static bool is_holding(const struct control_group *group, const struct control_slot *slot)
