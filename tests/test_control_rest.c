@@ -100,6 +100,26 @@ START_TEST(loan_up_to_the_own_cap_stays)
 }
 END_TEST
 
+/* Slot 0 reads 46 units, has a share of 41, is lent the rest, and has proven to need it. */
+START_TEST(proven_need_above_the_share_stays)
+{
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		const struct machine m = {
+			.config = { .seed = seed,
+				    .unit_pages = 117,
+				    .n_groups = 1,
+				    .group_units = { 255 },
+				    .has_swap = true },
+			.slots = { reader(PLANT_FILE, 46, 100), reader(PLANT_MAPPED, 338, 100),
+				   reader(PLANT_ANON, 4, 400) },
+			.n_slots = 3,
+		};
+
+		ck_assert_double_le(writes_at_rest(&m), WRITES_MAX);
+	}
+}
+END_TEST
+
 static Suite *control_rest_suite(void)
 {
 	Suite *suite = suite_create("control_rest");
@@ -108,6 +128,7 @@ static Suite *control_rest_suite(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, small_hot_set_is_not_taxed_for_ever);
 	tcase_add_test(tcase, loan_up_to_the_own_cap_stays);
+	tcase_add_test(tcase, proven_need_above_the_share_stays);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

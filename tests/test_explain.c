@@ -332,6 +332,10 @@ START_TEST(why_it_is_protected_so_is_said)
 	says("protected at 120M, above its share of 98M: others do not use all of theirs");
 	control.track.class = CONTROL_QUIET;
 	says("above its share of 98M: a scan is pushed out");
+	group.n_evidence = 1;
+	control.track.taxed_ns = control.track.sampled_ns;
+	says("above its share of 98M: others do not use all of theirs");
+	group.n_evidence = 0;
 	control.low_bytes = 60 * M;
 	says("lends what it does not need: protected at 60M of its share of 98M");
 	control.track.floor_bytes = 60 * M;

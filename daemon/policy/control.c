@@ -210,7 +210,7 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 
 	track->taxed_ns = now_ns;
 	if (track->floor_bytes > 0 && now_ns < track->floor_until_ns)
-		return MAX(MIN(slot->share_bytes, track->floor_bytes), least);
+		return MAX(track->floor_bytes, least);
 	if (track->tax_bytes == 0) {
 		track->tax_bytes = step_bytes(group, slot);
 		track->tax_from_bytes = current;

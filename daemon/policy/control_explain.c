@@ -54,16 +54,17 @@ static void explain_low(const struct control_group *group, const struct control_
 {
 	const struct control_track *track = &slot->track;
 	char low[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
+	bool is_lent = track->class == CONTROL_EVIDENCE ||
+		       (group->n_evidence > 0 && track->taxed_ns >= track->sampled_ns);
 
 	(void)format_bytes(slot->low_bytes, low);
 	(void)format_bytes(slot->share_bytes, share);
 	if (slot->mode == SLOT_OFF)
 		(void)snprintf(buf, size, "; mode off: protected at its share of %s", share);
 	else if (slot->low_bytes > slot->share_bytes)
-		(void)snprintf(buf, size, "; protected at %s, above its share of %s: %s", low,
-			       share,
-			       track->class == CONTROL_EVIDENCE ? "others do not use all of theirs"
-								: "a scan is pushed out");
+		(void)snprintf(
+			buf, size, "; protected at %s, above its share of %s: %s", low, share,
+			is_lent ? "others do not use all of theirs" : "a scan is pushed out");
 	else if (track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT ||
 		 control_is_retested(slot))
 		(void)snprintf(buf, size,
