@@ -266,10 +266,14 @@ END_TEST
 #define REST_TICKS 600
 #define REST_LOOK_TICKS 120
 /* The law hunts: whoever is quiet beside the hungry is taxed until it objects, every forty seconds
- * once its floor is proven, and each time several slots are written. Half the machines must be
- * silent, nine of ten below one write in three ticks of a slot, and none may swing at each tick. */
-#define REST_WRITES_P90 0.33
-#define REST_WRITES_MAX 0.80
+ * once its floor is proven, and each time several slots are written, for what one is promised another
+ * is not. Half the machines must be silent, and few may write much. Of ten thousand 90 % were below
+ * 0.085 writes per slot and tick, 99 % below 0.33, and most was 0.69, by six hungry slots that turn
+ * over a fifth of their memory in a tick: their loops are labelled and pardoned as often. A swing of
+ * the law itself has a period of two ticks and writes 0.75 to 1.0 (test_control_rest.c). */
+#define REST_WRITES_P90 0.12
+#define REST_WRITES_P99 0.40
+#define REST_WRITES_MAX 0.72
 /* Below 93 % of what it is due, over twenty seconds, a hungry slot starves. */
 #define STARVED_PERMILLE 930
 #define STARVED_LOOK_TICKS 40
@@ -338,11 +342,12 @@ START_TEST(steady_machine_comes_to_rest_and_nobody_starves)
 	}
 	qsort(writes, n, sizeof(*writes), compare_doubles);
 	printf("%u machines at rest, %u slots with a known need; writes per slot and tick: median "
-	       "%.3f, 90 %% below %.3f, most %.3f\n",
-	       n, n_due, writes[n / 2], writes[n * 9 / 10], writes[n - 1]);
+	       "%.3f, 90 %% below %.3f, 99 %% below %.3f, most %.3f\n",
+	       n, n_due, writes[n / 2], writes[n * 9 / 10], writes[n * 99 / 100], writes[n - 1]);
 	fflush(stdout);
 	ck_assert(n < 100 || writes[n / 2] == 0);
 	ck_assert(n < 100 || writes[n * 9 / 10] <= REST_WRITES_P90);
+	ck_assert(n < 1000 || writes[n * 99 / 100] <= REST_WRITES_P99);
 	free(writes);
 }
 END_TEST
