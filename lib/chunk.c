@@ -30,8 +30,12 @@
 #include "slot.h"
 
 #define ASK_PAUSE_NS NS_PER_SEC /* between two requests after the daemon had no page */
-#define DRAIN_PAUSE_MS 1000     /* buffers that come and go change the set all the time */
-#define RETRY_MS 1000           /* a failed Return */
+/* A pool that grows asks for a sixteenth of what is held at a time, so little that it does not matter if
+ * it does not need it after all; but whoever asks waits, for a page a quarter of a millisecond while it is cleared. */
+#define ASK_DIVISOR 16
+#define ASK_MAX 8
+#define DRAIN_PAUSE_MS 1000 /* buffers that come and go change the set all the time */
+#define RETRY_MS 1000       /* a failed Return */
 
 static uint8_t *chunk_address(struct tm_slot *slot, uint32_t chunk)
 {
@@ -316,15 +320,17 @@ void chunk_put(struct tm_slot *slot, uint32_t chunk)
 	set_free(slot, chunk);
 }
 
-bool chunk_may_ask(struct tm_slot *slot)
+uint32_t chunk_count_askable(struct tm_slot *slot)
 {
-	bool may;
+	uint32_t n = 0;
 
 	pthread_mutex_lock(&slot->lock);
-	may = slot->is_connected && slot->target > slot->n_held &&
-	      mono_now_ns() >= slot->ask_after_ns;
+	if (slot->is_connected && slot->target > slot->n_held &&
+	    mono_now_ns() >= slot->ask_after_ns)
+		n = MIN(slot->target - slot->n_held,
+			MIN(1 + slot->n_held / ASK_DIVISOR, (uint32_t)ASK_MAX));
 	pthread_mutex_unlock(&slot->lock);
-	return may;
+	return n;
 }
 
 /* What could not be mapped is of no use; the daemon is told so, as far as it listens. */
@@ -379,7 +385,7 @@ static int grow_locked(struct tm_slot *slot, uint32_t n)
 	return r == 0 ? -ENOBUFS : r;
 }
 
-int chunk_grow(struct tm_slot *slot, uint32_t n)
+int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free)
 {
 	bool is_connected;
 	uint32_t n_targets;
@@ -389,6 +395,12 @@ int chunk_grow(struct tm_slot *slot, uint32_t n)
 		return -ENOBUFS;
 	pthread_mutex_lock(&slot->call_lock);
 	pthread_mutex_lock(&slot->lock);
+	/* another thread got some while this one waited for its turn */
+	if (unless_free && chunk_count_takable(slot) > 0) {
+		pthread_mutex_unlock(&slot->lock);
+		pthread_mutex_unlock(&slot->call_lock);
+		return 1;
+	}
 	if (slot->max_chunks && slot->n_held + n > slot->max_chunks)
 		n = slot->max_chunks > slot->n_held ? slot->max_chunks - slot->n_held : 0;
 	n_targets = slot->n_targets;

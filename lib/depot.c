@@ -361,14 +361,17 @@ int pool_add_chunk(struct tm_pool *pool, uint32_t chunk)
 	return r;
 }
 
-static bool needs_chunk(struct tm_pool *pool, bool may_have_idle)
+/* How many chunks the pool may have more; 0: it needs none. */
+static uint32_t count_room(struct tm_pool *pool, bool may_have_idle)
 {
-	bool needs;
+	uint32_t room = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	needs = (may_have_idle || pool->n_idle == 0) && !pool_is_at_maximum(pool);
+	if ((may_have_idle || pool->n_idle == 0) && !pool_is_at_maximum(pool))
+		room = 1 + ((pool->max_buffers - pool->n_buffers - pool->n_leaving - 1) >>
+			    pool->per_chunk_shift);
 	pool_unlock(pool);
-	return needs;
+	return room;
 }
 
 static int grow_from_slot(struct tm_pool *pool, bool may_have_idle)
@@ -380,7 +383,7 @@ static int grow_from_slot(struct tm_pool *pool, bool may_have_idle)
 	if (atomic_load(&slot->n_free) == 0)
 		return 0;
 	pthread_mutex_lock(&slot->lock);
-	if (needs_chunk(pool, may_have_idle)) {
+	if (count_room(pool, may_have_idle) > 0) {
 		chunk = chunk_take(slot);
 		if (chunk != CHUNK_NONE) {
 			r = pool_add_chunk(pool, chunk);
@@ -398,10 +401,14 @@ static int grow_from_slot(struct tm_pool *pool, bool may_have_idle)
 static int grow(struct tm_pool *pool, bool may_ask, bool may_have_idle)
 {
 	int r = grow_from_slot(pool, may_have_idle);
+	uint32_t n;
 
-	if (r != 0 || !may_ask || !needs_chunk(pool, may_have_idle) || !chunk_may_ask(pool->slot))
+	if (r != 0 || !may_ask)
 		return r;
-	r = chunk_grow(pool->slot, 1);
+	n = MIN(count_room(pool, may_have_idle), chunk_count_askable(pool->slot));
+	if (n == 0)
+		return 0;
+	r = chunk_grow(pool->slot, n, /* unless_free= */ true);
 	return r < 0 ? 0 : grow_from_slot(pool, may_have_idle);
 }
 

@@ -245,6 +245,39 @@ START_TEST(waiting_asks_the_daemon_when_the_target_allows_more)
 }
 END_TEST
 
+/* Sixteen pages, all in use, and one buffer more; how many pages that are then. */
+static uint32_t grow_from_sixteen(uint32_t max_buffers, uint32_t share)
+{
+	struct tm_buffer *buffers[16 * PER_CHUNK], *more;
+	struct tm_pool *pool;
+	uint32_t present;
+
+	set_up(16);
+	pool = open_pool("large", SIZE, 16 * PER_CHUNK, max_buffers);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, buffers, 16 * PER_CHUNK), 16 * PER_CHUNK);
+	fake_daemon_set_share(fake, share);
+	while (tm_slot_dispatch(slot) == 0)
+		usleep(1000);
+	ck_assert_uint_eq(fake_daemon_count_grows(fake), 0);
+	ck_assert_int_eq(tm_pool_acquire_wait(pool, 0, &more), 0);
+	ck_assert_uint_eq(fake_daemon_count_grows(fake), 1);
+	present = fake_daemon_count_present(fake);
+	tm_buffer_release(more);
+	tm_buffer_release_bulk(buffers, 16 * PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+	return present;
+}
+
+START_TEST(a_large_pool_asks_for_a_sixteenth_more_at_a_time)
+{
+	ck_assert_uint_eq(grow_from_sixteen(0, 32), 18);
+	/* not beyond what it may have, nor what the slot may */
+	ck_assert_uint_eq(grow_from_sixteen(16 * PER_CHUNK + 1, 32), 17);
+	ck_assert_uint_eq(grow_from_sixteen(0, 17), 17);
+}
+END_TEST
+
 struct turn {
 	struct tm_pool *pool;
 	atomic_int *clock;
@@ -434,6 +467,7 @@ int main(void)
 	tcase_add_test(tc, a_pool_grows_into_free_chunks_and_close_frees_them);
 	tcase_add_test(tc, waiting_ends_at_the_time_out);
 	tcase_add_test(tc, waiting_asks_the_daemon_when_the_target_allows_more);
+	tcase_add_test(tc, a_large_pool_asks_for_a_sixteenth_more_at_a_time);
 	tcase_add_test(tc, waiters_are_woken_first_come_first_served);
 	tcase_add_test(tc, no_buffer_is_given_to_two_threads);
 	tcase_add_test(tc, resizing_under_stress_gives_no_buffer_twice);
