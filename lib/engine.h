@@ -80,8 +80,11 @@ struct tm_channel {
 	bool is_packed;    /* back end: it takes pieces of buffers */
 	struct piece *run; /* the last one, which may be over; see piece.c */
 	uint32_t run_generation;
-	uint32_t mean_bytes; /* back end: of its receives, the last ones counting most */
-	uint32_t n_ops;      /* back end: requests in the kernel that name this channel */
+	uint32_t mean_bytes;  /* back end: of its receives, the last ones counting most */
+	uint32_t turn;        /* back end: the last one that it received in */
+	uint64_t turn_bytes;  /* back end: received in that */
+	uint64_t armed_bytes; /* back end: what its receive may take before the next turn */
+	uint32_t n_ops;       /* back end: requests in the kernel that name this channel */
 	void *userdata;
 	uint32_t most; /* it may hold; of window, if the engine has a target */
 	struct window window;

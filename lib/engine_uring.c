@@ -19,6 +19,10 @@
  * The table itself is limited by RLIMIT_NOFILE like the other, close(2) of a socket in it sends no
  * FIN, and ss(8) and lsof(8) do not find who has it.
  *
+ * A wait may have a time before which completions do not end it (min_wait, 6.12). It is for as many
+ * completions as the queue holds, which never come; when that time is over whatever is there ends it,
+ * or else the first completion does. Mail, notices and sends are seen that much later, too.
+ *
  * tm_engine_new() may run in another thread than tm_engine_run(), hence IORING_SETUP_R_DISABLED.
  */
 
@@ -173,12 +177,30 @@ static int arm_watches(struct tm_engine *engine)
 	return r;
 }
 
-static int wait_events(struct tm_engine *engine, int timeout_ms)
+/* Sleeps until there is something; while streams come in for gather.wait_us at least, counted from now.
+ * Not so where a channel wants to be answered soon. */
+static int sleep_for_events(struct tm_engine *engine, int timeout_ms)
 {
 	struct uring *u = engine->backend_data;
 	struct __kernel_timespec ts = { .tv_sec = timeout_ms / 1000,
 					.tv_nsec = (long long)(timeout_ms % 1000) * 1000000 };
 	struct io_uring_cqe *cqe;
+	uint32_t gather_us = u->can.has_gather && engine->spin_us == 0 ? u->gather.wait_us : 0;
+
+	if (gather_us == 0)
+		return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
+							timeout_ms < 0 ? NULL : &ts, NULL);
+	/* for as many as will not come, or for that time; without another time, liburing 2.9 would wait
+	 * for as many without end */
+	if (timeout_ms < 0)
+		ts = (struct __kernel_timespec){ .tv_sec = 1 };
+	return io_uring_submit_and_wait_min_timeout(&u->ring, &cqe, u->ring.cq.ring_entries, &ts,
+						    gather_us, NULL);
+}
+
+static int wait_events(struct tm_engine *engine, int timeout_ms)
+{
+	struct uring *u = engine->backend_data;
 	int r;
 
 	if (u->is_broken)
@@ -186,11 +208,9 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	r = arm_watches(engine);
 	if (r < 0)
 		return r;
-	if (timeout_ms == 0)
-		r = io_uring_submit_and_get_events(&u->ring);
-	else
-		r = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_ms < 0 ? NULL : &ts,
-						     NULL);
+	u->turn++;
+	r = timeout_ms == 0 ? io_uring_submit_and_get_events(&u->ring)
+			    : sleep_for_events(engine, timeout_ms);
 	/* requests are handled in the order of their submission */
 	engine->is_recalling = engine->is_recalling && io_uring_sq_ready(&u->ring) > 0;
 	/* EBUSY, EAGAIN: the completion queue has overflowed; reaping helps */
@@ -198,6 +218,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 		return r;
 	engine_tick(engine);
 	uring_reap(engine);
+	(void)gather_end_turn(&u->gather);
 	return uring_look_at_overflow(u);
 }
 
@@ -306,6 +327,8 @@ static int init(struct tm_engine *engine)
 	r = init_buffers(engine, u);
 	if (r >= 0)
 		r = setup_ring(engine, u);
+	if (r >= 0 && !(u->ring.features & IORING_FEAT_MIN_TIMEOUT))
+		u->can.has_gather = false;
 	if (r >= 0) {
 		r = bufring_register(&u->buffers[BUFRING_WHOLE], &u->ring);
 		if (r < 0)

@@ -601,6 +601,11 @@ TM_MUST_USE int tm_engine_connect(struct tm_engine *engine, const char *address,
  *
  * Always by the same thread. Returns after one batch of events, so call it in a loop.
  *
+ * While much comes in, 64 KiB at a time, it sleeps for up to 100 us at least once it sleeps, where the
+ * kernel can (6.12; as receives have no limit before 6.17, that is of use since then): larger batches,
+ * fewer system calls. It is less where a sender would wait for that or what comes is answered, and
+ * none while a channel asked for low latency (tm_channel_set_latency()).
+ *
  * Return: number of handler calls and notices; 0: the time is over, tm_engine_wakeup() was
  *         called, a signal came, or there was only inner work; or -errno: io_uring failed, the
  *         engine is of no more use.
@@ -688,7 +693,8 @@ void tm_channel_close(struct tm_channel *channel);
 /**
  * tm_channel_set_latency() - watch for this channel's data before sleeping
  * @channel: also one that is still connecting; nothing happens if it is closed
- * @spin_us: for so long, 0 .. 1000000; 0: sleep at once, which suits all that is about throughput
+ * @spin_us: for so long, 0 .. 1000000; 0: sleep at once, and while much comes in for a moment
+ *           longer than needed (tm_engine_run()), which suits all that is about throughput
  *
  * The thread then asks its sockets again and again for so long before it goes to sleep: that saves
  * the time of waking up, and costs a processor meanwhile. Since it can only do so for all of them

@@ -9,6 +9,7 @@
 
 #include "bufring.h"
 #include "engine.h"
+#include "gather.h"
 #include "uring_probe.h"
 
 struct pin;
@@ -32,6 +33,8 @@ struct uring {
 	struct io_uring ring;
 	struct bufring buffers[BUFRING_GROUPS];
 	struct uring_abilities can;
+	struct gather gather;
+	uint32_t turn;                 /* counts the waits */
 	const struct tm_channel *last; /* that received; only to be compared */
 	uint32_t n_alike;              /* receives of it, one after the other */
 	uint32_t n_inflight;           /* requests whose last completion is to come */

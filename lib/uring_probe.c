@@ -8,9 +8,9 @@
  * A limit for a multishot receive (sqe->optlen) came with 6.17; before, 6.12 says EINVAL. Bundles
  * came with 6.10; some of 6.13 and 6.14 returned the data of multishot bundles in another order
  * than that of the buffers. Incremental buffers came with 6.12. $TASKMEM_URING=plain does without
- * all of it, as on an older kernel; it also takes a list of limit, packed and resize, and tiny for
+ * all of it, as on an older kernel; it also takes a list of limit, packed, gather and resize, and tiny for
  * rings of eight entries, which any traffic overflows. Whether the kernel can resize a ring is not
- * tried before it is needed.
+ * tried before it is needed, and a least time for waits (6.12) is a feature of the ring.
  */
 
 #include "uring_probe.h"
@@ -221,6 +221,7 @@ static void try_all(void)
 		.has_limit = (!has_choice || strstr(text, "limit")) && try(limits, 0),
 		.has_packed =
 			(!has_choice || strstr(text, "packed")) && try(packs, IOU_PBUF_RING_INC),
+		.has_gather = !has_choice || strstr(text, "gather"),
 		.has_resize = !has_choice || strstr(text, "resize"),
 		.is_tiny = has_choice && strstr(text, "tiny"),
 	};

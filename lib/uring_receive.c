@@ -181,6 +181,7 @@ int uring_arm_receive(struct tm_engine *engine, struct tm_channel *channel)
 	/* without data at hand the attempt would be wasted, and on an empty ring end in ENOBUFS */
 	if (!channel->has_more)
 		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	channel->armed_bytes = n * engine->pool->buffer_bytes;
 	floating_promise(channel, (uint32_t)n);
 	channel->is_receiving = true;
 	channel->n_ops++;
@@ -302,12 +303,22 @@ static void deliver_piece(struct tm_engine *engine, struct bufring *b, struct tm
 		pool_put(buffer);
 }
 
+static void note_data(struct uring *u, struct tm_channel *channel, uint32_t length)
+{
+	if (channel->turn != u->turn)
+		channel->turn_bytes = 0;
+	channel->turn = u->turn;
+	channel->turn_bytes += length;
+	gather_note(&u->gather, length, channel->turn_bytes, channel->armed_bytes);
+}
+
 static void take_data(struct tm_engine *engine, struct tm_channel *channel,
 		      const struct io_uring_cqe *cqe)
 {
 	struct uring *u = engine->backend_data;
 	uint32_t length = (uint32_t)MAX(cqe->res, 0);
 
+	note_data(u, channel, length);
 	if (channel->is_packed)
 		deliver_piece(engine, &u->buffers[BUFRING_PACKED], channel, cqe);
 	else
@@ -334,6 +345,7 @@ static void on_end(struct tm_channel *channel, int result)
 {
 	switch (-result) {
 	case ENOBUFS:
+		gather_hurry(&((struct uring *)channel->engine->backend_data)->gather);
 		channel->has_more = true;
 		if (channel->state == CHANNEL_ARMED)
 			channel_starve(channel);

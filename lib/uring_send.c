@@ -58,6 +58,7 @@ static void prepare(struct io_uring_sqe *sqe, struct sender *sender, uint32_t n_
 
 int uring_send(struct tm_engine *engine, struct tm_channel *channel)
 {
+	struct uring *u = engine->backend_data;
 	struct sender *sender = channel->sender;
 	struct io_uring_sqe *sqe;
 	struct pin *pin = NULL;
@@ -69,15 +70,18 @@ int uring_send(struct tm_engine *engine, struct tm_channel *channel)
 	if (may_pin(engine, sender, bytes, n_parts))
 		pin = send_pin(channel); /* NULL: no memory, so a copy */
 	if (pin)
-		sqe = uring_get_sqe(engine->backend_data, OP_SEND_NO_COPY, pin);
+		sqe = uring_get_sqe(u, OP_SEND_NO_COPY, pin);
 	else
-		sqe = uring_get_sqe(engine->backend_data, OP_SEND, channel);
+		sqe = uring_get_sqe(u, OP_SEND, channel);
 	if (!sqe) {
 		if (pin)
 			send_unpin(pin);
 		return -EAGAIN;
 	}
 	prepare(sqe, sender, n_parts, has_more ? MSG_MORE : 0, pin);
+	/* an answer to what came just now */
+	if (channel->turn_bytes > 0 && u->turn - channel->turn <= 1)
+		gather_hurry(&u->gather);
 	sender->is_busy = true;
 	channel->n_ops++;
 	return 0;

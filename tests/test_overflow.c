@@ -22,8 +22,8 @@
 
 /* A loop test runs with each; epoll has no such queue. */
 #define WITH_ALL 0
-static const char *const tiny[] = { "tiny limit packed resize", "tiny limit packed", "tiny packed",
-				    "tiny" };
+static const char *const tiny[] = { "tiny limit packed gather resize", "tiny limit packed",
+				    "tiny packed", "tiny" };
 
 /* Since 6.13. */
 static bool can_resize(int kind)
