@@ -140,10 +140,10 @@ are_right() { are_taken "$held" || { [ "$held" = 0 ] && are_taken 16; }; }
 task t1 sink
 says t1 info '.connected == 0' # it is there: joining the slot needs the daemon, too
 n_cut=0
-for delay in 0 0.01 0.02 0.04 0.3; do
+for delay in 0 0.005 0.015 0.04 0.3; do
 	pid=$(daemon_pid)
 	echo "attach 16 0" >&"${task_in[t1]}"
-	sleep $delay
+	[ $delay = 0 ] || pause $delay # a process would take longer to start than the daemon to answer
 	kill -9 "$pid"
 	read -r -t 30 -u "${task_out[t1]}" reply || fail "no answer to attach"
 	echo "killed after $delay s: $reply"
