@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 #include "bench_huge.h"
+#include "suite.h"
 
 static char folder[] = "/tmp/bench_huge.XXXXXX";
 
@@ -255,8 +256,6 @@ int main(void)
 {
 	Suite *suite = suite_create("bench_huge");
 	TCase *tc = tcase_create("bench_huge");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_add_test(tc, what_is_reserved_is_put_back_at_the_end);
 	tcase_add_test(tc, what_is_put_back_can_be_reserved_again);
@@ -270,9 +269,5 @@ int main(void)
 	tcase_add_test(tc, pages_promised_to_others_are_not_free);
 	tcase_add_test(tc, a_kernel_without_huge_pages_is_told_of);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed > 0;
+	return suite_run(suite);
 }

@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 #include "bench_net.h"
+#include "suite.h"
 
 #define LINES_MAX 256
 #define LINE_MAX_BYTES 256
@@ -209,8 +210,6 @@ int main(void)
 {
 	Suite *suite = suite_create("bench_net");
 	TCase *tc = tcase_create("bench_net");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, every_receiver_gets_its_bytes);
@@ -223,9 +222,5 @@ int main(void)
 	tcase_add_test(tc, the_picture_has_a_bar_for_each_receiver);
 	tcase_add_test(tc, an_unknown_case_is_refused);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed > 0;
+	return suite_run(suite);
 }

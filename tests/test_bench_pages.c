@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "suite.h"
 
 /* Returns the exit status; *@ret_n is the number of lines in the nine columns of --tsv, all of them
  * with numbers above 0. */
@@ -73,17 +74,11 @@ int main(void)
 {
 	Suite *suite = suite_create("bench_pages");
 	TCase *tc = tcase_create("bench_pages");
-	SRunner *runner;
-	int n_failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, each_figure_has_a_line_for_each_peer);
 	tcase_add_test(tc, missing_pages_are_a_status_of_their_own);
 	tcase_add_test(tc, what_cannot_be_is_refused);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	n_failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return n_failed > 0;
+	return suite_run(suite);
 }
