@@ -12,6 +12,8 @@ messages() { journalctl -b -o cat --since "$since" "MESSAGE_ID=$1" ${2:+TASKMEM_
 has_message() { [ -n "$(messages "$@")" ]; }
 is_empty() { [ -z "$(cgroup "$1" cgroup.procs)" ]; }
 file_is() { [ "$(cgroup "$1" "$2")" = "$3" ]; }
+# is_frozen SLOT, without a process: looked at all the time
+is_frozen() { read -r REPLY <"$slots/node0/$1/cgroup.freeze" && [ "$REPLY" = 1 ]; }
 kills() { cgroup "$1" memory.events | grep '^oom_kill '; }
 begin_journal() {
 	sleep 1.1
@@ -104,16 +106,16 @@ begin_journal
 hog leak --bytes 2G --seconds 3600 --pattern touch-once --pace 800
 old=$(daemon_pid) # not later: it is frozen for a second and a half only
 end=$((SECONDS + 150))
-until file_is leak cgroup.freeze 1; do
+until is_frozen leak; do
 	[ $SECONDS -lt $end ] || fail "it is never frozen"
-	sleep 0.05
+	pause 0.05
 done
 kill -9 "$old"
-file_is leak cgroup.freeze 1 || fail "it was thawed before the kill"
+is_frozen leak || fail "it was thawed before the kill"
 begin=${EPOCHREALTIME/./}
-until file_is leak cgroup.freeze 0; do
+while is_frozen leak; do
 	[ $((${EPOCHREALTIME/./} - begin)) -lt 10000000 ] || fail "still frozen"
-	sleep 0.05
+	pause 0.05
 done
 say "thawed $(((${EPOCHREALTIME/./} - begin) / 1000)) ms after the daemon was killed"
 wait_for 15 "the daemon is back" daemon_is_up

@@ -44,12 +44,12 @@ kill_it() {
 }
 
 unlock
-say "$((kills - kills / 10)) kills out of the sandbox, seed $seed (SEED=$seed KILLS=$kills repeats the choices)"
-kill_it $((kills - kills / 10))
+say "$((kills - kills / 20)) kills out of the sandbox, seed $seed (SEED=$seed KILLS=$kills repeats the choices)"
+kill_it $((kills - kills / 20))
 rm $dropin/unlocked.conf
 systemctl daemon-reload
-say "$((kills / 10)) kills in it"
-kill_it $((kills / 10))
+say "$((kills / 20)) kills in it"
+kill_it $((kills / 20))
 
 # What was asked of all slots
 policies() {

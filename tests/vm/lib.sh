@@ -38,13 +38,18 @@ refuse() {
 exec {pause_fd}<> <(:)
 pause() { read -rt "$1" -u "$pause_fd" || true; }
 
-# wait_for SECONDS WHAT COMMAND…: until the command succeeds, looking four times a second
+# wait_for SECONDS WHAT COMMAND…: until the command succeeds; the longer it has waited the longer it
+# waits before it looks again, for looking takes a good part of an emulated processor
 wait_for() {
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1)) what=$2 looks=0
 	shift 2
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || fail "waited in vain: $what"
-		pause 0.25
+		case $((looks++)) in
+		[0-3]) pause 0.2 ;;
+		[4-7]) pause 0.4 ;;
+		*) pause 0.8 ;;
+		esac
 	done
 }
 
@@ -104,11 +109,9 @@ daemon_pid() {
 
 daemon_is_up() { [ "$(daemon_pid)" != 0 ] && tmctl list >/dev/null 2>&1; }
 
-# all_off: no daemon, no slots, no tasks; one after the other, for the daemon comes back when the
-# scope goes away under it
+# all_off: no daemon, no slots, no tasks
 all_off() {
-	systemctl stop taskmemd.service 2>/dev/null
-	systemctl stop taskmem-slots.scope 2>/dev/null
+	systemctl stop taskmemd.service taskmem-slots.scope 2>/dev/null
 	true
 }
 
@@ -117,7 +120,6 @@ all_off() {
 fresh_daemon() {
 	all_off
 	systemctl clean --what=fdstore taskmemd.service 2>/dev/null
-	systemctl reset-failed 2>/dev/null
 	rm -rf /var/lib/taskmem
 	mkdir -p /etc/taskmem
 	if [ -t 0 ] || ! read -r -t 0.1 first; then

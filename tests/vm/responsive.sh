@@ -41,6 +41,7 @@ while :; do
 	max=$(cgroup large memory.max)
 	[ "$max" != $((100 << 20)) ] || break
 	[ $((${EPOCHREALTIME/./} - begin)) -lt 90000000 ] || fail "in use after 90 s: $REPLY; $table"
+	pause 0.3 # calls without end would take the processor the reclaim needs
 done
 say "reclaimed $(((1200 << 20) - REPLY >> 20))M in $(((${EPOCHREALTIME/./} - begin) / 1000000)) s;" \
 	"$n calls meanwhile, $((sum / n)) ms on average, $worst ms at most"

@@ -24,7 +24,7 @@ reached() {
 	until file_is "$1" memory.max "$2"; do
 		[ $((${EPOCHREALTIME/./} - begin)) -lt 180000000 ] ||
 			fail "memory.max of $1 is $(cgroup "$1" memory.max), not $2: $(tmctl show "$1")"
-		sleep 0.2
+		pause 0.2
 	done
 	say "memory.max is $2 after $(((${EPOCHREALTIME/./} - begin) / 100000)) tenths of a second"
 	wait_for 5 "no brake is left on $1" file_is "$1" memory.high max
@@ -103,7 +103,7 @@ for _ in 1 2 3 4 5 6 7 8; do
 	usage stuck
 	[ "$(cgroup stuck memory.max)" -gt "$REPLY" ] || fail "memory.max $(cgroup stuck memory.max) at usage $REPLY"
 	file_is stuck memory.high max || fail "memory.high is $(cgroup stuck memory.high)"
-	sleep 0.5
+	pause 0.5
 done
 [ -n "$(pending stuck)" ] || fail "it is not pending any more"
 nobody_killed stuck

@@ -7,7 +7,10 @@
 least=$((2 << 20))
 
 # usage SLOT: memory.current, without a process
-usage() { read -r REPLY <"$(echo "$slots"/*/"$1")/memory.current"; }
+usage() {
+	local files=("$slots"/*/"$1/memory.current")
+	read -r REPLY <"${files[0]}"
+}
 
 # is_shared A B: thin and wide hold A:B above their guarantees, within 10 %. A share counts its
 # guarantee in, so they are small: with 8M each that alone would be 11 %.
@@ -25,7 +28,7 @@ stays_shared() {
 		is_shared "$2" "$3" || fail "not $2:$3 any more: thin $(cgroup thin memory.current)," \
 			"wide $(cgroup wide memory.current)"
 		n=$((n + 1))
-		sleep 0.3
+		pause 0.3
 	done
 	[ "$n" -ge 3 ] || fail "looked only $n times"
 }
