@@ -644,6 +644,12 @@ void magazine_attach_pool(struct tm_pool *pool)
 		pool->id = i;
 	}
 	pthread_mutex_unlock(&ids_lock);
+	if (pool->id > 0 && has_membarrier && pool->max_buffers >= MAGAZINE_POOL_MIN) {
+		uint32_t size = MIN(pool->max_buffers / 4, (uint32_t)STASH_SIZE);
+
+		pool->stash = calloc(size, sizeof(struct tm_buffer *));
+		pool->stash_size = pool->stash ? size : 0; /* it only saves time */
+	}
 	/* the same for all threads, as the TLS is static */
 	pool->head.magazine_ = (intptr_t)&entries[pool->id] - (intptr_t)__builtin_thread_pointer();
 }

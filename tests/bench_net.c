@@ -57,26 +57,35 @@ static int (*const receivers[PEERS])(const struct bench_plan *, struct bench_sha
 	[ONE_SHOT] = receive_by_one_shot, [FIXED] = receive_by_taskmem,
 };
 
+/* With what else is not 0. */
+#define CASE(n, t, k, connections, message, credit, ...) \
+	{ .name = (n),                                   \
+	  .text = (t),                                   \
+	  .kind = (k),                                   \
+	  .n_connections = (connections),                \
+	  .message_bytes = (message),                    \
+	  .credit_buffers = (credit)__VA_OPT__(, ) __VA_ARGS__ }
+
 static const struct bench_case cases[] = {
-	{ "stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10, false, 0, 0, false },
-	{ "stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10, false, 0, 0, false },
-	{ "stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10, false, 0, 0, false },
-	{ "stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4, false, 0, 0, false },
-	{ "small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10, false, 0, 0, false },
-	{ "small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10, false, 0, 0,
-	  false },
-	{ "ping", "round trip of 64 B", BENCH_PING, 1, 64, 10, false, 0, 0, false },
-	{ "ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10, true, 0, 0, false },
-	{ "ping-latency", "the same, ours watched for 1 ms, others sleep", BENCH_PING, 1, 64, 10,
-	  false, 0, 1000, false },
-	{ "hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
-	  256 << 10, 2, false, 1000, 0, false },
-	{ "idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10, false, 0, 0,
-	  false },
-	{ "resize", "16 connections, the pool grows and shrinks by 1 GiB", BENCH_RESIZE, 16,
-	  64 << 10, 0, false, 0, 0, true },
-	{ "resize-4k", "the same with pages of 4 KiB", BENCH_RESIZE, 16, 64 << 10, 0, false, 0, 0,
-	  false },
+	CASE("stream-1", "1 connection", BENCH_STREAM, 1, 256 << 10, 10),
+	CASE("stream-16", "16 connections", BENCH_STREAM, 16, 256 << 10, 10),
+	CASE("stream-256", "256 connections", BENCH_STREAM, 256, 256 << 10, 10),
+	CASE("stream-4096", "4096 connections", BENCH_STREAM, 4096, 256 << 10, 4),
+	CASE("small-64", "64 B on 256 connections", BENCH_STREAM, 256, 64, 10),
+	CASE("small-1024", "1 KiB on 256 connections", BENCH_STREAM, 256, 1024, 10),
+	CASE("ping", "round trip of 64 B", BENCH_PING, 1, 64, 10),
+	CASE("ping-spin", "the same, never sleeping", BENCH_PING, 1, 64, 10,
+	     .awake = BENCH_RECEIVER),
+	CASE("ping-latency", "the same, ours watched for 1 ms, others sleep", BENCH_PING, 1, 64, 10,
+	     .latency_us = 1000),
+	CASE("ping-awake", "the same, from a client that never sleeps", BENCH_PING, 1, 64, 10,
+	     .latency_us = 1000, .awake = BENCH_SENDER),
+	CASE("hold-4096", "4096 connections, 1 ms of work for each buffer", BENCH_STREAM, 4096,
+	     256 << 10, 2, .hold_us = 1000),
+	CASE("idle", "10 000 idle connections, of each", BENCH_IDLE, 10000, 64, 10),
+	CASE("resize", "16 connections, the pool grows and shrinks by 1 GiB", BENCH_RESIZE, 16,
+	     64 << 10, 0, .is_huge = true),
+	CASE("resize-4k", "the same with pages of 4 KiB", BENCH_RESIZE, 16, 64 << 10, 0),
 };
 
 static struct bench_figures figures[ARRAY_LEN(cases)];
@@ -234,7 +243,7 @@ static bool take_turn(size_t c, int rep, const bool wanted[])
 		.n_connections = cases[c].n_connections,
 		.message_bytes = cases[c].message_bytes,
 		.credit_buffers = cases[c].credit_buffers,
-		.spins = cases[c].spins,
+		.awake = cases[c].awake,
 		.hold_ns = cases[c].hold_us * 1000ULL,
 		.latency_us = cases[c].latency_us,
 		.resize_chunks = resize_mib / 2,

@@ -23,6 +23,13 @@ enum bench_kind {
 	BENCH_RESIZE, /* a stream that is checked, while the pool grows and shrinks */
 };
 
+/* Who waits for data without sleeping. */
+enum bench_awake {
+	BENCH_NOBODY,
+	BENCH_RECEIVER,
+	BENCH_SENDER, /* of pings, so for its answers */
+};
+
 struct bench_plan {
 	enum bench_kind kind;
 	uint32_t n_connections;
@@ -32,7 +39,7 @@ struct bench_plan {
 	uint64_t hold_ns;     /* the task takes so long for each buffer, one by one; 0: no time */
 	uint32_t latency_us;  /* tm_channel_set_latency() */
 	bool counts_syscalls; /* slows everything down, so times are not to be used */
-	bool spins;           /* the receiver never sleeps */
+	enum bench_awake awake;
 	/* BENCH_RESIZE: by how much, of what pages, and whether the pool does it or just the task */
 	uint32_t resize_chunks;
 	bool is_huge, is_fixed;

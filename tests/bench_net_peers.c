@@ -152,9 +152,9 @@ static int run_epoll(const struct bench_plan *the_plan, struct bench_shared *sha
 	begin(shared);
 	while (r >= 0 && !meter_is_done(bytes, events, buffers)) {
 		n = epoll_wait(epoll_fd, ready, EVENTS,
-			       plan->spins     ? 0
-			       : plan->hold_ns ? 1
-					       : WAIT_MS);
+			       plan->awake == BENCH_RECEIVER ? 0
+			       : plan->hold_ns               ? 1
+							     : WAIT_MS);
 		for (int i = 0; i < n && r >= 0; i++)
 			r = read_one(ready[i].data.fd);
 		while ((done = hold_take(plan)))
@@ -264,7 +264,7 @@ int receive_by_one_shot(const struct bench_plan *the_plan, struct bench_shared *
 		r = connect_reply(shared);
 	begin(shared);
 	while (r >= 0 && !meter_is_done(bytes, events, buffers)) {
-		if (plan->spins)
+		if (plan->awake == BENCH_RECEIVER)
 			(void)io_uring_submit_and_get_events(&ring);
 		else
 			(void)io_uring_submit_and_wait_timeout(&ring, &cqe, 1, &wait, NULL);

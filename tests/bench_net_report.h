@@ -40,7 +40,7 @@ struct bench_case {
 	const char *name, *text;
 	enum bench_kind kind;
 	uint32_t n_connections, message_bytes, credit_buffers;
-	bool spins;
+	enum bench_awake awake;
 	uint32_t hold_us;
 	uint32_t latency_us; /* of our channels; the others have no such thing */
 	bool is_huge;        /* of pages that may have to be reserved */

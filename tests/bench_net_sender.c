@@ -163,13 +163,15 @@ static int open_reply_listener(struct bench_shared *shared)
 }
 
 /* All of one message, as TCP may cut it. */
-static int receive_all(int fd, uint32_t bytes)
+static int receive_all(int fd, uint32_t bytes, bool spins)
 {
 	char answer[4096];
 	ssize_t n;
 
 	while (bytes > 0) {
-		n = recv(fd, answer, bytes, 0);
+		n = recv(fd, answer, bytes, spins ? MSG_DONTWAIT : 0);
+		if (n < 0 && errno == EAGAIN)
+			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EPIPE;
 		bytes -= (uint32_t)n;
@@ -195,7 +197,7 @@ static int send_pings(const struct bench_plan *plan, struct bench_shared *shared
 		begin_ns = meter_now_ns();
 		r = send_one(fd, plan->message_bytes);
 		if (r >= 0)
-			r = receive_all(reply_fd, plan->message_bytes);
+			r = receive_all(reply_fd, plan->message_bytes, plan->awake == BENCH_SENDER);
 		now_ns = meter_now_ns();
 		if (now_ns > end_ns - plan->run_ns)
 			result->ping_ns[result->n_pings++] = (uint32_t)(now_ns - begin_ns);

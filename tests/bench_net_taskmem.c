@@ -120,7 +120,9 @@ static int receive(const struct bench_plan *the_plan, struct bench_shared *share
 	r = wait_for_connections(shared, engine);
 	meter_start(plan, shared);
 	while (r >= 0 && !meter_is_done(bytes, events, events)) {
-		r = tm_engine_run(engine, plan->spins ? 0 : plan->hold_ns ? 1 : WAIT_MS);
+		r = tm_engine_run(engine, plan->awake == BENCH_RECEIVER ? 0
+					  : plan->hold_ns               ? 1
+									: WAIT_MS);
 		while ((done = hold_take(plan)))
 			tm_buffer_release(done);
 	}

@@ -242,6 +242,36 @@ START_TEST(pages_come_back_out_of_a_sleeping_threads_magazine)
 }
 END_TEST
 
+/* Else each of them would be put and taken one by one, with the lock of the depot held. */
+START_TEST(what_one_thread_has_too_much_of_is_kept_for_the_next)
+{
+	static struct tm_buffer *all[4 * PER_CHUNK];
+	struct worker worker;
+	struct tm_pool *pool;
+
+	set_up(4);
+	pool = open_pool(4 * PER_CHUNK, 4 * PER_CHUNK);
+	worker_start(&worker, pool);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, 4 * PER_CHUNK), 4 * PER_CHUNK);
+	for (int i = 0; i < 4 * PER_CHUNK; i++)
+		tm_buffer_release(all[i]);
+	/* a magazine of a quarter and as much beside it */
+	ck_assert_uint_gt(stats(pool).in_magazines, 3 * PER_CHUNK / 2);
+	ck_assert_uint_eq(stats(pool).idle, 4 * PER_CHUNK);
+	worker_do(&worker, acquire_all);
+	ck_assert_uint_eq(worker.n, PER_CHUNK);
+	ck_assert_uint_eq(stats(pool).held, PER_CHUNK);
+	ck_assert_uint_lt(stats(pool).in_magazines, 3 * PER_CHUNK / 2);
+	worker_do(&worker, release_all);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, all, 4 * PER_CHUNK), 4 * PER_CHUNK);
+	ck_assert_uint_eq(stats(pool).in_magazines, 0);
+	tm_buffer_release_bulk(all, 4 * PER_CHUNK);
+	worker_stop(&worker);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
 START_TEST(a_thread_that_ends_gives_back_what_it_had)
 {
 	struct worker worker;
@@ -476,6 +506,7 @@ int main(void)
 	tcase_add_test(tc, what_a_sleeping_thread_has_is_found_by_waiters);
 	tcase_add_test(tc, a_release_goes_past_the_magazine_to_the_waiter);
 	tcase_add_test(tc, pages_come_back_out_of_a_sleeping_threads_magazine);
+	tcase_add_test(tc, what_one_thread_has_too_much_of_is_kept_for_the_next);
 	tcase_add_test(tc, a_thread_that_ends_gives_back_what_it_had);
 	tcase_add_test(tc,
 		       close_takes_back_what_other_threads_have_and_the_next_pool_is_another_one);
