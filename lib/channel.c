@@ -109,6 +109,7 @@ void channel_unref(struct tm_channel *channel)
 	mailbox_unref(channel->mailbox);
 	send_free(channel->sender);
 	free(channel->addresses);
+	free(channel->peer);
 	free(channel);
 }
 
@@ -116,11 +117,15 @@ static void read_peer(struct tm_channel *channel)
 {
 	struct sockaddr_storage storage = {};
 	socklen_t length = sizeof(storage);
+	char text[ADDRESS_TEXT_MAX];
 
-	if (getpeername(channel->fd, (struct sockaddr *)&storage, &length) == 0)
-		address_format((struct sockaddr *)&storage, length, channel->peer);
-	else if (!channel->peer[0]) /* reset in the queue; only TCP forgets whose it was */
-		strcpy(channel->peer, "tcp:");
+	/* one that was reset in the queue has none: only TCP forgets whose it was */
+	if (getpeername(channel->fd, (struct sockaddr *)&storage, &length) < 0)
+		return;
+	address_format((struct sockaddr *)&storage, length, text);
+	free(channel->peer);
+	channel->peer = strdup(text); /* without memory it has no name */
+	channel->is_unix = storage.ss_family == AF_UNIX;
 }
 
 void channel_open(struct tm_channel *channel)
@@ -129,7 +134,6 @@ void channel_open(struct tm_channel *channel)
 	int r = 0;
 
 	read_peer(channel);
-	channel->is_unix = strncmp(channel->peer, "unix:", 5) == 0;
 	channel->state = CHANNEL_ARMED;
 	latency_begin(channel);
 	send_open(channel);
@@ -401,7 +405,9 @@ TM_PUBLIC void *tm_channel_get_userdata(const struct tm_channel *channel)
 
 TM_PUBLIC const char *tm_channel_peer(const struct tm_channel *channel)
 {
-	return channel->peer;
+	if (channel->peer)
+		return channel->peer;
+	return channel->is_unix ? "unix:" : "tcp:";
 }
 
 TM_PUBLIC int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats)

@@ -383,14 +383,14 @@ TM_PUBLIC int tm_engine_connect(struct tm_engine *engine, const char *address,
 	if (!channel)
 		return -ENOMEM;
 	channel->addresses = calloc((size_t)n, sizeof(*addresses));
-	if (!channel->addresses) {
+	channel->peer = strdup(address);
+	if (!channel->addresses || !channel->peer) {
 		channel_forget(channel);
 		channel_unref(channel);
 		return -ENOMEM;
 	}
 	memcpy(channel->addresses, addresses, (size_t)n * sizeof(*addresses));
 	channel->n_addresses = (uint32_t)n;
-	strncpy(channel->peer, address, sizeof(channel->peer) - 1);
 	/* the socket is made in the engine's next turn, by its own thread */
 	list_append(&engine->pending, &channel->queue);
 	if (ret_channel)

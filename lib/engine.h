@@ -93,7 +93,7 @@ struct tm_channel {
 	uint32_t n_promised; /* floating credits in that limit, not used yet */
 	bool is_loose;       /* they were promised while it did not matter */
 	uint64_t bytes, buffers, parked_total, short_total;
-	char peer[ADDRESS_TEXT_MAX];
+	char *peer;
 	struct sender *sender; /* NULL: it never sent */
 
 	struct address *addresses; /* still to be tried, while connecting */

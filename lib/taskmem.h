@@ -713,7 +713,8 @@ void tm_channel_set_userdata(struct tm_channel *channel, void *userdata);
 void *tm_channel_get_userdata(const struct tm_channel *channel);
 /* The other end's address, in the form of tm_engine_listen(); "unix:" for an unnamed one, "tcp:" for
  * one that was gone before it could be asked (reset while it waited to be accepted). While
- * connecting: what was given to tm_engine_connect(). Never empty. Belongs to the channel. */
+ * connecting: what was given to tm_engine_connect(). Never empty. Belongs to the channel, and is
+ * another one once it is open. */
 const char *tm_channel_peer(const struct tm_channel *channel);
 /* Return: 0, or -EINVAL (bad size). */
 int tm_channel_get_stats(const struct tm_channel *channel, struct tm_channel_stats *stats);
