@@ -472,17 +472,19 @@ static bool undrain_one(struct tm_slot *slot)
 /* Marks RETURNING what has drained. */
 static void collect_drained(struct tm_slot *slot)
 {
+	struct place *place;
 	struct tm_pool *pool;
 	uint32_t chunk;
 
 	LIST_FOREACH(&slot->pools, pool, node) {
-		for (uint32_t i = 0; i < pool->n_places; i++) {
-			chunk = pool->places[i].chunk;
+		for (uint32_t from = 0; (place = pool_find_drained(pool, from));) {
+			from = (uint32_t)(place - pool->places) + 1;
+			chunk = place->chunk;
 			/* what moves to another pool is balance.c's */
-			if (chunk == CHUNK_NONE || (slot->chunks[chunk] != CHUNK_DRAINING &&
-						    slot->chunks[chunk] != CHUNK_REVOKED))
+			if (slot->chunks[chunk] != CHUNK_DRAINING &&
+			    slot->chunks[chunk] != CHUNK_REVOKED)
 				continue;
-			if (pool_collect(pool, &pool->places[i]) != CHUNK_NONE)
+			if (pool_collect(pool, place) != CHUNK_NONE)
 				set_returning(slot, chunk);
 		}
 	}

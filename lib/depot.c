@@ -488,6 +488,21 @@ bool pool_undrain(struct tm_pool *pool, struct place *place)
 	return fits;
 }
 
+struct place *pool_find_drained(struct tm_pool *pool, uint32_t from)
+{
+	struct place *found = NULL, *place;
+
+	pthread_mutex_lock(&pool->lock);
+	for (uint32_t i = from; i < pool->n_places && !found; i++) {
+		place = &pool->places[i];
+		if (atomic_load(&place->is_draining) && place->n_idle == place->n_buffers &&
+		    place->n_overdraft == 0)
+			found = place;
+	}
+	pthread_mutex_unlock(&pool->lock); /* nothing that would have to be reported */
+	return found;
+}
+
 uint32_t pool_collect(struct tm_pool *pool, struct place *place)
 {
 	uint32_t chunk = CHUNK_NONE;

@@ -180,6 +180,8 @@ void pool_drain(struct tm_pool *pool, struct place *place);
 void pool_revoke(struct tm_pool *pool, struct place *place);
 /* Takes a drain back; false: the pool has reached its maximum meanwhile. */
 bool pool_undrain(struct tm_pool *pool, struct place *place);
+/* The first one that has drained, of those from place @from on, or NULL. */
+struct place *pool_find_drained(struct tm_pool *pool, uint32_t from);
 /* Vacates a drained place; returns its chunk, or CHUNK_NONE while buffers are out. */
 uint32_t pool_collect(struct tm_pool *pool, struct place *place);
 /* What balance.c goes by; exact while magazines are closed. */
