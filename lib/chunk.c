@@ -361,7 +361,7 @@ static void return_unusable(struct tm_slot *slot, sd_json_variant *indexes)
 	sd_json_variant_unref(unusable);
 }
 
-static int grow_locked(struct tm_slot *slot, uint32_t n)
+static int ask_for(struct tm_slot *slot, uint32_t n)
 {
 	sd_json_variant *parameters = NULL, *reply = NULL, *indexes;
 	int r;
@@ -385,7 +385,7 @@ static int grow_locked(struct tm_slot *slot, uint32_t n)
 	return r == 0 ? -ENOBUFS : r;
 }
 
-int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free)
+int chunk_grow_locked(struct tm_slot *slot, uint32_t n)
 {
 	bool is_connected;
 	uint32_t n_targets;
@@ -393,14 +393,7 @@ int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free)
 
 	if (slot->is_pageless)
 		return -ENOBUFS;
-	pthread_mutex_lock(&slot->call_lock);
 	pthread_mutex_lock(&slot->lock);
-	/* another thread got some while this one waited for its turn */
-	if (unless_free && chunk_count_takable(slot) > 0) {
-		pthread_mutex_unlock(&slot->lock);
-		pthread_mutex_unlock(&slot->call_lock);
-		return 1;
-	}
 	if (slot->max_chunks && slot->n_held + n > slot->max_chunks)
 		n = slot->max_chunks > slot->n_held ? slot->max_chunks - slot->n_held : 0;
 	n_targets = slot->n_targets;
@@ -412,7 +405,7 @@ int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free)
 	if (!is_connected)
 		r = -ENOTCONN;
 	else
-		r = n > 0 ? grow_locked(slot, n) : -ENOBUFS;
+		r = n > 0 ? ask_for(slot, n) : -ENOBUFS;
 
 	pthread_mutex_lock(&slot->lock);
 	/* what the daemon gives is not owed, even if the notice that says so is still unread */
@@ -420,6 +413,15 @@ int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free)
 		slot->target = MAX(slot->target, slot->n_held - slot->n_leaving);
 	slot->ask_after_ns = r < 0 ? mono_now_ns() + ASK_PAUSE_NS : 0;
 	pthread_mutex_unlock(&slot->lock);
+	return r;
+}
+
+int chunk_grow(struct tm_slot *slot, uint32_t n)
+{
+	int r;
+
+	pthread_mutex_lock(&slot->call_lock);
+	r = chunk_grow_locked(slot, n);
 	pthread_mutex_unlock(&slot->call_lock);
 	return r;
 }

@@ -398,18 +398,34 @@ static int grow_from_slot(struct tm_pool *pool, bool may_have_idle)
 	return r == -ENOBUFS ? 0 : r;
 }
 
+static uint32_t count_askable(struct tm_pool *pool, bool may_have_idle)
+{
+	return MIN(count_room(pool, may_have_idle), chunk_count_askable(pool->slot));
+}
+
+/* With slot->call_lock held, until the pool has what came: threads that run dry at the same time
+ * ask for one page, not for one each. */
+static int ask_slot(struct tm_pool *pool, bool may_have_idle)
+{
+	int r = grow_from_slot(pool, may_have_idle);
+	uint32_t n = r == 0 ? count_askable(pool, may_have_idle) : 0;
+
+	if (n == 0)
+		return r;
+	r = chunk_grow_locked(pool->slot, n);
+	return r < 0 ? 0 : grow_from_slot(pool, may_have_idle);
+}
+
 static int grow(struct tm_pool *pool, bool may_ask, bool may_have_idle)
 {
 	int r = grow_from_slot(pool, may_have_idle);
-	uint32_t n;
 
-	if (r != 0 || !may_ask)
+	if (r != 0 || !may_ask || count_askable(pool, may_have_idle) == 0)
 		return r;
-	n = MIN(count_room(pool, may_have_idle), chunk_count_askable(pool->slot));
-	if (n == 0)
-		return 0;
-	r = chunk_grow(pool->slot, n, /* unless_free= */ true);
-	return r < 0 ? 0 : grow_from_slot(pool, may_have_idle);
+	pthread_mutex_lock(&pool->slot->call_lock);
+	r = ask_slot(pool, may_have_idle);
+	pthread_mutex_unlock(&pool->slot->call_lock);
+	return r;
 }
 
 int pool_grow(struct tm_pool *pool, bool may_ask)

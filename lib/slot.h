@@ -196,9 +196,11 @@ uint32_t chunk_count_takable(struct tm_slot *slot);
 void chunk_put(struct tm_slot *slot, uint32_t chunk);
 /* How many more pages to ask for at a time; 0: none can be had, or it is too early to ask again. */
 uint32_t chunk_count_askable(struct tm_slot *slot);
-/* Asks the daemon for @n more, or not @unless_free if another thread got some meanwhile; the return value
- * counts new FREE chunks (>= 1), or -errno. */
-MUST_USE int chunk_grow(struct tm_slot *slot, uint32_t n, bool unless_free);
+/* Asks the daemon for @n more; the return value counts new FREE chunks (>= 1), or -errno. */
+MUST_USE int chunk_grow(struct tm_slot *slot, uint32_t n);
+/* The same with slot->call_lock held: whoever may have waited for it looks again before whether
+ * more is needed. */
+MUST_USE int chunk_grow_locked(struct tm_slot *slot, uint32_t n);
 /* Gives back what is owed and can be given, drains what can be drained. dispatch_lock held. */
 void chunk_settle(struct tm_slot *slot);
 

@@ -12,6 +12,7 @@
 
 #include "base/mono.h"
 #include "pool_fixture.h"
+#include "slot.h"
 #include "suite.h"
 
 #define SIZE ((size_t)32 << 10)
@@ -278,6 +279,54 @@ START_TEST(a_large_pool_asks_for_a_sixteenth_more_at_a_time)
 }
 END_TEST
 
+#define DRY_THREADS 4
+
+static void *run_dry(void *userdata)
+{
+	struct tm_buffer *buffer;
+
+	return tm_pool_acquire_wait(userdata, UINT64_MAX, &buffer) == 0 ? buffer : NULL;
+}
+
+/* All of a page is in use and some threads want one buffer more, while a call of another one to the
+ * daemon is under way: they wait for their turn to ask. */
+static void run_dry_at_once(void)
+{
+	struct tm_buffer *buffers[PER_CHUNK];
+	pthread_t threads[DRY_THREADS];
+	struct tm_pool *pool;
+	void *more;
+
+	set_up(1);
+	pool = open_pool("dry", SIZE, PER_CHUNK, 0);
+	ck_assert_uint_eq(tm_pool_acquire_bulk(pool, buffers, PER_CHUNK), PER_CHUNK);
+	fake_daemon_set_share(fake, 1 + DRY_THREADS);
+	while (tm_slot_dispatch(slot) == 0)
+		usleep(1000);
+	pthread_mutex_lock(&slot->call_lock);
+	for (int i = 0; i < DRY_THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, run_dry, pool), 0);
+	usleep(20000); /* they wait; or come later, and find what there is then */
+	pthread_mutex_unlock(&slot->call_lock);
+	for (int i = 0; i < DRY_THREADS; i++) {
+		ck_assert_int_eq(pthread_join(threads[i], &more), 0);
+		ck_assert_ptr_nonnull(more);
+		tm_buffer_release(more);
+	}
+	ck_assert_uint_eq(fake_daemon_count_grows(fake), 1);
+	ck_assert_uint_eq(fake_daemon_count_present(fake), 2);
+	tm_buffer_release_bulk(buffers, PER_CHUNK);
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+
+START_TEST(threads_that_run_dry_at_once_ask_for_one_page)
+{
+	for (int i = 0; i < 10; i++)
+		run_dry_at_once();
+}
+END_TEST
+
 struct turn {
 	struct tm_pool *pool;
 	atomic_int *clock;
@@ -468,6 +517,7 @@ int main(void)
 	tcase_add_test(tc, waiting_ends_at_the_time_out);
 	tcase_add_test(tc, waiting_asks_the_daemon_when_the_target_allows_more);
 	tcase_add_test(tc, a_large_pool_asks_for_a_sixteenth_more_at_a_time);
+	tcase_add_test(tc, threads_that_run_dry_at_once_ask_for_one_page);
 	tcase_add_test(tc, waiters_are_woken_first_come_first_served);
 	tcase_add_test(tc, no_buffer_is_given_to_two_threads);
 	tcase_add_test(tc, resizing_under_stress_gives_no_buffer_twice);
