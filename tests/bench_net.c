@@ -54,7 +54,8 @@
 static int (*const receivers[PEERS])(const struct bench_plan *, struct bench_shared *) = {
 	[TASKMEM] = receive_by_taskmem,   [TASKMEM_EPOLL] = receive_by_taskmem_epoll,
 	[RECV] = receive_by_recv,         [READV] = receive_by_readv,
-	[ONE_SHOT] = receive_by_one_shot, [FIXED] = receive_by_taskmem,
+	[ONE_SHOT] = receive_by_one_shot, [DIRECT] = receive_by_direct,
+	[FIXED] = receive_by_taskmem,
 };
 
 /* With what else is not 0. */

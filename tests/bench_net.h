@@ -112,6 +112,7 @@ int sender_connect(int port);
 int receive_by_recv(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_readv(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_one_shot(const struct bench_plan *plan, struct bench_shared *shared);
+int receive_by_direct(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem(const struct bench_plan *plan, struct bench_shared *shared);
 int receive_by_taskmem_epoll(const struct bench_plan *plan, struct bench_shared *shared);
 /* ---- bench_net_resize.c: BENCH_RESIZE only */

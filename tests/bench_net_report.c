@@ -11,8 +11,8 @@
 
 const char *const bench_peer_names[PEERS] = {
 	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll", [RECV] = "epoll+recv",
-	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",           [IPERF3] = "iperf3",
-	[FIXED] = "fixed-pool",
+	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",           [DIRECT] = "uring-direct",
+	[IPERF3] = "iperf3",     [FIXED] = "fixed-pool",
 };
 
 static const char *const figure_names[FIGURES] = {
@@ -46,7 +46,7 @@ static double bar_of(const struct bench_case *c, enum bench_peer p, enum bench_f
 	case CPU:
 		if (bench_case_is_small(c))
 			return p == TASKMEM_EPOLL ? NAN : 0.7;
-		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT ? 1.0 : NAN;
+		return p == RECV ? 0.4 : p == READV || p == ONE_SHOT || p == DIRECT ? 1.0 : NAN;
 	case RATE:
 		return p == TASKMEM_EPOLL || bench_case_is_small(c) ? NAN : 1.0;
 	case CALLS:

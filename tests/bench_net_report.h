@@ -7,7 +7,7 @@
 
 #define BENCH_REPS_MAX 101
 
-enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, IPERF3, FIXED, PEERS };
+enum bench_peer { TASKMEM, TASKMEM_EPOLL, RECV, READV, ONE_SHOT, DIRECT, IPERF3, FIXED, PEERS };
 
 extern const char *const bench_peer_names[PEERS];
 

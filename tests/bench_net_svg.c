@@ -22,8 +22,8 @@
 
 static const char *const colours[PEERS] = {
 	[TASKMEM] = "#0a7d3c", [TASKMEM_EPOLL] = "#8ae234", [RECV] = "#c17d11",
-	[READV] = "#3465a4",   [ONE_SHOT] = "#75507b",      [IPERF3] = "#888a85",
-	[FIXED] = "#3465a4",
+	[READV] = "#3465a4",   [ONE_SHOT] = "#75507b",      [DIRECT] = "#ad7fa8",
+	[IPERF3] = "#888a85",  [FIXED] = "#3465a4",
 };
 
 struct spread {
