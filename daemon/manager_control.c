@@ -19,9 +19,6 @@
 
 #define TICK_USEC (CONTROL_TICK_NS / NS_PER_USEC)
 #define TICK_ACCURACY_USEC 20000
-/* An idle slot is looked at in full every four seconds, and when it uses the processor. */
-#define IDLE_PERIOD_NS (8 * CONTROL_TICK_NS)
-#define IDLE_CPU_US 500
 /* A dry run says at most once in so long what it would do to a slot. */
 #define DRY_RUN_PERIOD_NS (5 * NS_PER_SEC)
 
@@ -66,13 +63,11 @@ uint64_t slot_planned_low_bytes(const struct slot *slot)
 
 static bool is_due(struct slot *slot, uint64_t now_ns)
 {
-	const struct control_track *track = &slot->control.track;
 	uint64_t cpu_us;
 
-	if (track->class != CONTROL_IDLE || now_ns >= track->sampled_ns + IDLE_PERIOD_NS)
-		return true;
-	return cgdir_read_cpu(slot->cg, &cpu_us) != CGDIR_OK ||
-	       cpu_us > track->last.cpu_us + IDLE_CPU_US;
+	return control_is_due(&slot->control.track, now_ns, 0) ||
+	       cgdir_read_cpu(slot->cg, &cpu_us) != CGDIR_OK ||
+	       control_is_due(&slot->control.track, now_ns, cpu_us);
 }
 
 static void slot_read(struct slot *slot, uint64_t now_ns)

@@ -63,7 +63,6 @@ int bench_control_tick(const struct bench_policy *policy, struct bench_world *wo
 		m->slot.share_bytes = m->share_bytes;
 		m->slot.max_bytes = BYTES_UNLIMITED;
 		m->slot.sample = shown(&m->sample, hidden);
-		m->slot.is_fresh = true;
 		slots[i] = &m->slot;
 	}
 	r = control_plan(&world->group, slots, world->n, world->now_ns);

@@ -288,6 +288,20 @@ static void trace(struct run *run, const struct bench_series *s)
 	}
 }
 
+/* As taskmemd does: whom the law takes for idle is read now and then, all others each time. */
+static int read_sample(struct bench_member *m, uint64_t now_ns)
+{
+	uint64_t cpu_us;
+	int r = 0;
+
+	m->slot.is_fresh = control_is_due(&m->slot.track, now_ns, 0);
+	if (!m->slot.is_fresh) {
+		r = cgdir_read_cpu(m->cg, &cpu_us);
+		m->slot.is_fresh = r == 0 && control_is_due(&m->slot.track, now_ns, cpu_us);
+	}
+	return m->slot.is_fresh ? sample_read(m->cg, &m->sample) : r;
+}
+
 static int tick(struct run *run, const struct bench_policy *policy, struct bench_series *s)
 {
 	struct bench_world *w = &run->world;
@@ -300,7 +314,7 @@ static int tick(struct run *run, const struct bench_policy *policy, struct bench
 	for (size_t i = 0; i < w->n; i++) {
 		struct bench_point *p = &s->points[w->tick * w->n + i];
 
-		r = sample_read(w->members[i].cg, &w->members[i].sample);
+		r = read_sample(&w->members[i], w->now_ns);
 		if (r != 0)
 			return r < 0 ? r : -EIO;
 		p->work_us = work_us(run, i);

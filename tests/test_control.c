@@ -135,6 +135,26 @@ START_TEST(slot_that_was_not_read_keeps_its_class)
 }
 END_TEST
 
+START_TEST(idle_slot_is_read_now_and_then_and_when_it_runs)
+{
+	const uint64_t s = 2 * CONTROL_TICK_NS, at = 100 * s;
+	struct control_track track = { .class = CONTROL_IDLE, .sampled_ns = at };
+
+	track.last.cpu_us = 7000;
+	ck_assert(!control_is_due(&track, at + CONTROL_TICK_NS, 7000));
+	ck_assert(!control_is_due(&track, at + 4 * s - 1, 7500));
+	ck_assert(control_is_due(&track, at + 4 * s, 7000));
+	ck_assert(control_is_due(&track, at + CONTROL_TICK_NS, 7501));
+	/* its counter began anew */
+	ck_assert(!control_is_due(&track, at + CONTROL_TICK_NS, 0));
+	for (enum control_class class = 0; class < CONTROL_CLASSES; class ++) {
+		track.class = class;
+		ck_assert(control_is_due(&track, at + CONTROL_TICK_NS, 7000) ==
+			  (class != CONTROL_IDLE));
+	}
+}
+END_TEST
+
 START_TEST(guarantee_of_a_scan_holds)
 {
 	b.min_bytes = 100 * M;
@@ -443,6 +463,7 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, what_has_no_processor_time_is_idle_after_eight_ticks);
 	tcase_add_test(tcase, counters_that_went_back_count_for_nothing);
 	tcase_add_test(tcase, slot_that_was_not_read_keeps_its_class);
+	tcase_add_test(tcase, idle_slot_is_read_now_and_then_and_when_it_runs);
 	tcase_add_test(tcase, guarantee_of_a_scan_holds);
 	tcase_add_test(tcase, scan_loses_its_protection_by_halves);
 	tcase_add_test(tcase, hungry_are_promised_what_a_scan_loses_to_the_last_step);

@@ -119,6 +119,10 @@ MUST_USE int control_plan(struct control_group *group, struct control_slot *cons
  * of less than a sixteenth leaves a slot that is taxed or in need to the next tick. */
 void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 
+/* Is the slot to be read in full? One that is idle is so every four seconds, and as soon as it has
+ * used the processor: @cpu_us is its counter of that. */
+bool control_is_due(const struct control_track *track, uint64_t now_ns, uint64_t cpu_us);
+
 /* First part of control_plan(), for tests: classifies one slot by its sample. */
 void control_observe(struct control_slot *slot, uint64_t now_ns);
 

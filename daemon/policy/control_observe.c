@@ -43,6 +43,7 @@
 #define IDLE_TICKS 8
 #define IDLE_CPU_US (CONTROL_TICK_NS / 1000 / 1000)
 #define IDLE_FAULTS 8
+#define IDLE_PERIOD_NS (8 * CONTROL_TICK_NS)
 /* Retests cost the others refaults, so they get rarer while they fail. */
 #define RETEST_LAST_NS (960 * CONTROL_TICK_NS)
 /* Weight of the newest tick in the averages. */
@@ -225,6 +226,12 @@ void control_observe(struct control_slot *slot, uint64_t now_ns)
 	}
 	track->last = slot->sample;
 	track->sampled_ns = now_ns;
+}
+
+bool control_is_due(const struct control_track *track, uint64_t now_ns, uint64_t cpu_us)
+{
+	return track->class != CONTROL_IDLE || now_ns >= track->sampled_ns + IDLE_PERIOD_NS ||
+	       cpu_us > track->last.cpu_us + IDLE_CPU_US;
 }
 
 bool control_is_retested(const struct control_slot *slot)
