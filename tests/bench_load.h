@@ -49,6 +49,7 @@ struct bench_task {
 	uint32_t file_share;   /* accesses of a thousand that go to that file */
 	uint32_t skew;         /* hundredths; 0: uniform, 80: access i of n has weight i^-0.8 */
 	uint32_t phase_s;      /* 0: no phases */
+	uint32_t first_s;      /* of the first phase; 0: phase_s */
 	uint32_t on_s, off_s;  /* works for on_s, sleeps for off_s; 0: works always */
 	uint32_t rate_mib;     /* BENCH_LEAK: MiB a second */
 	const char *command;   /* BENCH_COMMAND: for sh -c, repeated for ever */
@@ -80,6 +81,8 @@ struct bench_load bench_load_solo(const struct bench_task *task);
 bool bench_task_is_useful(const struct bench_task *task);
 /* Its weight @at_s seconds after the start. */
 uint32_t bench_task_weight(const struct bench_load *load, size_t task, double at_s);
+/* When its second phase begins. */
+uint32_t bench_task_first_s(const struct bench_task *task);
 /* Bytes guaranteed to it, whole pages. */
 uint64_t bench_task_min_bytes(const struct bench_task *task);
 /* Has one of its tasks a guarantee? */

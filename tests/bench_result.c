@@ -94,7 +94,7 @@ static void measure_flips(const struct bench_series *s, const double *solo,
 
 		if (!task->phase_s)
 			continue;
-		for (double at = task->phase_s;
+		for (double at = bench_task_first_s(task);
 		     at + task->phase_s <= s->load->warm_s + s->load->score_s;
 		     at += task->phase_s) {
 			double took;
