@@ -30,7 +30,7 @@ usage() {
 	  --search N     try N static splits of each load instead, and print the best; goes on where
 	                 it was, and the policy "static" uses what was found
 	  --boots N      end after that many machines
-	  --minutes M    of one machine             (default 7)
+	  --minutes M    of one machine             (default 14)
 	  --lock FILE    hold this lock while a machine runs
 	  --forget       remove all results first
 	  --list         loads and policies, and which of them are run without options
@@ -40,7 +40,7 @@ usage() {
 # In a function, for bash reads a script as it runs it, and this one may be changed meanwhile.
 main() {
 	local args=() lrus=() lru lru_args dir status failed=0
-	minutes=7 boots=1000 lock='' report='' tsv='' svg='' search=() full=''
+	minutes=14 boots=1000 lock='' report='' tsv='' svg='' search=() full=''
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--load | --policy | --reps)

@@ -427,6 +427,11 @@ const struct bench_load *bench_load_find(const char *name)
 	return NULL;
 }
 
+/* Anonymous memory that fits is all hit, however much it is: 0.542 to 0.559 of the time went into
+ * work for 16 sizes of 80 to 800 permille, in no order. One of them is measured for all. */
+#define SOLO_FITS 900
+#define SOLO_SIZE 450
+
 struct bench_load bench_load_solo(const struct bench_task *task)
 {
 	struct bench_load solo = {
@@ -441,6 +446,11 @@ struct bench_load bench_load_solo(const struct bench_task *task)
 	solo.tasks[0].size = MAX(task->size, task->other_size);
 	solo.tasks[0].other_size = solo.tasks[0].phase_s = solo.tasks[0].first_s = 0;
 	solo.tasks[0].on_s = solo.tasks[0].off_s = 0;
+	if (task->pattern == BENCH_HOT && task->medium == BENCH_ANON && !task->file_size &&
+	    solo.tasks[0].size + task->cold_size <= SOLO_FITS) {
+		solo.tasks[0].size = SOLO_SIZE;
+		solo.tasks[0].cold_size = 0;
+	}
 	return solo;
 }
 
