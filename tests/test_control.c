@@ -337,10 +337,15 @@ START_TEST(mode_save_gives_back_slowly_and_never_while_it_stalls)
 	ck_assert_uint_eq(n, 10); /* every six seconds */
 	ck_assert_uint_le(given, SHARE / 2000 * 10);
 	ck_assert_uint_gt(given, SHARE / 2000 * 9);
+	/* a moment between two times begins the six seconds anew, however short it was */
 	for (int i = 0; i < 120; i++) {
-		b.sample.stall_us += 1000;
+		b.sample.stall_us += i % 11 == 0;
 		plan();
 		ck_assert_uint_eq(b.reclaim_bytes, 0);
+	}
+	for (int i = 0; i < 11; i++) { /* since i = 110 there was none, which is nine ticks ago */
+		plan();
+		ck_assert_uint_eq(b.reclaim_bytes > 0, i == 2);
 	}
 }
 END_TEST

@@ -413,8 +413,8 @@ static uint64_t save_bytes(struct control_slot *slot, uint64_t now_ns)
 	struct control_track *track = &slot->track;
 	bool is_calm = track->class == CONTROL_QUIET || track->class == CONTROL_IDLE;
 
-	if (slot->mode != SLOT_SAVE || !is_calm || track->stall_permille > 0 ||
-	    now_ns < track->saved_ns + SAVE_INTERVAL_NS ||
+	if (slot->mode != SLOT_SAVE || !is_calm ||
+	    now_ns < MAX(track->saved_ns, track->stalled_ns) + SAVE_INTERVAL_NS ||
 	    slot->sample.current_bytes <= slot->min_bytes)
 		return 0;
 	track->saved_ns = now_ns;

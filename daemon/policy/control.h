@@ -72,6 +72,7 @@ struct control_track {
 	uint32_t floor_hold_ticks; /* 0: none was proven of this working set */
 	uint64_t low_bytes;        /* in force */
 	uint64_t saved_ns;         /* last reclaim of mode `save` */
+	uint64_t stalled_ns;       /* last sample in which it had waited for memory */
 };
 
 struct control_slot {

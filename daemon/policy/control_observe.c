@@ -216,6 +216,8 @@ void control_observe(struct control_slot *slot, uint64_t now_ns)
 		uint64_t elapsed_ns = now_ns - track->sampled_ns;
 
 		observe_rates(slot, elapsed_ns);
+		if (counted(slot->sample.stall_us, track->last.stall_us) > 0)
+			track->stalled_ns = now_ns;
 		observe_idleness(slot, elapsed_ns);
 		observe_turnover(slot, now_ns);
 		class = classify(slot);
