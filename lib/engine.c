@@ -27,6 +27,7 @@
 #define EXCLUSIVE_DEFAULT 2
 #define PEER_TIMEOUT_DEFAULT_S 120
 #define PEER_TIMEOUT_MAX_S 32767 /* of TCP_KEEPIDLE */
+#define KERNEL_SPIN_MS 10 /* longer than that io_uring asks no device in a wait */
 #define CHANNELS_DEFAULT 4096
 #define CHANNELS_MAX 65536
 #define SEND_DEFAULT 64
@@ -145,22 +146,39 @@ static bool may_sleep(const struct tm_engine *engine)
 	return engine->n_events == 0 && list_is_empty(&engine->sending);
 }
 
+/* @timeout_ms: at the most, for what other threads want ends it, too. */
+static int sleep_for(struct tm_engine *engine, int timeout_ms)
+{
+	int r;
+
+	if (!may_sleep(engine) || !mailbox_try_sleep(engine->mailbox))
+		timeout_ms = 0;
+	r = engine->backend->wait(engine, timeout_ms);
+	mailbox_awake(engine->mailbox);
+	return r;
+}
+
 /*
  * Asks again and again before sleeping, with a turn each time, as anything may have come. What is
  * left of *@timeout_ms remains; 0: there is a reason to return. The last wait then also submits
- * what handlers have sent.
+ * what handlers have sent. The kernel asks by itself while it waits, but not for long.
  */
 static int spin(struct tm_engine *engine, int *timeout_ms)
 {
-	uint64_t begin_ns = mono_now_ns(), now_ns = begin_ns, spin_ns;
+	uint64_t begin_ns = mono_now_ns(), now_ns = begin_ns, spin_ns, rest_ms;
 	bool should_return = false;
 	int r;
 
 	spin_ns = engine->spin_us * NS_PER_USEC;
 	if (*timeout_ms > 0)
 		spin_ns = MIN(spin_ns, (uint64_t)*timeout_ms * NS_PER_MSEC);
+	if (engine->is_kernel_spinning && spin_ns <= KERNEL_SPIN_MS * NS_PER_MSEC)
+		return 0; /* the last wait does it */
 	while (now_ns - begin_ns < spin_ns && !should_return && may_sleep(engine)) {
-		r = engine->backend->wait(engine, 0);
+		rest_ms = (spin_ns - (now_ns - begin_ns) + NS_PER_MSEC - 1) / NS_PER_MSEC;
+		r = engine->is_kernel_spinning
+			    ? sleep_for(engine, (int)MIN(rest_ms, (uint64_t)KERNEL_SPIN_MS))
+			    : engine->backend->wait(engine, 0);
 		if (r < 0)
 			return r;
 		should_return = turn(engine, timeout_ms);
@@ -203,10 +221,7 @@ TM_PUBLIC int tm_engine_run(struct tm_engine *engine, int timeout_ms)
 		if (r < 0)
 			return r;
 	}
-	if (!may_sleep(engine) || !mailbox_try_sleep(engine->mailbox))
-		timeout_ms = 0;
-	r = engine->backend->wait(engine, timeout_ms);
-	mailbox_awake(engine->mailbox);
+	r = sleep_for(engine, timeout_ms);
 	if (r < 0)
 		return r;
 	(void)turn(engine, &timeout_ms);

@@ -72,6 +72,7 @@ struct tm_channel {
 	bool is_short;    /* in engine->short_of */
 	bool is_unix;
 	bool is_watched;   /* engine->spin_us takes account of spin_us */
+	bool is_on_device; /* which can be asked for packets; known once it is watched */
 	uint32_t spin_us;  /* it wants to be watched for so long before the engine sleeps */
 	bool is_polled;    /* back end: a poll for errors is armed */
 	bool is_receiving; /* back end: a receive is in the kernel */
@@ -164,6 +165,9 @@ struct tm_engine {
 	uint64_t now_ns;          /* with a target: when the last wait ended, to a tick */
 	uint32_t default_spin_us; /* of new channels */
 	uint32_t spin_us, n_impatient; /* the most that a watched channel wants; so many want it */
+	/* watched channels that want any of it, and those of them that are on a device */
+	uint32_t n_spinning, n_on_device;
+	bool is_kernel_spinning; /* the backend's wait does what spin() would do, and asks devices */
 	enum tm_zero_copy zero_copy;
 	struct list channels, listeners, starved, closing, pending;
 	struct list short_of;  /* parked for want of a floating credit, first come, first served */
@@ -200,7 +204,7 @@ void listener_on_stop(struct tm_engine *engine, struct listener *listener, int e
 void listener_free(struct listener *listener);
 /* Arms what can be armed; *@timeout_ms is shortened for a listener that pauses. */
 void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
-/* SO_RCVBUF for a channel's credit window, and SO_BUSY_POLL for channels that are watched. */
+/* SO_RCVBUF for a channel's credit window. */
 void listener_set_window(const struct tm_engine *engine, int fd);
 /* How long the kernel waits for a TCP peer that is silent. */
 void listener_set_patience(const struct tm_engine *engine, int fd);

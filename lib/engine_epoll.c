@@ -33,8 +33,13 @@ enum watch { WATCH_CHANNEL, WATCH_LISTENER, WATCH_MAIL, WATCH_SLOT };
 
 #define WATCH_MASK ((uintptr_t)3) /* lives in the low bits of the pointer in the event */
 
+/* Packets that a device is asked for at a time: all that is to be had without CAP_NET_ADMIN. */
+#define DEVICE_BUDGET 8
+
 struct epoll {
 	int fd;
+	uint32_t device_us; /* for so long a wait asks network devices; 0: it does not */
+	bool has_no_params; /* the kernel does not let it */
 };
 
 static int control(struct tm_engine *engine, int fd, uint32_t events, enum watch watch,
@@ -313,6 +318,23 @@ static void on_listener(struct tm_engine *engine, struct listener *listener)
 	}
 }
 
+/* As long as only channels on network devices are watched, the kernel asks these in each wait. After
+ * a wait in vain it does not until something came from a device again, so for others it is no use. */
+static void watch_devices(struct tm_engine *engine)
+{
+	struct epoll *ep = engine->backend_data;
+	bool has_others = engine->n_spinning > engine->n_on_device;
+	uint32_t wanted_us = engine->n_on_device > 0 && !has_others ? engine->spin_us : 0;
+	struct epoll_params params = { .busy_poll_usecs = wanted_us,
+				       .busy_poll_budget = DEVICE_BUDGET };
+
+	if (ep->has_no_params || wanted_us == ep->device_us)
+		return;
+	ep->has_no_params = ioctl(ep->fd, EPIOCSPARAMS, &params) < 0; /* not before 6.9 */
+	ep->device_us = ep->has_no_params ? 0 : wanted_us;
+	engine->is_kernel_spinning = ep->device_us > 0;
+}
+
 static int wait_events(struct tm_engine *engine, int timeout_ms)
 {
 	struct epoll *ep = engine->backend_data;
@@ -320,6 +342,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 	void *object;
 	int n;
 
+	watch_devices(engine);
 	n = epoll_wait(ep->fd, events, EVENTS_PER_WAIT, timeout_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;

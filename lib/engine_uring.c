@@ -198,6 +198,25 @@ static int sleep_for_events(struct tm_engine *engine, int timeout_ms)
 						    gather_us, NULL);
 }
 
+/* As long as channels on network devices are watched, the kernel asks these in each wait. */
+static void watch_devices(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+	struct io_uring_napi napi = {};
+	uint32_t wanted_us = u->can.has_napi && engine->n_on_device > 0 ? engine->spin_us : 0;
+	int r;
+
+	if (wanted_us == u->device_us)
+		return;
+	napi.busy_poll_to = wanted_us;
+	r = wanted_us > 0 ? io_uring_register_napi(&u->ring, &napi)
+			  : io_uring_unregister_napi(&u->ring, &napi);
+	if (r < 0) /* not before 6.9: the engine spins by itself */
+		u->can.has_napi = false;
+	u->device_us = r < 0 ? 0 : wanted_us;
+	engine->is_kernel_spinning = u->device_us > 0;
+}
+
 static int wait_events(struct tm_engine *engine, int timeout_ms)
 {
 	struct uring *u = engine->backend_data;
@@ -205,6 +224,7 @@ static int wait_events(struct tm_engine *engine, int timeout_ms)
 
 	if (u->is_broken)
 		return -EIO;
+	watch_devices(engine);
 	r = arm_watches(engine);
 	if (r < 0)
 		return r;

@@ -7,9 +7,10 @@
  * of its open channels wants. How many want that much is counted; only when the last of them goes
  * are the others looked through, so that thousands who want the same cost one look.
  *
- * SO_BUSY_POLL has the driver itself asked whenever a socket is read and has nothing. Loopback and
- * unix sockets have no driver, and the kernel refuses more than net.core.busy_read without
- * CAP_NET_ADMIN: the spinning is what counts, so nobody is told.
+ * Packets of a network device wait in its queues until its interrupt comes. A thread that watches
+ * sockets of a device which can be asked (NAPI) asks there: the kernel does so in each wait of a ring
+ * or an epoll that was told to (6.9), and stops for whatever else happens, so the engine need not spin
+ * by itself. Loopback and unix sockets have no such queues.
  */
 
 #include <errno.h>
@@ -41,21 +42,32 @@ static void lower_from(struct tm_engine *engine, uint32_t spin_us)
 			raise_to(engine, channel->spin_us);
 }
 
-static void ask_driver(const struct tm_channel *channel)
+static bool is_on_device(const struct tm_channel *channel)
 {
-	int spin_us = (int)channel->spin_us;
+	unsigned int queue = 0;
+	socklen_t length = sizeof(queue);
 
-	if (channel->fd >= 0 && !channel->is_unix)
-		(void)setsockopt(channel->fd, SOL_SOCKET, SO_BUSY_POLL, &spin_us, sizeof(spin_us));
+	return channel->fd >= 0 && !channel->is_unix &&
+	       getsockopt(channel->fd, SOL_SOCKET, SO_INCOMING_NAPI_ID, &queue, &length) == 0 &&
+	       queue > 0;
+}
+
+/* To the watched ones, or from them. */
+static void count(const struct tm_channel *channel, int by)
+{
+	if (channel->spin_us == 0)
+		return;
+	channel->engine->n_spinning += (uint32_t)by;
+	if (channel->is_on_device)
+		channel->engine->n_on_device += (uint32_t)by;
 }
 
 void latency_begin(struct tm_channel *channel)
 {
 	channel->is_watched = true;
+	channel->is_on_device = is_on_device(channel);
 	raise_to(channel->engine, channel->spin_us);
-	/* else it has it from its listener, or from listener_set_window() */
-	if (channel->spin_us != channel->engine->default_spin_us)
-		ask_driver(channel);
+	count(channel, 1);
 }
 
 void latency_end(struct tm_channel *channel)
@@ -63,6 +75,7 @@ void latency_end(struct tm_channel *channel)
 	if (!channel->is_watched)
 		return;
 	channel->is_watched = false;
+	count(channel, -1);
 	lower_from(channel->engine, channel->spin_us);
 }
 
@@ -80,6 +93,6 @@ TM_PUBLIC int tm_channel_set_latency(struct tm_channel *channel, uint32_t spin_u
 		return 0; /* open looks at it */
 	channel->is_watched = true;
 	raise_to(channel->engine, spin_us);
-	ask_driver(channel);
+	count(channel, 1);
 	return 0;
 }

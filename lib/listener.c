@@ -32,15 +32,12 @@
 void listener_set_window(const struct tm_engine *engine, int fd)
 {
 	uint64_t window = (uint64_t)engine->credit_buffers * engine->pool->buffer_bytes;
-	int bytes, spin_us = (int)engine->default_spin_us;
+	int bytes;
 
 	window = MAX(window, (uint64_t)WINDOW_MIN_BYTES);
 	bytes = (int)MIN(window, (uint64_t)WINDOW_MAX_BYTES);
 	/* a larger buffer than wanted is no reason to refuse the connection */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-	/* the driver is asked for packets; above net.core.busy_poll only with CAP_NET_ADMIN */
-	if (spin_us > 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &spin_us, sizeof(spin_us));
 }
 
 /* Half of the time idle, then six questions. User timeout also ends the wait for what we sent. */

@@ -699,8 +699,8 @@ void tm_channel_close(struct tm_channel *channel);
  * The thread then asks its sockets again and again for so long before it goes to sleep: that saves
  * the time of waking up, and costs a processor meanwhile. Since it can only do so for all of them
  * at once, an engine spins as long as the most impatient of its open channels asks; where none
- * asks, or none is open, it does not. SO_BUSY_POLL is set for this socket as well where the kernel
- * allows it.
+ * asks, or none is open, it does not. Where these sockets are on network devices that can be asked
+ * for packets (NAPI), the kernel does so meanwhile, instead of waiting for interrupts (Linux 6.9).
  *
  * A channel begins with the engine's spin_us; its open handler is the place to change that. By the
  * engine's thread.

@@ -35,6 +35,7 @@ struct uring {
 	struct uring_abilities can;
 	struct gather gather;
 	uint32_t turn;                 /* counts the waits */
+	uint32_t device_us;            /* for so long a wait asks network devices; 0: it does not */
 	const struct tm_channel *last; /* that received; only to be compared */
 	uint32_t n_alike;              /* receives of it, one after the other */
 	uint32_t n_inflight;           /* requests whose last completion is to come */

@@ -8,9 +8,10 @@
  * A limit for a multishot receive (sqe->optlen) came with 6.17; before, 6.12 says EINVAL. Bundles
  * came with 6.10; some of 6.13 and 6.14 returned the data of multishot bundles in another order
  * than that of the buffers. Incremental buffers came with 6.12. $TASKMEM_URING=plain does without
- * all of it, as on an older kernel; it also takes a list of limit, packed, gather and resize, and tiny for
- * rings of eight entries, which any traffic overflows. Whether the kernel can resize a ring is not
- * tried before it is needed, and a least time for waits (6.12) is a feature of the ring.
+ * all of it, as on an older kernel; it also takes a list of limit, packed, gather, napi and resize, and tiny
+ * for rings of eight entries, which any traffic overflows. Whether the kernel can resize a ring or asks
+ * network devices is not tried before it is needed, and a least time for waits (6.12) is a feature of
+ * the ring.
  */
 
 #include "uring_probe.h"
@@ -222,6 +223,7 @@ static void try_all(void)
 		.has_packed =
 			(!has_choice || strstr(text, "packed")) && try(packs, IOU_PBUF_RING_INC),
 		.has_gather = !has_choice || strstr(text, "gather"),
+		.has_napi = !has_choice || strstr(text, "napi"),
 		.has_resize = !has_choice || strstr(text, "resize"),
 		.is_tiny = has_choice && strstr(text, "tiny"),
 	};

@@ -10,6 +10,7 @@ struct uring_abilities {
 	bool has_limit;
 	bool has_packed; /* receives follow each other in a buffer */
 	bool has_gather; /* a wait may have a least time, unless the ring says that it has not */
+	bool has_napi;   /* a wait may ask network devices, unless the kernel refuses */
 	bool has_resize; /* the completion queue may grow, unless the kernel refuses */
 	bool is_tiny;    /* rings of eight entries: for tests */
 };
