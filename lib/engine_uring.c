@@ -12,7 +12,8 @@
  * nothing 990 -> 900 ns, a send with its receive 8.86 -> 8.69 us). But a multishot receive asks
  * for its file once for all the credit of a channel: some 3300 times for a GiB, 0.3 ms of 130. So
  * bench_net saw nothing, at 16 connections 0.94 (quartiles 0.92 to 1.00) of the CPU time per GiB
- * without against with it, and 1.01 (0.92 to 1.09) where receives are one-shot as on 6.12. To
+ * without against with it, and 1.01 (0.92 to 1.09) where receives are one-shot as on 6.12; a receiver
+ * that is nothing but one-shot receives is among its peers both ways (io_uring, uring-direct). To
  * enter a socket into the table and take it out again costs 0.8 us. Accepting into the table
  * (accept_direct) costs 1 to 3 us more, as the close is a request then; and names, options, TCP_INFO,
  * shutdown and SO_LINGER need a descriptor all the same, which is another 1 to 3 us to install.

@@ -7,7 +7,9 @@ src=$(realpath "$lab_dir/../..")
 cache=$(realpath -m "${TASKMEM_CACHE:-/var/cache/taskmem}")
 # The key makes a changed recipe a new root; whoever still runs in the old one keeps it.
 root_key=$(cat "$lab_dir/root" "$lab_dir/guest/init.c" | sha256sum | cut -c1-12)
-root=$cache/root-$root_key
+# The machine's kernel: Debian 13's own, or the newest one that is made for it.
+kernel=${TASKMEM_KERNEL:-}
+root=$cache/root-$root_key${kernel:+-$kernel}
 # One build folder per source tree, so that two checkouts do not disturb each other.
 build=$cache/build-$(printf %s "$src" | sha256sum | cut -c1-12)
 stage=$build/gcc/stage
@@ -18,6 +20,8 @@ die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
 	exit 2
 }
+
+[[ $kernel =~ ^(backports)?$ ]] || die "TASKMEM_KERNEL is \"$kernel\"; it may be backports or empty"
 
 now_ms() { date +%s%3N; }
 # since_s MS: seconds since now_ms() gave MS, with one decimal

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# The tests of receiving, of channels and of full rings on this kernel, which may be older than the
+# The tests of the engine, of receiving and of sending on this kernel, which may be older than the
 # host's: what the engine uses of io_uring depends on it. All at once, as they mostly wait.
 # takes: 45 busy
 # timeout: 900
 . ./lib.sh
 ulimit -n 16384
 
-nouns=(receive channel floating overflow)
+nouns=(receive channel floating overflow engine send send_end latency in_flight)
 pids=()
 for noun in "${nouns[@]}"; do
 	ENGINE_BEST_ONLY=1 CK_TIMEOUT_MULTIPLIER=3 /usr/libexec/taskmem/test_"$noun" >"/run/$noun.log" 2>&1 &
