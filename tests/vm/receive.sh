@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The tests of the engine, of receiving and of sending on this kernel, which may be older than the
 # host's: what the engine uses of io_uring depends on it. All at once, as they mostly wait.
-# takes: 45 busy
+# takes: 55 busy
 # timeout: 900
 . ./lib.sh
 ulimit -n 16384
