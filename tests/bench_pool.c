@@ -41,28 +41,38 @@ struct peer {
 	const char *name, *package;
 	const char *program; /* beside this one; NULL: built from what the package has */
 	const char *preload; /* below the peers' folder */
+	const char *colour;  /* of its bars */
 	bool is_alone;       /* hands nothing to other threads */
 	FILE *to, *from;     /* NULL: not there */
 };
 
 static struct peer peers[] = {
-	{ .name = "taskmem", .program = "bench_pool_taskmem" },
-	{ .name = "dpdk", .package = "libdpdk-dev" },
-	{ .name = "bare stack", .program = "bench_pool_bare", .is_alone = true },
-	{ .name = "checked stack", .program = "bench_pool_checked", .is_alone = true },
-	{ .name = "glibc", .program = "bench_pool_malloc" },
+	{ .name = "taskmem", .program = "bench_pool_taskmem", .colour = "#0a7d3c" },
+	{ .name = "dpdk", .package = "libdpdk-dev", .colour = "#3465a4" },
+	{ .name = "bare stack",
+	  .program = "bench_pool_bare",
+	  .colour = "#d3d7cf",
+	  .is_alone = true },
+	{ .name = "checked stack",
+	  .program = "bench_pool_checked",
+	  .colour = "#888a85",
+	  .is_alone = true },
+	{ .name = "glibc", .program = "bench_pool_malloc", .colour = "#c17d11" },
 	{ .name = "jemalloc",
 	  .package = "libjemalloc2",
 	  .program = "bench_pool_malloc",
-	  .preload = "usr/lib/*/libjemalloc.so.2" },
+	  .preload = "usr/lib/*/libjemalloc.so.2",
+	  .colour = "#75507b" },
 	{ .name = "mimalloc",
 	  .package = "libmimalloc3",
 	  .program = "bench_pool_malloc",
-	  .preload = "usr/lib/*/libmimalloc.so.3" },
+	  .preload = "usr/lib/*/libmimalloc.so.3",
+	  .colour = "#cc0000" },
 	{ .name = "tcmalloc",
 	  .package = "libtcmalloc-minimal4t64",
 	  .program = "bench_pool_malloc",
-	  .preload = "usr/lib/*/libtcmalloc_minimal.so.4" },
+	  .preload = "usr/lib/*/libtcmalloc_minimal.so.4",
+	  .colour = "#edd400" },
 };
 
 /* The bar is for the ratio to DPDK; 0: there is none. */
@@ -180,8 +190,10 @@ static bool start(struct peer *peer, const char *self)
 	program = peer->program ? path_beside(self, peer->program) : build_dpdk(&libraries);
 	if (peer->preload)
 		preload = find_file(peer->preload);
-	if (!program || (peer->preload && !preload))
+	if (!program || (peer->preload && !preload)) {
+		free(program);
 		return false;
+	}
 	if (pipe(to) < 0 || pipe(from) < 0)
 		return false;
 	pid = fork();
@@ -273,8 +285,6 @@ static bool is_wanted(size_t c, char *names[], int n_names)
 /* Bars on a logarithmic scale, 0.1 ns to 10 us. */
 static int draw(const char *path, int n_reps, char *names[], int n_names)
 {
-	static const char *const colours[] = { "#0a7d3c", "#3465a4", "#d3d7cf", "#888a85",
-					       "#c17d11", "#75507b", "#cc0000" };
 	FILE *f = fopen(path, "w");
 	double ns;
 	int y = 40, width;
@@ -299,8 +309,8 @@ static int draw(const char *path, int n_reps, char *names[], int n_names)
 			fprintf(f,
 				"<rect x=\"240\" y=\"%d\" width=\"%d\" height=\"13\" fill=\"%s\"/>"
 				"<text x=\"%d\" y=\"%d\">%s %.2f</text>\n",
-				y, width > 1 ? width : 1, colours[p], 245 + (width > 1 ? width : 1),
-				y + 11, peers[p].name, ns);
+				y, width > 1 ? width : 1, peers[p].colour,
+				245 + (width > 1 ? width : 1), y + 11, peers[p].name, ns);
 			y += 15;
 		}
 		y += 12;
