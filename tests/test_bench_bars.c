@@ -327,6 +327,114 @@ START_TEST(the_picture_has_a_row_for_each_load_that_was_run)
 }
 END_TEST
 
+#define FIELDS 20
+
+/* A line into its fields; it must have exactly those. */
+static void cut_row(char *line, char *fields[static FIELDS])
+{
+	size_t n = 0;
+
+	for (char *field; (field = strsep(&line, "\t")); n++) {
+		ck_assert_uint_lt(n, FIELDS);
+		fields[n] = field;
+	}
+	ck_assert_uint_eq(n, FIELDS);
+}
+
+static const char *field_of(char *const titles[static FIELDS], char *const fields[static FIELDS],
+			    const char *title)
+{
+	for (size_t i = 0; i < FIELDS; i++)
+		if (strcmp(titles[i], title) == 0)
+			return fields[i];
+	ck_abort_msg("no field %s", title);
+}
+
+START_TEST(a_row_of_the_tsv_has_the_medians_under_their_titles)
+{
+	static const struct {
+		const char *title, *text;
+	} expected[] = {
+		{ "lru", "multi-gen" },
+		{ "load", "L1" },
+		{ "policy", "ours" },
+		{ "n", "3" },
+		{ "refaults", "300" },
+		{ "refaults_low", "200" },
+		{ "refaults_high", "700" },
+		{ "mean", "0.8000" },
+		{ "mean_low", "0.7000" },
+		{ "mean_high", "0.9500" },
+		{ "min", "0.6000" },
+		{ "share_error", "0.0200" },
+		{ "settle_s", "6.50" },
+		{ "flips", "9" },
+		{ "missed", "3" },
+		{ "writes", "12" },
+		{ "longest_write_ms", "4.50" },
+		{ "loop_permille", "2.25" },
+		{ "kills", "6" },
+		{ "mib", "90.5/69.5" },
+	};
+	static const uint64_t refaults[] = { 700, 200, 300 };
+	static const double means[] = { 0.7, 0.8, 0.95 }, longest[] = { 1, 4.5, 2 };
+	char text[4096] = "", *rest = text, *titles[FIELDS], *fields[FIELDS];
+	struct bench_store store = {};
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	for (uint32_t i = 0; i < ARRAY_LEN(refaults); i++) {
+		struct bench_result *r = add_rep(&store, "L1", "ours", i, means[i]);
+
+		r->refaults = refaults[i];
+		r->least = 0.6;
+		r->share_error = 0.02;
+		r->settle_s = 6.5;
+		r->n_flips = 3;
+		r->n_missed = 1;
+		r->n_writes = 12;
+		r->longest_write_ms = longest[i];
+		r->loop_permille = 2.25;
+		r->n_kills = 2;
+		r->mib_of[0] = 90.5;
+		r->mib_of[1] = 69.5;
+	}
+	add_run(&store, "L4", "none", 5000, 0.8);
+	bench_report_tsv(f, &store);
+	fclose(f);
+	cut_row(strsep(&rest, "\n"), titles);
+	cut_row(strsep(&rest, "\n"), fields);
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+		ck_assert_str_eq(field_of(titles, fields, expected[i].title), expected[i].text);
+	/* a row for each pair of load and policy that was run, and no other */
+	cut_row(strsep(&rest, "\n"), fields);
+	ck_assert_str_eq(field_of(titles, fields, "load"), "L4");
+	ck_assert_str_eq(field_of(titles, fields, "policy"), "none");
+	ck_assert_str_eq(field_of(titles, fields, "refaults"), "5000");
+	ck_assert_str_eq(rest, "");
+	bench_store_free(&store);
+}
+END_TEST
+
+START_TEST(the_tsv_says_which_lists_the_kernel_had_and_is_titles_alone_without_runs)
+{
+	struct bench_store store = { .is_legacy = true };
+	char text[4096] = "", *titles[FIELDS], *rest = text;
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	bench_report_tsv(f, &store);
+	ck_assert_int_eq(fflush(f), 0);
+	cut_row(strsep(&rest, "\n"), titles);
+	ck_assert_str_eq(titles[0], "lru");
+	ck_assert_str_eq(rest, "");
+	rewind(f);
+	add_run(&store, "L2", "ours", 0, 0.9);
+	bench_report_tsv(f, &store);
+	fclose(f);
+	ck_assert_ptr_nonnull(strstr(text, "\nlegacy\tL2\tours\t1\t0\t"));
+	bench_store_free(&store);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("bench_bars");
@@ -349,6 +457,9 @@ int main(void)
 	tcase_add_test(quick, a_quick_list_names_policies_and_repetitions);
 	tcase_add_test(quick, what_decides_the_bars_takes_less_than_half_an_hour);
 	tcase_add_test(bars, the_picture_has_a_row_for_each_load_that_was_run);
+	tcase_add_test(bars, a_row_of_the_tsv_has_the_medians_under_their_titles);
+	tcase_add_test(bars,
+		       the_tsv_says_which_lists_the_kernel_had_and_is_titles_alone_without_runs);
 	suite_add_tcase(suite, bars);
 	suite_add_tcase(suite, quick);
 	return suite_run(suite);
