@@ -150,16 +150,42 @@ START_TEST(slots_show_what_is_pending_and_survive_missing_fields)
 	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slots = NULL;
 
 	ck_assert_int_ge(sd_json_variant_new_array(&slots, (sd_json_variant *[]){ a, b }, 2), 0);
-	EXPECT_OUTPUT("NAME    NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  PROCS  STATE\n"
-		      "ingest     0     1     300  64M   300M   245M  max  4M/8M      2  "
+	EXPECT_OUTPUT(
+		"NAME    NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX         POOL  PROCS  STATE\n"
+		"ingest     0     1     300  64M   300M   245M  max  4M/8M mixed      2  "
+		"running; share 245M->300M, 5s\n"
+		"x        any     0     100    0      0      0  max            -      0  empty\n",
+		ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
+	EXPECT_OUTPUT("NAME    NODE  WEIGHT  MIN  SHARE  USAGE  MAX         POOL  STATE\n"
+		      "ingest     0     300  64M   300M   245M  max  4M/8M mixed  "
 		      "running; share 245M->300M, 5s\n"
-		      "x        any     0     100    0      0      0  max      -      0  empty\n",
-		      ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
-	EXPECT_OUTPUT("NAME    NODE  WEIGHT  MIN  SHARE  USAGE  MAX   POOL  STATE\n"
-		      "ingest     0     300  64M   300M   245M  max  4M/8M  "
-		      "running; share 245M->300M, 5s\n"
-		      "x        any     100    0      0      0  max      -  empty\n",
-		      ck_assert_int_eq(view_slots(slots, out, 84, true), 0));
+		      "x        any     100    0      0      0  max            -  empty\n",
+		      ck_assert_int_eq(view_slots(slots, out, 90, true), 0));
+}
+END_TEST
+
+START_TEST(a_slot_s_row_says_what_its_pages_are_unless_they_are_2m_huge)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slots = parse(
+		"[{\"name\":\"a\",\"poolMaxBytes\":4194304,\"pages\":\"huge\",\"poolPageBytes\":2097152},"
+		"{\"name\":\"b\",\"poolMaxBytes\":4194304,\"pages\":\"transparent\","
+		"\"poolPageBytes\":2097152},"
+		"{\"name\":\"c\",\"poolMaxBytes\":4194304,\"pages\":\"mixed\",\"poolPageBytes\":2097152},"
+		"{\"name\":\"d\",\"poolMaxBytes\":1073741824,\"pages\":\"gigantic\","
+		"\"poolPageBytes\":1073741824},"
+		"{\"name\":\"e\",\"poolMaxBytes\":4194304,\"pages\":null},"
+		"{\"name\":\"f\",\"pages\":\"transparent\"}]");
+
+	EXPECT_OUTPUT(
+		"NAME  NODE  TIER  WEIGHT  MIN  SHARE  USAGE  MAX             POOL  PROCS  STATE\n"
+		"a      any     0       0    0      0      0  max              0/0      0  ?\n"
+		"b      any     0       0    0      0      0  max  0/0 transparent      0  ?\n"
+		"c      any     0       0    0      0      0  max        0/0 mixed      0  ?\n"
+		"d      any     0       0    0      0      0  max      0/0 1G huge      0  ?\n"
+		"e      any     0       0    0      0      0  max              0/0      0  ?\n"
+		"f      any     0       0    0      0      0  max                -      0  ?\n",
+		ck_assert_int_eq(view_slots(slots, out, 0, true), 0));
 }
 END_TEST
 
@@ -449,6 +475,7 @@ int main(void)
 	tcase_add_test(output, a_table_without_rows_has_its_titles);
 	tcase_add_test(output, durations_have_two_units_at_most);
 	tcase_add_test(output, slots_show_what_is_pending_and_survive_missing_fields);
+	tcase_add_test(output, a_slot_s_row_says_what_its_pages_are_unless_they_are_2m_huge);
 	tcase_add_test(output, no_slots_are_a_header);
 	tcase_add_test(output, nodes_show_budgets_and_huge_pages);
 	tcase_add_test(output, an_emergency_is_shown_where_it_is);

@@ -91,7 +91,20 @@ static bool is_gigantic(sd_json_variant *slot)
 	return field_u64(slot, "poolPageBytes", 0) == UINT64_C(1) << 30;
 }
 
-/* What tasks hold of what they may hold: "16M/64M", "2G/2G 1G huge"; "-" for a slot without a pool. */
+/* What the pages of its pool are, unless 2M huge as usual. */
+static const char *unusual_pages(sd_json_variant *slot)
+{
+	const char *pages = field_text(slot, "pages", "huge");
+
+	if (is_gigantic(slot))
+		return " 1G huge";
+	if (strcmp(pages, "transparent") == 0)
+		return " transparent";
+	return strcmp(pages, "mixed") == 0 ? " mixed" : "";
+}
+
+/* What tasks hold of what they may hold: "16M/64M", "2G/2G 1G huge", "8M/8M transparent"; "-" for a
+ * slot without a pool. */
 static void pool_cell(struct table *table, sd_json_variant *slot)
 {
 	char granted[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
@@ -100,8 +113,7 @@ static void pool_cell(struct table *table, sd_json_variant *slot)
 		table_cell(table, "-");
 	else
 		table_cell(table, "%s/%s%s", bytes_of(slot, "poolGrantedBytes", 0, granted),
-			   bytes_of(slot, "poolShareBytes", 0, share),
-			   is_gigantic(slot) ? " 1G huge" : "");
+			   bytes_of(slot, "poolShareBytes", 0, share), unusual_pages(slot));
 }
 
 int view_slots(sd_json_variant *slots, FILE *out, unsigned width, bool has_header)

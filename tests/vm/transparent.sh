@@ -67,6 +67,7 @@ pid=$(jq .pid <<<"$reply")
 [ "$(slot sink .poolTransparentBytes)" = $((32 * MIB)) ] || fail "$(tmctl --json show sink)"
 [ "$(node1 .transparentGranted)" = 16 ] || fail "$(tmctl --json list)"
 [ "$(task1 .pages)" = transparent ] || fail "$(tmctl --json show sink --pools)"
+tmctl list | grep -q 'sink.*32M/32M transparent ' || fail "$(tmctl list)"
 tmctl show sink | grep -q 'transparent, 32M of 32M are huge' || fail "$(tmctl show sink)"
 tmctl show sink --pools | grep -q '16 of 16 pages of 2M transparent (16 of them huge)' ||
 	fail "$(tmctl show sink --pools)"
