@@ -6,6 +6,8 @@
  *
  * Why a stop signal is not passed on at once: the stream ends in order then, the program reads
  * end of file and finishes by itself, with its results. ("wc" killed by SIGTERM prints nothing.)
+ * A terminal sends ^C to its whole foreground process group, so a program that is fed has a group
+ * of its own; it has no use for the terminal's input. One that reads it stays in the foreground.
  */
 
 #include "program.h"
@@ -53,7 +55,9 @@ static int spawn(struct program *program, char *const argv[], int stdin_fd, int 
 	sigaddset(&defaults, SIGPIPE);
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	posix_spawnattr_setsigmask(&attributes, &program->old_mask);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setflags(&attributes,
+				 POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
+					 (program->has_own_group ? POSIX_SPAWN_SETPGROUP : 0));
 	if (stdin_fd >= 0)
 		r = posix_spawn_file_actions_adddup2(&actions, stdin_fd, STDIN_FILENO);
 	if (r == 0 && stdout_fd >= 0)
@@ -85,6 +89,12 @@ static int next_signal(const struct program *program, uint64_t deadline_ns)
 	}
 }
 
+/* As the terminal would: to the program and what it has started, if they are apart from us. */
+static void pass_on(const struct program *program, int n)
+{
+	kill(program->has_own_group ? -program->pid : program->pid, n);
+}
+
 static void *watch_main(void *userdata)
 {
 	struct program *program = userdata;
@@ -98,10 +108,10 @@ static void *watch_main(void *userdata)
 			if (waitpid(program->pid, &program->wait_status, WNOHANG) == program->pid)
 				break;
 		} else if (n == 0) {
-			kill(program->pid, stop_signal);
+			pass_on(program, stop_signal);
 			deadline_ns = UINT64_MAX;
 		} else if (stop_signal || !program->callbacks.stop) {
-			kill(program->pid, n);
+			pass_on(program, n);
 		} else {
 			stop_signal = n;
 			deadline_ns = mono_now_ns() + PROGRAM_GRACE_NS;
@@ -114,8 +124,10 @@ static void *watch_main(void *userdata)
 
 int program_start(struct program *program, char *const argv[], int stdin_fd, int stdout_fd)
 {
-	int r = spawn(program, argv, stdin_fd, stdout_fd);
+	int r;
 
+	program->has_own_group = stdin_fd >= 0;
+	r = spawn(program, argv, stdin_fd, stdout_fd);
 	if (r < 0)
 		return r;
 	r = -pthread_create(&program->thread, NULL, watch_main, program);

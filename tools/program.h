@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/attr.h"
@@ -22,6 +23,7 @@ struct program {
 	sigset_t old_mask, watched;
 	pthread_t thread;
 	pid_t pid;
+	bool has_own_group;
 	int wait_status; /* valid once the thread has ended */
 };
 
@@ -30,7 +32,8 @@ void program_init(struct program *program, const struct program_callbacks *callb
 
 /**
  * program_start() - execute @argv (looked for in $PATH) and watch it
- * @stdin_fd:  becomes its standard input; stays the caller's; -1: it has tmctl's
+ * @stdin_fd:  becomes its standard input; stays the caller's; -1: it has tmctl's. With one it
+ *             leads a process group of its own, and signals are passed on to all of that
  * @stdout_fd: the same for its standard output
  *
  * A stop signal is passed on to the program when it comes a second time, or when the program
