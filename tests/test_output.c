@@ -12,9 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/mono.h"
 #include "fake_daemon.h"
 #include "output.h"
 #include "suite.h"
@@ -26,6 +28,7 @@ static struct tm_slot *slot;
 static struct output *output;
 static char address[120];
 static int listen_fd = -1, pipe_fd = -1;
+static uint32_t latency; /* microseconds */
 
 static const char *const engines[] = { "uring", "epoll" };
 
@@ -54,7 +57,7 @@ static int open_output(void)
 {
 	int fds[2], fd;
 
-	ck_assert_int_eq(output_open(slot, address, 32768, &output), 0);
+	ck_assert_int_eq(output_open(slot, address, 32768, latency, &output), 0);
 	fd = accept(listen_fd, NULL, NULL);
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -196,10 +199,10 @@ END_TEST
 START_TEST(a_connection_that_cannot_be_made_is_an_error)
 {
 	set_up(_i);
-	ck_assert_int_eq(output_open(slot, "unix:/nonexistent/socket", 32768, &output), -ENOENT);
-	ck_assert_int_eq(output_open(slot, "unix:relative", 32768, &output), -EINVAL);
+	ck_assert_int_eq(output_open(slot, "unix:/nonexistent/socket", 32768, 0, &output), -ENOENT);
+	ck_assert_int_eq(output_open(slot, "unix:relative", 32768, 0, &output), -EINVAL);
 	close(listen_fd);
-	ck_assert_int_eq(output_open(slot, address, 32768, &output), -ECONNREFUSED);
+	ck_assert_int_eq(output_open(slot, address, 32768, 0, &output), -ECONNREFUSED);
 	output = NULL;
 	listen_fd = -1;
 	tear_down();
@@ -211,7 +214,7 @@ START_TEST(an_output_can_be_given_up)
 	int fd;
 
 	set_up(_i);
-	ck_assert_int_eq(output_open(slot, address, 32768, &output), 0);
+	ck_assert_int_eq(output_open(slot, address, 32768, 0, &output), 0);
 	output_free(output); /* the program could not be started */
 	fd = open_output();
 	ck_assert_int_eq(write(pipe_fd, "x", 1), 1);
@@ -219,6 +222,48 @@ START_TEST(an_output_can_be_given_up)
 	output = NULL;
 	close(fd);
 	close(pipe_fd);
+	tear_down();
+}
+END_TEST
+
+static uint64_t busy_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* Time of a processor while nothing comes, after something came. */
+static uint64_t idle_busy_ns(uint32_t latency_us)
+{
+	uint64_t begin_ns;
+	char byte;
+	int fd;
+
+	latency = latency_us;
+	fd = open_output();
+	ck_assert_int_eq(write(pipe_fd, "x", 1), 1);
+	ck_assert_int_eq(read(fd, &byte, 1), 1);
+	usleep(50000);
+	begin_ns = busy_ns();
+	usleep(300000);
+	begin_ns = busy_ns() - begin_ns;
+	close(pipe_fd);
+	(void)read(fd, &byte, 1);
+	close(fd);
+	output_finish(output);
+	output_free(output);
+	output = NULL;
+	return begin_ns;
+}
+
+/* How much time a busy machine gives is not known, but all of it is used. */
+START_TEST(an_impatient_output_does_not_sleep)
+{
+	set_up(_i);
+	ck_assert_uint_lt(idle_busy_ns(0), 5 * NS_PER_MSEC);
+	ck_assert_uint_gt(idle_busy_ns(1000000), 5 * NS_PER_MSEC);
 	tear_down();
 }
 END_TEST
@@ -231,6 +276,7 @@ int main(void)
 		a_peer_that_goes_away_ends_the_program,
 		a_connection_that_cannot_be_made_is_an_error,
 		an_output_can_be_given_up,
+		an_impatient_output_does_not_sleep,
 	};
 	Suite *suite = suite_create("output");
 	TCase *tc = tcase_create("output");

@@ -243,7 +243,7 @@ static int start_thread(pthread_t *thread, void *(*main)(void *userdata), struct
 	return r;
 }
 
-static int open_engine(struct output *output, const char *address)
+static int open_engine(struct output *output, const char *address, uint32_t latency_us)
 {
 	static const struct tm_handlers handlers = {
 		.size = sizeof(handlers),
@@ -257,6 +257,7 @@ static int open_engine(struct output *output, const char *address)
 		.posted_buffers = 1, /* what the peer says is thrown away */
 		.max_channels = 1,
 		.send_buffers = output->n_buffers,
+		.spin_us = latency_us,
 	};
 	int r = tm_engine_new(output->pool, &options, &handlers, output, &output->engine);
 
@@ -295,7 +296,7 @@ static struct output *output_new(uint32_t n_buffers)
 }
 
 int output_open(struct tm_slot *slot, const char *address, uint64_t buffer_bytes,
-		struct output **ret_output)
+		uint32_t latency_us, struct output **ret_output)
 {
 	uint32_t n_buffers = (uint32_t)(TM_CHUNK_BYTES / buffer_bytes);
 	struct output *output = output_new(n_buffers);
@@ -305,7 +306,7 @@ int output_open(struct tm_slot *slot, const char *address, uint64_t buffer_bytes
 		return -ENOMEM;
 	r = tm_pool_open(slot, "output", buffer_bytes, n_buffers, n_buffers, &output->pool);
 	if (r >= 0)
-		r = open_engine(output, address);
+		r = open_engine(output, address, latency_us);
 	if (r >= 0) {
 		output->engine_kind = tm_engine_get_kind(output->engine);
 		r = start_thread(&output->sender, sender_main, output);

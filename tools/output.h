@@ -26,6 +26,7 @@ struct output_totals {
  * @slot:         whose pages are used: one of 2 MiB
  * @address:      as for tm_engine_connect(); must stay
  * @buffer_bytes: as for tm_pool_open()
+ * @latency_us:   as for tm_channel_set_latency()
  * @ret_output:   owned by the caller, give back with output_free()
  *
  * Waits until the connection stands or has failed. Signals are not for the threads that it makes.
@@ -34,7 +35,7 @@ struct output_totals {
  *         connection failed.
  */
 MUST_USE int output_open(struct tm_slot *slot, const char *address, uint64_t buffer_bytes,
-			 struct output **ret_output);
+			 uint32_t latency_us, struct output **ret_output);
 
 /* Sends what is read from @pipe_fd, which is the output's on success. Return: 0 or -errno. */
 MUST_USE int output_start(struct output *output, int pipe_fd);

@@ -180,7 +180,8 @@ static int open_output(struct stream *stream)
 
 	if (!options->output)
 		return 0;
-	r = output_open(stream->slot, options->output, options->buffer_bytes, &stream->output);
+	r = output_open(stream->slot, options->output, options->buffer_bytes, options->latency_us,
+			&stream->output);
 	if (r == -EINVAL)
 		return address_failed(options->output, r);
 	if (r >= 0)
@@ -209,7 +210,8 @@ static int open_engine(struct stream *stream)
 		.size = sizeof(handlers), .open = on_open, .data = on_data, .close = on_close
 	};
 	const struct stream_options *options = stream->options;
-	const struct tm_engine_options engine = { .size = sizeof(engine) };
+	const struct tm_engine_options engine = { .size = sizeof(engine),
+						  .spin_us = options->latency_us };
 	struct tm_channel *channel;
 	int r;
 

@@ -17,6 +17,7 @@ struct stream_options {
 	bool is_once;                 /* end with the first connection */
 	uint64_t buffer_bytes;
 	uint64_t max_buffers; /* 0: all that the slot's share allows */
+	uint32_t latency_us;  /* connections are watched for so long before sleeping; 0: not */
 	FILE *report;         /* JSON; may be NULL */
 	char *const *argv;
 };

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/mono.h"
 #include "base/parse.h"
 #include "client.h"
 #include "field.h"
@@ -23,6 +24,8 @@
 #define BUFFER_MAX (UINT64_C(1) << 20)
 /* So that the pool's size in bytes does not overflow; the slot's share ends far below. */
 #define BUFFERS_MAX (UINT64_C(1) << 30)
+/* Of the library. */
+#define LATENCY_MAX_NS NS_PER_SEC
 
 enum {
 	OPTION_LISTEN = OPTION_OF_VERB,
@@ -32,6 +35,7 @@ enum {
 	OPTION_REPORT,
 	OPTION_ONCE,
 	OPTION_OUTPUT,
+	OPTION_LATENCY,
 };
 
 static void fclosep(FILE **file)
@@ -99,6 +103,20 @@ static int parse_buffers(const char *text, struct stream_options *stream)
 	return usage_error(&verb_run, "--buffers %s: a number from 1 on", text);
 }
 
+/* In microseconds; less than one would be none. */
+static int parse_latency(const char *text, struct stream_options *stream)
+{
+	uint64_t ns;
+
+	if (parse_duration_ns(text, &ns) == 0 && ns >= NS_PER_USEC && ns <= LATENCY_MAX_NS) {
+		stream->latency_us = (uint32_t)(ns / NS_PER_USEC);
+		return -1;
+	}
+	return usage_error(&verb_run,
+			   "--latency %s: a time from 1us to 1s, as 50us; the default is none",
+			   text);
+}
+
 static int open_report(const char *path, FILE **ret_report)
 {
 	*ret_report = fopen(path, "we");
@@ -124,6 +142,8 @@ static int take_option(struct options *options, struct stream_options *stream, i
 		return parse_buffer(optarg, stream);
 	case OPTION_BUFFERS:
 		return parse_buffers(optarg, stream);
+	case OPTION_LATENCY:
+		return parse_latency(optarg, stream);
 	case OPTION_REPORT:
 		return open_report(optarg, &stream->report);
 	case OPTION_ONCE:
@@ -143,6 +163,7 @@ static int parse(struct options *options, struct stream_options *stream, int arg
 		{ "output", required_argument, NULL, OPTION_OUTPUT },
 		{ "buffer", required_argument, NULL, OPTION_BUFFER },
 		{ "buffers", required_argument, NULL, OPTION_BUFFERS },
+		{ "latency", required_argument, NULL, OPTION_LATENCY },
 		{ "report", required_argument, NULL, OPTION_REPORT },
 		{ "once", no_argument, NULL, OPTION_ONCE },
 		COMMON_OPTIONS
@@ -173,6 +194,8 @@ static int parse(struct options *options, struct stream_options *stream, int arg
 		return usage_error(&verb_run, "--once needs --listen or --connect");
 	if (!stream->listen && !stream->connect && !stream->output && stream->report)
 		return usage_error(&verb_run, "--report needs --listen, --connect or --output");
+	if (!stream->listen && !stream->connect && !stream->output && stream->latency_us > 0)
+		return usage_error(&verb_run, "--latency needs --listen, --connect or --output");
 	stream->argv = argv + optind;
 	return -1;
 }
@@ -216,6 +239,8 @@ static const char run_help[] =
 	"                  takes 2 MiB of the slot's pool\n"
 	"  --buffer SIZE   a power of two from 4K to 1M; default 32K\n"
 	"  --buffers N     use at most N buffers; default: all that the slot's pool gives\n"
+	"  --latency TIME  watch the connections for so long before sleeping, 1us to 1s: small\n"
+	"                  messages are passed on sooner, and a processor is busy meanwhile\n"
 	"  --report FILE   write bytes, seconds, rate and checksums as JSON\n"
 	"\n"
 	"SIGTERM or ^C ends the stream: what was received is written, the program reads end of\n"
