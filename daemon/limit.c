@@ -48,29 +48,36 @@ static int read_swap_free(struct cgdir *cg, uint64_t *ret_bytes)
 	return 0;
 }
 
-static int limit_read(struct limit *limit, struct shrink_input *in)
+static int read_input(struct cgdir *cg, struct shrink_input *in)
 {
 	struct cgdir_stat stat;
 	int r;
 
 	*in = (struct shrink_input){ .now_ns = mono_now_ns() };
-	r = cgdir_read_stat(limit->cg, &stat);
+	r = cgdir_read_stat(cg, &stat);
 	if (r != CGDIR_OK)
 		return r;
-	r = cgdir_read_u64(limit->cg, CG_MEMORY_MAX, &in->kernel_max_bytes);
+	r = cgdir_read_u64(cg, CG_MEMORY_MAX, &in->kernel_max_bytes);
 	if (r != CGDIR_OK)
 		return r;
-	r = read_swap_free(limit->cg, &in->swap_free_bytes);
+	r = read_swap_free(cg, &in->swap_free_bytes);
 	if (r < 0)
 		return r;
-	in->floor_bytes = stat.unevictable + stat.sock + stat.kernel -
-			  MIN(stat.kernel, stat.slab_reclaimable);
+	in->floor_bytes = cgdir_floor_bytes(&stat);
 	in->anon_bytes = stat.anon + stat.shmem;
 	in->file_bytes = stat.file - MIN(stat.file, stat.shmem);
-	in->last_write_done = limit->has_ended;
-	in->last_write_result = limit->ended_result;
 	/* Last, so that a limit written on it is as fresh as can be. */
-	return cgdir_read_u64(limit->cg, CG_MEMORY_CURRENT, &in->current_bytes);
+	return cgdir_read_u64(cg, CG_MEMORY_CURRENT, &in->current_bytes);
+}
+
+int limit_read_stuck(struct cgdir *cg, uint64_t *ret_bytes)
+{
+	struct shrink_input in;
+	int r = read_input(cg, &in);
+
+	if (r == CGDIR_OK)
+		*ret_bytes = shrink_stuck_bytes(&in);
+	return r;
 }
 
 /* Begins a write that reclaims inside the kernel. What cannot be begun has ended. */
@@ -128,7 +135,9 @@ static void limit_run(struct limit *limit)
 		struct shrink_input in;
 		int r;
 
-		r = limit_read(limit, &in);
+		r = read_input(limit->cg, &in);
+		in.last_write_done = limit->has_ended;
+		in.last_write_result = limit->ended_result;
 		if (r == CGDIR_GONE || r == CGDIR_ABSENT)
 			return; /* the slot was removed, or there is no memory controller */
 		if (r == 0) {

@@ -45,3 +45,7 @@ void limit_set(struct limit *limit, uint64_t target_bytes, uint64_t hold_until_n
 void limit_follow(struct limit *limit, uint64_t now_ns);
 /* The wait for @hold_until_ns, if there is one, is over now. */
 void limit_end_hold(struct limit *limit, uint64_t now_ns);
+
+/* What reclaim cannot take from @cg now, as the note of a shrink that does not get on counts it.
+ * Return: enum cgdir_cond or -errno; @ret_bytes is left alone but for CGDIR_OK. */
+MUST_USE int limit_read_stuck(struct cgdir *cg, uint64_t *ret_bytes);

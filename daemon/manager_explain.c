@@ -40,22 +40,13 @@ static void sum_nodes(const struct slot *slot, struct explain_input *in)
 	}
 }
 
-static uint64_t read_unreclaimable(const struct slot *slot)
-{
-	struct cgdir_stat stat;
-
-	if (cgdir_read_stat(slot->cg, &stat) != CGDIR_OK)
-		return 0;
-	return stat.unevictable + stat.sock + stat.kernel - MIN(stat.kernel, stat.slab_reclaimable);
-}
-
 enum fault_kind manager_explain(struct manager *manager, const char *name,
 				struct explain_view *ret_view, struct fault *fault)
 {
 	CLEANUP(freep) struct slot_view *view = malloc(sizeof(*view));
 	const struct slot *slot = manager_find_slot(manager, name);
 	struct explain_input in;
-	uint64_t now_ns = mono_now_ns();
+	uint64_t now_ns = mono_now_ns(), stuck_bytes = 0;
 	enum fault_kind kind;
 
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
@@ -64,6 +55,8 @@ enum fault_kind manager_explain(struct manager *manager, const char *name,
 	kind = manager_view_slot(manager, name, view, fault);
 	if (kind != FAULT_NONE)
 		return kind;
+	if (limit_read_stuck(slot->cg, &stuck_bytes) != CGDIR_OK)
+		stuck_bytes = 0; /* there is no memory controller */
 	in = (struct explain_input){
 		.policy = &slot->policy,
 		.share_bytes = slot->share_bytes,
@@ -72,7 +65,7 @@ enum fault_kind manager_explain(struct manager *manager, const char *name,
 		.usage_bytes = view->usage_bytes,
 		.swap_bytes = view->swap_bytes,
 		.low_bytes = view->low_bytes,
-		.unreclaimable_bytes = read_unreclaimable(slot),
+		.unreclaimable_bytes = stuck_bytes,
 		.kernel_max_bytes = view->kernel_max_bytes,
 		.brake_bytes = view->kernel_high_bytes,
 		.is_shrinking = slot->has_limit && slot->limit.shrink.is_pending,

@@ -106,8 +106,7 @@ void slot_watch_describe(struct slot *slot, uint64_t swap_free_bytes, struct eme
 {
 	struct slot_watch *w = &slot->watch;
 	const struct cgdir_stat *stat = &w->stat;
-	uint64_t floor = stat->unevictable + stat->sock + stat->kernel -
-			 MIN(stat->kernel, stat->slab_reclaimable);
+	uint64_t floor = cgdir_floor_bytes(stat);
 	uint64_t file = stat->file - MIN(stat->file, stat->shmem);
 	uint64_t above = w->usage_bytes > floor ? w->usage_bytes - floor : 0;
 	uint64_t may_go = file + MIN(stat->anon + stat->shmem, swap_free_bytes);

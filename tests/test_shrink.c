@@ -302,6 +302,7 @@ START_TEST(the_note_tells_swap_from_locked_memory)
 	in.last_write_done = true;
 	in.last_write_result = -EAGAIN;
 	(void)shrink_step(&s, &in);
+	ck_assert_uint_eq(shrink_stuck_bytes(&in), 350 * M); /* as `tmctl explain` says it */
 	ck_assert_str_eq(s.note, "350M cannot be reclaimed: only 50M of swap is free; stop the "
 				 "task, add swap or set max >= 358M");
 
@@ -313,6 +314,7 @@ START_TEST(the_note_tells_swap_from_locked_memory)
 	(void)shrink_step(&s, &in);
 	in.last_write_done = true;
 	(void)shrink_step(&s, &in);
+	ck_assert_uint_eq(shrink_stuck_bytes(&in), 300 * M);
 	ck_assert_str_eq(s.note, "300M cannot be reclaimed: it is locked, pinned or kernel memory; "
 				 "stop the task or set max >= 307M");
 }

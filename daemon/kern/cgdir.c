@@ -389,6 +389,12 @@ int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret)
 	return r;
 }
 
+uint64_t cgdir_floor_bytes(const struct cgdir_stat *stat)
+{
+	return stat->unevictable + stat->sock + stat->kernel -
+	       MIN(stat->kernel, stat->slab_reclaimable);
+}
+
 static int read_events(struct cgdir *cg, enum cgdir_file file, struct cgdir_events *ret)
 {
 	struct cgdir_events e = {};

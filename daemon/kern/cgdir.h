@@ -103,6 +103,8 @@ struct cgdir_stat {
 	uint64_t refault_anon, refault_file, restore_anon, restore_file; /* pages */
 };
 MUST_USE int cgdir_read_stat(struct cgdir *cg, struct cgdir_stat *ret);
+/* Of it what no reclaim takes: locked and pinned pages, sockets, and what the kernel keeps. */
+uint64_t cgdir_floor_bytes(const struct cgdir_stat *stat);
 
 /* memory.pressure: time in which some, or all, tasks waited for memory. CGDIR_ABSENT without PSI. */
 struct cgdir_stall {

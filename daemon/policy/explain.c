@@ -81,7 +81,7 @@ static void add_state(struct list *list, const struct explain_input *in)
 	add(list, "swapBytes", in->swap_bytes, "in swap");
 	add(list, "lowBytes", in->low_bytes, "protected now");
 	add(list, "unreclaimableBytes", in->unreclaimable_bytes,
-	    "cannot be taken: kernel, sockets, locked");
+	    "cannot be taken: kernel, locked, no swap");
 	add_limit(list, "kernelMaxBytes", in->kernel_max_bytes, "cap in force");
 	add(list, "shrinking", in->is_shrinking, "1: that cap is being lowered");
 	add_limit(list, "brakeBytes", in->brake_bytes, "memory.high, while it is");

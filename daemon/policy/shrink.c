@@ -139,6 +139,11 @@ static uint64_t reclaimable_bytes(const struct shrink_input *in)
 	return in->file_bytes + anon;
 }
 
+uint64_t shrink_stuck_bytes(const struct shrink_input *in)
+{
+	return in->current_bytes - reclaimable_bytes(in);
+}
+
 static bool brake_is_safe(const struct shrink *s, const struct shrink_input *in,
 			  uint64_t brake_bytes)
 {
@@ -162,7 +167,7 @@ static uint64_t least_max(uint64_t stuck_bytes)
 /* Says why the round failed. */
 static void explain(struct shrink *s, const struct shrink_input *in)
 {
-	uint64_t can_go = reclaimable_bytes(in), stuck = in->current_bytes - can_go;
+	uint64_t stuck = shrink_stuck_bytes(in);
 	char amount[FORMAT_BYTES_MAX], least[FORMAT_BYTES_MAX], swap[FORMAT_BYTES_MAX];
 
 	s->least_max_bytes = 0;

@@ -105,5 +105,9 @@ void shrink_adopt_brake(struct shrink *s, uint64_t kernel_high_bytes);
 
 struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in);
 
+/* What cannot be reclaimed now: the floor, and anonymous memory that swap does not take. An estimate.
+ * Of @in only the counts of bytes are looked at. */
+uint64_t shrink_stuck_bytes(const struct shrink_input *in);
+
 /* How much room below @target_bytes usage must have before memory.max may be lowered to it. */
 uint64_t shrink_margin(uint64_t target_bytes);
