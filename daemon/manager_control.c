@@ -27,7 +27,7 @@ bool manager_is_controlling(const struct manager *manager)
 	return manager_is_enforcing(manager) && manager->config->control != CONFIG_CONTROL_OFF;
 }
 
-static bool is_dry(const struct slot *slot)
+bool slot_is_dry(const struct slot *slot)
 {
 	return slot->policy.mode == SLOT_DRY_RUN ||
 	       (slot->manager->config->control == CONFIG_CONTROL_DRY_RUN &&
@@ -42,7 +42,7 @@ void slot_plan_control(struct slot *slot)
 	control->name = slot->policy.name;
 	control->weight = slot->policy.weight;
 	control->tier = slot->policy.tier;
-	control->mode = is_dry(slot) ? SLOT_OFF : slot->policy.mode;
+	control->mode = slot_is_dry(slot) ? SLOT_OFF : slot->policy.mode;
 	control->min_bytes = slot->guaranteed_bytes;
 	control->max_bytes = slot->policy.max_bytes;
 	control_reshare(control, slot->share_bytes);
@@ -136,7 +136,7 @@ static void slot_tell_dry_run(struct slot *slot, const struct control_group *gro
 static bool has_dry(const struct manager *manager, int node)
 {
 	for (size_t i = 0; i < manager->n_slots; i++)
-		if (manager->slots[i]->policy.node == node && is_dry(manager->slots[i]))
+		if (manager->slots[i]->policy.node == node && slot_is_dry(manager->slots[i]))
 			return true;
 	return false;
 }
@@ -152,20 +152,20 @@ static void group_plan_dry(struct manager *manager, struct node_group *group, ui
 	for (size_t i = 0; i < manager->n_slots; i++) {
 		struct slot *slot = manager->slots[i];
 		struct control_track track =
-			is_dry(slot) ? slot->shadow.track : slot->control.track;
+			slot_is_dry(slot) ? slot->shadow.track : slot->control.track;
 
 		if (slot->policy.node != group->node)
 			continue;
 		slot->shadow = slot->control;
 		slot->shadow.track = track;
-		if (is_dry(slot))
+		if (slot_is_dry(slot))
 			slot->shadow.mode = SLOT_SHARE;
 		slots[n++] = &slot->shadow;
 	}
 	if (control_plan(&group->shadow, slots, n, now_ns) < 0)
 		return;
 	for (size_t i = 0; i < manager->n_slots; i++)
-		if (manager->slots[i]->policy.node == group->node && is_dry(manager->slots[i]))
+		if (manager->slots[i]->policy.node == group->node && slot_is_dry(manager->slots[i]))
 			slot_tell_dry_run(manager->slots[i], &group->shadow, now_ns);
 }
 
@@ -239,7 +239,7 @@ const struct control_slot *slot_shown_control(const struct slot *slot,
 					      const struct control_group **ret_group)
 {
 	const struct node_group *group = manager_group(slot->manager, slot->policy.node);
-	bool is_shadow = is_dry(slot) && slot->shadow.track.sampled_ns > 0;
+	bool is_shadow = slot_is_dry(slot) && slot->shadow.track.sampled_ns > 0;
 
 	if (!group || !manager_is_controlling(slot->manager))
 		return NULL;

@@ -40,6 +40,21 @@ static void sum_nodes(const struct slot *slot, struct explain_input *in)
 	}
 }
 
+/* As the law saw them all at its last tick; of a dry run, as it sees them then. */
+static void sum_controls(const struct slot *slot, struct explain_input *in)
+{
+	const struct manager *manager = slot->manager;
+	bool is_shadow = in->control == &slot->shadow;
+
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		const struct slot *other = manager->slots[i];
+
+		if (other->policy.node == slot->policy.node)
+			explain_count_group(&in->others, in->group,
+					    is_shadow ? &other->shadow : &other->control);
+	}
+}
+
 enum fault_kind manager_explain(struct manager *manager, const char *name,
 				struct explain_view *ret_view, struct fault *fault)
 {
@@ -79,6 +94,9 @@ enum fault_kind manager_explain(struct manager *manager, const char *name,
 	count_tier(slot, &in.tier);
 	sum_nodes(slot, &in);
 	in.control = slot_shown_control(slot, &in.group);
+	in.is_dry = slot_is_dry(slot);
+	if (in.control)
+		sum_controls(slot, &in);
 	*ret_view = (struct explain_view){ .n_terms = 0 };
 	(void)slot_advice(slot, ret_view->advice);
 	(void)explain_reason(&in, ret_view->reason);

@@ -176,6 +176,8 @@ void slot_plan_control(struct slot *slot);
 uint64_t slot_planned_low_bytes(const struct slot *slot);
 uint64_t slot_low_bytes(const struct slot *slot);
 void slot_view_control(const struct slot *slot, struct slot_view *view);
+/* Its mode or the configuration says that the law is only to tell what it would do to it. */
+bool slot_is_dry(const struct slot *slot);
 /* What is shown of the law: of a dry run what it would do. NULL: control is off. */
 const struct control_slot *slot_shown_control(const struct slot *slot,
 					      const struct control_group **ret_group);

@@ -176,15 +176,25 @@ END_TEST
 START_TEST(every_number_of_the_law_is_where_it_belongs)
 {
 	static const struct expected all[] = {
+		{ "fairnessPermille", 650 },
+		{ "groupBytes", 392 * M },
+		{ "groupUsedBytes", 17 * M },
+		{ "groupNeedy", 18 },
+		{ "groupScans", 19 },
+		{ "groupHolding", 20 },
+		{ "groupFreedBytes", 20 * M },
+		{ "seenBytes", 90 * M },
 		{ "demandBytes", 1 * M },
 		{ "lawBytes", 2 * M },
 		/* 65 % of its share of 98M, which is more than its guarantee */
 		{ "leastBytes", 98 * M / 1000 * 650 + 98 * M % 1000 * 650 / 1000 },
-		{ "fairnessPermille", 650 },
 		{ "classMsec", 3000 },
+		{ "refaultNowBytesPerSecond", 2 * M },
 		{ "refaultBytesPerSecond", 6 * M },
 		{ "restoreBytesPerSecond", 8 * M },
+		{ "stealNowBytesPerSecond", 4 * M },
 		{ "stealBytesPerSecond", 10 * M },
+		{ "flowBytesPerSecond", 14 * M },
 		{ "refillBytesPerSecond", 12 * M },
 		{ "growthBytes", 6 * M },
 		{ "idleMsec", 3500 },
@@ -194,15 +204,19 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 		{ "turnoverRestoreBytes", 11 * M },
 		{ "turnoverRefillBytes", 12 * M },
 		{ "retestMsec", 13000 },
+		{ "retestIntervalMsec", 60000 },
 		{ "taxBytes", 14 * M },
+		{ "taxKeptMsec", 1000 },
 		{ "taxedFromBytes", 15 * M },
+		{ "taxedBytes", 8 * M },
+		{ "proving", 1 },
+		{ "proofBytes", 9 * M },
 		{ "floorBytes", 16 * M },
 		{ "floorHeldMsec", 17000 },
-		{ "proving", 1 },
-		{ "groupBytes", 392 * M },
-		{ "groupNeedy", 18 },
-		{ "groupScans", 19 },
-		{ "groupFreedBytes", 20 * M },
+		{ "floorHoldMsec", 20000 },
+		{ "reclaimBytes", 64 * 1024 },
+		{ "saveWaitMsec", 5000 },
+		{ "stallWaitMsec", 2000 },
 	};
 	size_t n_plan;
 
@@ -210,14 +224,20 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 	gather();
 	n_plan = n_terms;
 	in.control = &control;
+	in.others = (struct explain_group){ .used_bytes = 17 * M, .n_holding = 20 };
+	control.mode = SLOT_SAVE;
 	control.demand_bytes = 1 * M;
 	control.low_bytes = 2 * M;
+	control.reclaim_bytes = 64 * 1024;
 	control.track = (struct control_track){
 		.class = CONTROL_QUIET,
 		.since_ns = NOW - 3000 * MS,
-		.mean_refault = 3 * MIB_PAGES, /* a tick is half a second */
+		.refault_pages = 1 * MIB_PAGES, /* a tick is half a second */
+		.steal_pages = 2 * MIB_PAGES,
+		.mean_refault = 3 * MIB_PAGES,
 		.mean_restore = 4 * MIB_PAGES,
 		.mean_steal = 5 * MIB_PAGES,
+		.mean_flow = 7 * MIB_PAGES,
 		.refill_pages = 6 * MIB_PAGES,
 		.grown_pages = 6 * MIB_PAGES,
 		.idle_ticks = 7,
@@ -228,11 +248,18 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 		.window_refill = 12 * MIB_PAGES,
 		.is_polluter = true,
 		.retest_ns = NOW + 13000 * MS,
+		.retest_interval_ns = 60000 * MS,
 		.tax_bytes = 14 * M,
+		.taxed_ns = NOW - 2000 * MS,
 		.tax_from_bytes = 15 * M,
+		.taxed_pages = 8 * MIB_PAGES,
+		.proof_bytes = 9 * M,
 		.floor_bytes = 16 * M,
 		.floor_until_ns = NOW + 17000 * MS,
+		.floor_hold_ticks = 40,
 		.is_proving = true,
+		.saved_ns = NOW - 1000 * MS,
+		.stalled_ns = NOW - 4000 * MS,
 	};
 	group = (struct control_group){ .bytes = 392 * M,
 					.fairness_permille = 650,
@@ -311,7 +338,7 @@ START_TEST(each_class_is_put_in_words_with_its_numbers)
 	track->class = CONTROL_IDLE;
 	says("it does nothing");
 	track->class = CONTROL_EVIDENCE;
-	track->mean_refault = 3 * MIB_PAGES;
+	track->refault_pages = 3 * MIB_PAGES;
 	track->stall_permille = 123;
 	says("it needs memory: 6M/s of its own pages came back, it waited 12.3 % of the time");
 	track->turnover_pages = 50 * MIB_PAGES;
@@ -345,6 +372,13 @@ START_TEST(why_it_is_protected_so_is_said)
 	says("protected at 60M until it is seen to use its memory again");
 	control.mode = SLOT_OFF;
 	says("mode off: protected at its share of 98M");
+	ck_assert(!strstr(reason(), "dry run") && !strstr(reason(), "quiet slots lend"));
+	control.mode = SLOT_SHARE;
+	in.is_dry = true;
+	in.others = (struct explain_group){ .used_bytes = 300 * M, .n_holding = 1 };
+	says("This is a dry run: it stays protected at its share. ");
+	says("Of what is divided, 300M are used; from 379.8M on, and while no scan has what others may "
+	     "take (now 1), quiet slots lend to those in need (now 2)");
 }
 END_TEST
 

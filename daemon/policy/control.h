@@ -144,8 +144,8 @@ struct control_term {
 	const char *text; /* static: what it is, in a few words */
 };
 #define CONTROL_TERMS 32
-/* All terms of the last decision, those of the plan left out (policy/explain.h). Returns their
- * number. */
+/* All terms of the last decision, those of the plan and of the group left out (policy/explain.h).
+ * Returns their number. */
 size_t control_terms(const struct control_group *group, const struct control_slot *slot,
 		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS]);
 

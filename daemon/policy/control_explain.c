@@ -5,6 +5,12 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "policy/explain_law.h"
+
+static uint64_t per_second(double pages_per_tick)
+{
+	return (uint64_t)(pages_per_tick * (double)(1000000000 / CONTROL_TICK_NS)) * CONTROL_PAGE;
+}
 
 /* The class in words, with the numbers that made it. */
 static int explain_class(const struct control_slot *slot, char *buf, size_t size)
@@ -20,7 +26,7 @@ static int explain_class(const struct control_slot *slot, char *buf, size_t size
 		return snprintf(buf, size,
 				"it needs memory: %s/s of its own pages came back, it waited %u.%u "
 				"%% of the time",
-				format_bytes((uint64_t)(2 * track->mean_refault) * CONTROL_PAGE, a),
+				format_bytes(per_second((double)track->refault_pages), a),
 				track->stall_permille / 10, track->stall_permille % 10);
 	case CONTROL_SUSPECT:
 		return snprintf(
@@ -83,11 +89,6 @@ static void explain_low(const struct control_group *group, const struct control_
 		(void)snprintf(buf, size, "; protected at its share of %s", share);
 }
 
-static uint64_t per_second(double pages_per_tick)
-{
-	return (uint64_t)(pages_per_tick * (double)(1000000000 / CONTROL_TICK_NS)) * CONTROL_PAGE;
-}
-
 static uint64_t ms_until(uint64_t then_ns, uint64_t now_ns)
 {
 	return then_ns > now_ns ? (then_ns - now_ns) / 1000000 : 0;
@@ -97,16 +98,21 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS])
 {
 	const struct control_track *t = &slot->track;
+	uint64_t save_ns = slot->mode == SLOT_SAVE ? EXPLAIN_SAVE_INTERVAL_NS : 0;
 	const struct control_term all[] = {
 		{ "demandBytes", slot->demand_bytes, "shown to need" },
 		{ "lawBytes", slot->low_bytes, "what the law protects; a dry run would" },
 		{ "leastBytes", control_least_bytes(group, slot), "it may not protect less" },
-		{ "fairnessPermille", group->fairness_permille,
-		  "of its share protected while it is not idle" },
 		{ "classMsec", ms_until(now_ns, t->since_ns), "in this class for" },
-		{ "refaultBytesPerSecond", per_second(t->mean_refault), "came back soon" },
+		{ "refaultNowBytesPerSecond", per_second((double)t->refault_pages),
+		  "came back soon, in the last half second" },
+		{ "refaultBytesPerSecond", per_second(t->mean_refault), "the same on average" },
 		{ "restoreBytesPerSecond", per_second(t->mean_restore), "of it in real use" },
-		{ "stealBytesPerSecond", per_second(t->mean_steal), "taken by the kernel" },
+		{ "stealNowBytesPerSecond", per_second((double)t->steal_pages),
+		  "taken by the kernel in the last half second" },
+		{ "stealBytesPerSecond", per_second(t->mean_steal), "the same on average" },
+		{ "flowBytesPerSecond", per_second(t->mean_flow),
+		  "came back or was taken, what was more of it" },
 		{ "refillBytesPerSecond", per_second((double)t->refill_pages),
 		  "found in use by reclaim" },
 		{ "growthBytes", t->grown_pages * CONTROL_PAGE,
@@ -124,18 +130,28 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		  "of that found in use by reclaim" },
 		{ "retestMsec", t->is_polluter ? ms_until(t->retest_ns, now_ns) : 0,
 		  "until a scan is tested again" },
+		{ "retestIntervalMsec", t->retest_interval_ns / 1000000,
+		  "between two tests; 0: it was no scan" },
 		{ "taxBytes", t->tax_bytes, "of what it uses lent at a time" },
+		{ "taxKeptMsec",
+		  t->tax_bytes > 0 ? ms_until(t->taxed_ns + EXPLAIN_TAX_KEEP_NS, now_ns) : 0,
+		  "until it lends nothing if nobody asks" },
 		{ "taxedFromBytes", t->tax_bytes > 0 ? t->tax_from_bytes : 0,
 		  "used when it began to lend" },
+		{ "taxedBytes", (uint64_t)t->taxed_pages * CONTROL_PAGE,
+		  "taken from it lately while it lent" },
+		{ "proving", t->is_proving, "1: was what it lent in use? It keeps the rest" },
+		{ "proofBytes", t->proof_bytes, "was left to it when that was asked or proven" },
 		{ "floorBytes", t->floor_bytes, "needed when it was last seen to" },
 		{ "floorHeldMsec", t->floor_bytes > 0 ? ms_until(t->floor_until_ns, now_ns) : 0,
 		  "lends nothing of that for" },
-		{ "proving", t->is_proving, "1: was what it lent in use? It keeps the rest" },
-		{ "groupBytes", group->bytes, "divided among the slots beside it" },
-		{ "groupNeedy", group->n_evidence, "of them need more" },
-		{ "groupScans", group->n_polluter, "of them scan" },
-		{ "groupFreedBytes", group->freed_bytes,
-		  "entitlement not protected where it belongs" },
+		{ "floorHoldMsec", t->floor_hold_ticks * (CONTROL_TICK_NS / 1000000),
+		  "the whole of that time; doubled if proven" },
+		{ "reclaimBytes", slot->reclaim_bytes, "given back now in mode save" },
+		{ "saveWaitMsec", save_ns > 0 ? ms_until(t->saved_ns + save_ns, now_ns) : 0,
+		  "until 6 s after mode save last gave back" },
+		{ "stallWaitMsec", save_ns > 0 ? ms_until(t->stalled_ns + save_ns, now_ns) : 0,
+		  "until 6 s after it last waited for memory" },
 	};
 	size_t n = sizeof(all) / sizeof(all[0]);
 

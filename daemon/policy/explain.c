@@ -93,17 +93,34 @@ static void add_state(struct list *list, const struct explain_input *in)
 	add(list, "frozen", in->is_frozen, "1: an emergency stopped it for a moment");
 }
 
+static void add_group(struct list *list, const struct explain_input *in)
+{
+	const struct control_group *g = in->group;
+
+	add(list, "fairnessPermille", g->fairness_permille,
+	    "of its share protected while it is not idle");
+	add(list, "groupBytes", g->bytes, "divided among the slots beside it");
+	add(list, "groupUsedBytes", in->others.used_bytes,
+	    "used by them all when that was decided");
+	add(list, "seenBytes", in->control->sample.current_bytes, "of that by it");
+	add(list, "groupNeedy", g->n_evidence, "of them need more than is free");
+	add(list, "groupScans", g->n_polluter, "of them scan");
+	add(list, "groupHolding", in->others.n_holding, "scans that have what others may take");
+	add(list, "groupFreedBytes", g->freed_bytes, "entitlement not protected where it belongs");
+}
+
 size_t explain_terms(const struct explain_input *in, uint64_t now_ns,
 		     struct control_term terms[static EXPLAIN_TERMS])
 {
 	struct list list = { .terms = terms };
 
-	static_assert(EXPLAIN_TERMS >= 26 + CONTROL_TERMS);
+	static_assert(EXPLAIN_TERMS >= 26 + 8 + CONTROL_TERMS);
 	add_plan(&list, in);
 	add_state(&list, in);
-	if (in->control)
-		list.n += control_terms(in->group, in->control, now_ns, terms + list.n);
-	return list.n;
+	if (!in->control)
+		return list.n;
+	add_group(&list, in);
+	return list.n + control_terms(in->group, in->control, now_ns, terms + list.n);
 }
 
 /* ---- sentences */
@@ -186,6 +203,25 @@ static void say_trouble(struct text *text, const struct explain_input *in)
 		say(text, ". Memory runs out: it is not protected for now");
 }
 
+/* What the class and the protection hang on. */
+static void say_law(struct text *text, const struct explain_input *in)
+{
+	char words[EXPLAIN_LAW_MAX], from[FORMAT_BYTES_MAX], used[FORMAT_BYTES_MAX];
+	struct explain_law law = explain_law(in->group, in->control);
+
+	if (in->is_dry)
+		say(text, ". This is a dry run: it stays protected at its share");
+	if (explain_law_words(in->group, in->control, words)[0] != '\0')
+		say(text, ". %s", words);
+	if (in->control->mode != SLOT_OFF)
+		say(text,
+		    ". Of what is divided, %s are used; from %s on, and while no scan has what "
+		    "others may take (now %u), quiet slots lend to those in need (now %u)",
+		    format_bytes(in->others.used_bytes, used),
+		    format_bytes(law.tax_from_used_bytes, from), in->others.n_holding,
+		    in->group->n_evidence);
+}
+
 const char *explain_reason(const struct explain_input *in, char buf[static EXPLAIN_REASON_MAX])
 {
 	struct text text = { .buf = buf };
@@ -199,6 +235,8 @@ const char *explain_reason(const struct explain_input *in, char buf[static EXPLA
 		    format_bytes(in->share_bytes, share));
 	else
 		say(&text, "limits are not enforced on this host");
+	if (in->control)
+		say_law(&text, in);
 	say_share(&text, in);
 	say_admission(&text, in);
 	say_trouble(&text, in);

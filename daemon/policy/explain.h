@@ -11,6 +11,7 @@
 #include "base/attr.h"
 #include "model.h"
 #include "policy/control.h"
+#include "policy/explain_law.h"
 
 /* What the slots of one tier have in one group; of them those that are divided by weight, being
  * neither at their guarantee nor at their max. */
@@ -43,13 +44,15 @@ struct explain_input {
 	/* NULL: the law is not at work */
 	const struct control_group *group;
 	const struct control_slot *control;
+	struct explain_group others; /* with the slot itself */
+	bool is_dry;                 /* the law only says what it would do */
 };
 
-#define EXPLAIN_TERMS 64
+#define EXPLAIN_TERMS 72
 /* All that is known, first the plan's. Returns their number. */
 size_t explain_terms(const struct explain_input *in, uint64_t now_ns,
 		     struct control_term terms[static EXPLAIN_TERMS]);
 
-#define EXPLAIN_REASON_MAX 1200
+#define EXPLAIN_REASON_MAX 2400
 /* The same in sentences. Returns @buf. */
 const char *explain_reason(const struct explain_input *in, char buf[static EXPLAIN_REASON_MAX]);
