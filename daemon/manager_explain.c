@@ -97,7 +97,10 @@ enum fault_kind manager_explain(struct manager *manager, const char *name,
 	in.is_dry = slot_is_dry(slot);
 	if (in.control)
 		sum_controls(slot, &in);
-	*ret_view = (struct explain_view){ .n_terms = 0 };
+	*ret_view = (struct explain_view){
+		.class = view->class,
+		.mode = slot_mode_names[slot->policy.mode],
+	};
 	(void)slot_advice(slot, ret_view->advice);
 	(void)explain_reason(&in, ret_view->reason);
 	ret_view->n_terms = explain_terms(&in, now_ns, ret_view->terms);

@@ -172,6 +172,7 @@ struct wait_view {
 
 /* Why a slot has what it has. */
 struct explain_view {
+	const char *class, *mode;
 	char reason[EXPLAIN_REASON_MAX];
 	char advice[ADVICE_VIEW_MAX]; /* to move it to another node; or empty */
 	size_t n_terms;

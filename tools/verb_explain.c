@@ -54,6 +54,14 @@ static void print_term(sd_json_variant *term)
 	       field_text(term, "text", ""));
 }
 
+/* A sentence a line. */
+static void print_reason(const char *text)
+{
+	for (const char *end; (end = strstr(text, ". ")); text = end + 2)
+		printf("%.*s.\n", (int)(end - text), text);
+	printf("%s.\n", text);
+}
+
 static int explain_main(struct options *options, int argc, char *argv[])
 {
 	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
@@ -71,7 +79,9 @@ static int explain_main(struct options *options, int argc, char *argv[])
 		print_json(reply);
 		return TMCTL_DONE;
 	}
-	printf("%s: %s\n", argv[optind], field_text(reply, "reason", "?"));
+	printf("%s: %s, mode %s: ", argv[optind], field_text(reply, "class", "?"),
+	       field_text(reply, "mode", "?"));
+	print_reason(field_text(reply, "reason", "?"));
 	if (field_text(reply, "advice", NULL))
 		printf("advice: %s %s\n", argv[optind], field_text(reply, "advice", ""));
 	putchar('\n');

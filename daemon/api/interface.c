@@ -337,13 +337,19 @@ static SD_VARLINK_DEFINE_METHOD(SetSlot, IN(name, STRING, 0), IN(owner, INT, NUL
 				IN(revoke, STRING, NULLABLE), IN(revokeDeadlineUsec, INT, NULLABLE),
 				OUT_TYPE(slot, Slot, 0));
 
-static SD_VARLINK_DEFINE_METHOD(Explain, IN(name, STRING, 0), COMMENT("In words"),
-				OUT(reason, STRING, 0),
-				COMMENT("The numbers of the plan, of what holds the slot up and, "
-					"unless control is off, of the controller's last decision"),
-				OUT_TYPE(terms, Term, ARRAY),
-				COMMENT("To move it to another node, in words"),
-				OUT(advice, STRING, NULLABLE));
+static SD_VARLINK_DEFINE_METHOD(
+	Explain, IN(name, STRING, 0),
+	COMMENT("class and mode as in Slot. Of a slot that runs dry, by its "
+		"mode or by the configuration, the class, the words and the "
+		"numbers of the controller say what it would do"),
+	OUT(class, STRING, 0), OUT(mode, STRING, 0),
+	COMMENT("In words, each number with the threshold it is held "
+		"against"),
+	OUT(reason, STRING, 0),
+	COMMENT("The numbers of the plan, of what holds the slot up and, "
+		"unless control is off, of the controller's last decision"),
+	OUT_TYPE(terms, Term, ARRAY), COMMENT("To move it to another node, in words"),
+	OUT(advice, STRING, NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(RemoveSlot, IN(name, STRING, 0),
 				COMMENT("true: kill the processes that run in it first"),

@@ -276,7 +276,9 @@ int api_explain(struct call *call)
 	r = encode_terms(&view, &terms);
 	if (r >= 0)
 		r = sd_varlink_replybo(
-			call->link, SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
+			call->link, SD_JSON_BUILD_PAIR_STRING("class", view.class),
+			SD_JSON_BUILD_PAIR_STRING("mode", view.mode),
+			SD_JSON_BUILD_PAIR_STRING("reason", view.reason),
 			SD_JSON_BUILD_PAIR_VARIANT("terms", terms),
 			SD_JSON_BUILD_PAIR_CONDITION(view.advice[0] != '\0', "advice",
 						     SD_JSON_BUILD_STRING(view.advice)));
