@@ -21,6 +21,8 @@
 #define TICK_ACCURACY_USEC 20000
 /* A dry run says at most once in so long what it would do to a slot. */
 #define DRY_RUN_PERIOD_NS (5 * NS_PER_SEC)
+/* … and so what mode `save` would have given back, which goes on and on. */
+#define DRY_SAVE_PERIOD_NS (60 * NS_PER_SEC)
 
 bool manager_is_controlling(const struct manager *manager)
 {
@@ -47,6 +49,8 @@ void slot_plan_control(struct slot *slot)
 	control->max_bytes = slot->policy.max_bytes;
 	control_reshare(control, slot->share_bytes);
 	control_reshare(&slot->shadow, slot->share_bytes);
+	if (!slot_is_dry(slot))
+		slot->dry_saved_bytes = slot->dry_save_told_ns = 0;
 }
 
 uint64_t slot_low_bytes(const struct slot *slot)
@@ -131,6 +135,24 @@ static void slot_tell_dry_run(struct slot *slot, const struct control_group *gro
 		   control_explain(group, &slot->shadow, reason));
 }
 
+/* Nothing is given back in a dry run, so this is the most that it would be: what would have come back
+ * again is not known. */
+static void slot_tell_dry_save(struct slot *slot, const struct control_group *group,
+			       uint64_t now_ns)
+{
+	char saved[FORMAT_BYTES_MAX], reason[CONTROL_REASON_MAX];
+
+	slot->dry_saved_bytes += slot->shadow.reclaim_bytes;
+	if (slot->shadow.reclaim_bytes == 0 ||
+	    (slot->dry_save_told_ns != 0 && now_ns < slot->dry_save_told_ns + DRY_SAVE_PERIOD_NS))
+		return;
+	slot->dry_save_told_ns = now_ns;
+	events_add(slot->manager->events, LOG_LEVEL_INFO, "dry-run", MESSAGE_DRY_RUN,
+		   slot->policy.name, "slot %s: mode save would have given back %s so far: %s",
+		   slot->policy.name, format_bytes(slot->dry_saved_bytes, saved),
+		   control_explain(group, &slot->shadow, reason));
+}
+
 /* ---- one group */
 
 static bool has_dry(const struct manager *manager, int node)
@@ -159,14 +181,19 @@ static void group_plan_dry(struct manager *manager, struct node_group *group, ui
 		slot->shadow = slot->control;
 		slot->shadow.track = track;
 		if (slot_is_dry(slot))
-			slot->shadow.mode = SLOT_SHARE;
+			slot->shadow.mode = slot->policy.mode == SLOT_SAVE ? SLOT_SAVE : SLOT_SHARE;
 		slots[n++] = &slot->shadow;
 	}
 	if (control_plan(&group->shadow, slots, n, now_ns) < 0)
 		return;
-	for (size_t i = 0; i < manager->n_slots; i++)
-		if (manager->slots[i]->policy.node == group->node && slot_is_dry(manager->slots[i]))
-			slot_tell_dry_run(manager->slots[i], &group->shadow, now_ns);
+	for (size_t i = 0; i < manager->n_slots; i++) {
+		struct slot *slot = manager->slots[i];
+
+		if (slot->policy.node != group->node || !slot_is_dry(slot))
+			continue;
+		slot_tell_dry_run(slot, &group->shadow, now_ns);
+		slot_tell_dry_save(slot, &group->shadow, now_ns);
+	}
 }
 
 static void group_control(struct manager *manager, struct node_group *group, uint64_t now_ns,

@@ -68,7 +68,8 @@ struct slot {
 	struct control_slot control;
 	struct control_slot shadow; /* what the law would do, where slots run dry */
 	struct write_op *save_op;   /* memory.reclaim of mode `save` in flight */
-	uint64_t dry_told_ns;
+	uint64_t dry_told_ns, dry_save_told_ns;
+	uint64_t dry_saved_bytes; /* of mode `save` in a dry run, since that began */
 	bool is_told_scan;
 	struct advice advice;   /* on its node */
 	struct slot_heat *heat; /* NULL until it is first measured */

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The controller on a real kernel: memory that its owner does not use goes to a slot that shows
 # need, a scan loses its protection and takes nothing from it, and the modes do what they say.
-# takes: 60 busy
-# timeout: 400
+# takes: 90 busy
+# timeout: 460
 . ./lib.sh
 
 usage() { cgroup "$1" memory.current; }
@@ -43,6 +43,8 @@ say "after $((SECONDS - begin)) s: cold $(mib "$(usage cold)")M, low $(mib "$(lo
 [ "$(slot hungry .shareBytes)" -lt $((100 << 20)) ] || fail "the share is no less than what it got"
 expect explain tmctl explain hungry
 expect explain tmctl explain cold
+tmctl --json explain cold | jq -e '.mode == "share" and .class != null' >/dev/null || fail "explain has no class or mode"
+tmctl explain hungry | grep -Eq '1 % of its memory a second|fetched' || fail "explain has no threshold"
 [ "$(term hungry usageBytes)" -gt $((100 << 20)) ] || fail "explain has no usage"
 tmctl explain cold | grep -q 'is weight 100 of the [0-9]* that divide' || fail "not said how the share came about"
 refuse 5 tmctl explain nothing
@@ -81,11 +83,27 @@ wait_for 20 "the daemon is back" daemon_is_up
 kill -0 "$cold_pid" "$hungry_pid" "$hog_pid" || fail "a task died"
 [ "$(slot scan .mode)" = share ] || fail "the mode was lost"
 
+say "control=dry-run: each slot is told what its own mode would do, and nothing is done"
+printf '[daemon]\ncontrol=dry-run\n[node default]\nbudget=200M\nhugepages=16\n' >/etc/taskmem/taskmemd.conf
+expect restart systemctl restart taskmemd.service
+wait_for 20 "the daemon is back" daemon_is_up
+taken_before=$(taken thrift)
+wait_for 30 "of mode save it is told what that would give back" has_event 'slot thrift: mode save would have given back'
+wait_for 120 "and of mode share what memory.low would be" has_event 'memory.low would be'
+for name in cold hungry scan thrift; do low_is_share $name || fail "$name: $(low $name) in a dry run"; done
+[ "$(taken thrift)" -eq "$taken_before" ] || fail "a dry run took $(($(taken thrift) - taken_before)) pages"
+tmctl explain thrift
+tmctl explain thrift | grep -q 'dry run: it stays protected at its share' || fail "explain does not say that it is a dry run"
+tmctl explain thrift | grep -q 'Mode save gives back' || fail "explain does not say what save would do"
+tmctl --json explain thrift | jq -e '.mode == "save" and (.class | IN("quiet", "idle"))' >/dev/null ||
+	fail "no class or mode: $(tmctl --json explain thrift | jq -c '{class, mode}')"
+
 say "control=off"
 printf '[daemon]\ncontrol=off\n[node default]\nbudget=200M\nhugepages=16\n' >/etc/taskmem/taskmemd.conf
 expect restart systemctl restart taskmemd.service
 wait_for 20 "the daemon is back" daemon_is_up
 is_class scan uncontrolled || fail "class $(slot scan .class) without control"
+[ "$(tmctl --json explain scan | jq -r .class)" = uncontrolled ] || fail "explain has a class without control"
 [ "$(term scan weight)" = 200 ] || fail "explain has no terms without control: $(tmctl explain scan)"
 for name in cold hungry scan; do low_is_share $name || fail "$name: $(low $name) without control"; done
 for name in cold hungry scan; do
