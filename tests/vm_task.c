@@ -36,6 +36,7 @@
 #define PAGE_BYTES 4096
 #define HELD_MAX 8192
 #define CHANNELS_MAX 2048
+#define SEND_MAX 4096
 #define NODES_SHOWN 4
 #define TURN_MS 20
 
@@ -43,9 +44,11 @@ static int usage(void)
 {
 	fputs("Usage: vm_task task               lines: attach MIN MAX, open BYTES MIN MAX, take N,\n"
 	      "                                  free N (newest), drop N (oldest), check, nodes,\n"
-	      "                                  info, listen ADDRESS [SECONDS], channels, close, detach, quit\n"
+	      "                                  info, listen ADDRESS [SECONDS], channels, close, detach, quit,\n"
+	      "                                  connect ADDRESS copy|pin, send (all it has), sent, exit\n"
 	      "       vm_task memfd              attach without the library and abuse the memfd\n"
 	      "       vm_task send PORT BYTES    bytes with a known checksum\n"
+	      "       vm_task deaf               says its port, accepts, and never reads\n"
 	      "       vm_task idle PORT N        N connections that say nothing\n"
 	      "       vm_task garbage PORT N BYTES  N connections that send noise and stay\n"
 	      "       vm_task reset PORT N       N connections that are reset in the middle\n"
@@ -83,6 +86,7 @@ struct task {
 	struct tm_slot *slot;
 	struct tm_pool *pool;
 	struct tm_engine *engine;
+	struct tm_channel *sending; /* of connect; NULL: it has failed */
 	size_t buffer_bytes;
 	struct tm_buffer *held[HELD_MAX];
 	uint32_t n_held;
@@ -116,8 +120,10 @@ static void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32
 static void on_close(struct tm_channel *channel, int error, void *userdata)
 {
 	struct stream *stream = tm_channel_get_userdata(channel);
+	struct task *task = userdata;
 
-	(void)userdata;
+	if (channel == task->sending)
+		task->sending = NULL;
 	if (!stream)
 		return;
 	stream->is_closed = true;
@@ -258,11 +264,17 @@ static void cmd_info(struct task *task)
 	       info.chunks_revoked, left_ms);
 }
 
+static const struct tm_handlers handlers = {
+	.size = sizeof(handlers), .open = on_open, .data = on_data, .close = on_close
+};
+
+static const char *engine_name(const struct task *task)
+{
+	return tm_engine_get_kind(task->engine) == TM_ENGINE_URING ? "io_uring" : "epoll";
+}
+
 static void cmd_listen(struct task *task, char *words[])
 {
-	static const struct tm_handlers handlers = {
-		.size = sizeof(handlers), .open = on_open, .data = on_data, .close = on_close
-	};
 	const struct tm_engine_options options = {
 		.size = sizeof(options),
 		.peer_timeout_s = words[2] ? (uint32_t)number(words[2]) : 0,
@@ -274,8 +286,52 @@ static void cmd_listen(struct task *task, char *words[])
 	if (r < 0)
 		answer_error(r);
 	else
-		printf("{\"port\":%d,\"engine\":\"%s\"}\n", r,
-		       tm_engine_get_kind(task->engine) == TM_ENGINE_URING ? "io_uring" : "epoll");
+		printf("{\"port\":%d,\"engine\":\"%s\"}\n", r, engine_name(task));
+}
+
+static void cmd_connect(struct task *task, char *words[])
+{
+	const struct tm_engine_options options = {
+		.size = sizeof(options),
+		.send_buffers = SEND_MAX,
+		.zero_copy = words[2] && strcmp(words[2], "pin") == 0 ? TM_ZERO_COPY_ALWAYS
+								      : TM_ZERO_COPY_NEVER,
+	};
+	int r = tm_engine_new(task->pool, &options, &handlers, task, &task->engine);
+
+	if (r >= 0)
+		r = tm_engine_connect(task->engine, words[1] ? words[1] : "", &task->sending);
+	if (r < 0)
+		answer_error(r);
+	else
+		printf("{\"engine\":\"%s\"}\n", engine_name(task));
+}
+
+/* The task has none of them any more. */
+static void cmd_send(struct task *task)
+{
+	uint32_t n_sent = 0;
+	int r = 0;
+
+	while (task->n_held > 0 && r == 0) {
+		r = task->sending ? tm_channel_send(task->sending, task->held[task->n_held - 1], 0,
+						    (uint32_t)task->buffer_bytes, 0)
+				  : -EPIPE;
+		if (r == 0) {
+			task->n_held--;
+			n_sent++;
+		}
+	}
+	printf("{\"buffers\":%u,\"error\":\"%s\"}\n", n_sent, r < 0 ? strerrorname_np(-r) : "");
+}
+
+static void cmd_sent(struct task *task)
+{
+	struct tm_channel_stats stats = { .size = sizeof(stats) };
+
+	if (task->sending)
+		(void)tm_channel_get_stats(task->sending, &stats);
+	printf("{\"bytes\":%" PRIu64 ",\"queued\":%u}\n", stats.sent_bytes, stats.queued);
 }
 
 static void cmd_channels(struct task *task)
@@ -350,6 +406,14 @@ static bool obey(struct task *task, char *line)
 		cmd_listen(task, words);
 	else if (strcmp(words[0], "channels") == 0)
 		cmd_channels(task);
+	else if (strcmp(words[0], "connect") == 0)
+		cmd_connect(task, words);
+	else if (strcmp(words[0], "send") == 0)
+		cmd_send(task);
+	else if (strcmp(words[0], "sent") == 0)
+		cmd_sent(task);
+	else if (strcmp(words[0], "exit") == 0)
+		_exit(0); /* from the middle of what it does, without a word to anybody */
 	else if (strcmp(words[0], "close") == 0)
 		cmd_close(task);
 	else if (strcmp(words[0], "request") == 0)
@@ -504,6 +568,26 @@ static int connect_to(uint64_t port)
 	return fd;
 }
 
+/* Its end resets what it has accepted, as there is data that it has not read. */
+static int deaf_main(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 16) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
+		fprintf(stderr, "vm_task: deaf: %s\n", strerror(errno));
+		return 1;
+	}
+	printf("%u\n", ntohs(address.sin_port));
+	fflush(stdout);
+	while (accept(fd, NULL, NULL) >= 0)
+		;
+	return 1;
+}
+
 /* xorshift: the same noise for the same seed */
 static void make_noise(uint64_t *seed, void *data, size_t bytes)
 {
@@ -627,6 +711,8 @@ int main(int argc, char *argv[])
 		return task_main();
 	if (argc == 2 && strcmp(verb, "memfd") == 0)
 		return memfd_main();
+	if (argc == 2 && strcmp(verb, "deaf") == 0)
+		return deaf_main();
 	if (argc == 4 && strcmp(verb, "send") == 0)
 		return send_main(number(argv[2]), number(argv[3]));
 	if (argc == 4 && strcmp(verb, "idle") == 0)
