@@ -6,7 +6,13 @@
  * The owner acquires and releases by the inline paths, at its end it falls asleep with whatever
  * its magazine holds. The robber empties the magazine, either for a page that must go or because
  * it waits for a buffer. What is checked: no buffer is lost or has two holders, and nobody waits
- * for ever (an invalid end state) or while a buffer is idle in the depot.
+ * for ever (an invalid end state) or while a buffer is idle in the depot. FLINK-17182 was such a wait.
+ *
+ * Left out is the stash, in which one magazine leaves what another one is filled with. It is touched
+ * with the lock held only, so to everybody it is a part of the depot, with one difference: depot_serve()
+ * does not look into it. Whoever begins to wait, finds the pool empty or wants a page empties it into
+ * the depot, as a part of the recall, and flush() puts nothing into it while a magazine may not be
+ * open, which is so from then on.
  *
  * Stores of the owner become visible later, in order; membarrier() makes all of them visible, as
  * does taking the lock. tests/lint/model runs this, and runs it again with each of the defects

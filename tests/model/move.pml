@@ -10,6 +10,13 @@
  * is checked: the buffer has one holder, and nobody waits for ever while the other one is done (an
  * invalid end state).
  *
+ * Left out is what cannot make anybody wait: how many pages each is due (divide() with more than one
+ * page), and pages that a new pool takes (balance_reclaim()), which are idle and above a minimum.
+ * Magazines, whose releases signal nothing: a pool that could give has none while somebody is short
+ * (is_owing, set after each look), and one that could not because somebody waited there has none for
+ * that reason until it serves him, of which the dispatcher hears as of any release. And the daemon, to
+ * which pages on the move go first: that is lib/chunk.c's, in the same turn of the dispatcher.
+ *
  * tests/lint/model runs this, and again with each of the defects that it must find: NO_SHORT (who
  * releases wakes nobody but those who wait for a page that drains), LATE_SHORT (that is
  * asked for only after the pools were looked at), NO_DRAINED (a page that has drained wakes nobody),
