@@ -527,6 +527,11 @@ struct tm_engine_options {
  * parked until it, or another, releases a buffer. Engines that share a pool divide it equally; what
  * the task acquires by itself is not counted.
  *
+ * None cannot be asked for, and need not be: exclusive buffers lie ready nowhere, so a channel that
+ * has no data costs none. Nor do channels starve for want of them. Where half of the pool is less than
+ * one for each, those that find none wait in line, first come, first served, and go on as others
+ * release; what their peers have to send lies in the sockets meanwhile, and is seen without a credit.
+ *
  * With debloat_target_us a channel may have as many buffers unreleased as it releases in that
  * time, by the law of Flink's buffer debloating (FLIP-183, where 1000000 is the usual target): it
  * begins with credit_buffers, and five times a second this follows its throughput by a tenth at
