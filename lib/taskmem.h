@@ -335,6 +335,9 @@ TM_MUST_USE int tm_pool_open(struct tm_slot *slot, const char *name, size_t buff
  * tm_pool_close() - give the pool's pages back to the slot
  * @pool: NULL is fine
  *
+ * A buffer is held until its tm_buffer_release() has returned. If that is another thread's, let it
+ * say so first: to call this again until it is not -EBUSY is no way to wait for it.
+ *
  * Return: 0, or -EBUSY (a buffer is held, an engine uses the pool or a thread waits; nothing
  *         happened).
  */
