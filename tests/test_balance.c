@@ -77,6 +77,8 @@ START_TEST(a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch)
 }
 END_TEST
 
+/* FLINK-9708: buffers were lost when a pool failed to get all it was to have. Here the second try for a
+ * third pool takes idle pages of the first one before it fails, and the next try finds these. */
 START_TEST(a_new_pools_minimum_goes_before_what_others_have_beyond_theirs)
 {
 	static struct tm_buffer *a[8 * PER_CHUNK];
@@ -85,7 +87,13 @@ START_TEST(a_new_pools_minimum_goes_before_what_others_have_beyond_theirs)
 	set_up(8);
 	first = open_pool("first", PER_CHUNK, 0);
 	ck_assert_uint_eq(take(first, 8 * PER_CHUNK, a), 8 * PER_CHUNK);
-	/* not while they are in use, and nothing is left behind */
+	/*
+	 * Not while they are in use, and nothing is left behind. Flink opens such a pool with less than
+	 * its minimum and the rest comes as the first one recycles (BufferPoolFactoryTest: 511 and 513 of
+	 * 1024); who counts on the minimum then waits for who may never recycle (FLINK-12852,
+	 * FLINK-31386). Between slots that course is allowed, as pages can be taken by force there:
+	 * test_lend.c.
+	 */
 	ck_assert_int_eq(tm_pool_open(slot, "second", SIZE, 1, 0, &second), -ENOBUFS);
 	give(a, 8 * PER_CHUNK);
 	second = open_pool("second", 5 * PER_CHUNK, 0);
@@ -98,6 +106,75 @@ START_TEST(a_new_pools_minimum_goes_before_what_others_have_beyond_theirs)
 	ck_assert_int_eq(tm_pool_close(first), 0);
 	ck_assert_int_eq(tm_pool_close(second), 0);
 	ck_assert_int_eq(tm_pool_close(third), 0);
+	tear_down();
+}
+END_TEST
+
+/*
+ * FLINK-14872: a pool that is read from had the excess, and with it what another one was to get as its
+ * minimum; it held all of it until something was written, for which that minimum was needed. Here two
+ * tasks do so side by side, each with all the other could use.
+ */
+#define CHAINS 2
+
+static struct chain {
+	struct tm_pool *in, *out;
+	atomic_uint n_turns;
+} chains[CHAINS];
+static atomic_bool is_over;
+
+/* Gives back nothing of what it could get before it has written as much as its minimum. */
+static void *read_then_write(void *userdata)
+{
+	struct tm_buffer *in[6 * PER_CHUNK], *out[PER_CHUNK];
+	struct chain *chain = userdata;
+	uint32_t n;
+
+	while (!is_over) {
+		n = 0;
+		while (n < ARRAY_LEN(in) && tm_pool_acquire_wait(chain->in, 0, &in[n]) == 0)
+			n++;
+		for (int i = 0; i < PER_CHUNK; i++)
+			ck_assert_int_eq(tm_pool_acquire_wait(chain->out, UINT64_MAX, &out[i]), 0);
+		give(out, PER_CHUNK);
+		give(in, n);
+		chain->n_turns++;
+	}
+	return NULL;
+}
+
+START_TEST(who_holds_all_there_is_can_still_have_the_minimum_of_another_pool)
+{
+	pthread_t threads[CHAINS];
+	struct tm_pool *other;
+
+	set_up(6);
+	for (int i = 0; i < CHAINS; i++) {
+		chains[i].in = open_pool("in", 1, 0);
+		chains[i].out = open_pool("out", PER_CHUNK, 0);
+	}
+	for (int i = 0; i < CHAINS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, read_then_write, &chains[i]), 0);
+	for (int round = 0; round < 100; round++) {
+		for (int i = 0; i < CHAINS; i++) {
+			uint32_t before = chains[i].n_turns;
+
+			for (int ms = 0; ms < 20000 && chains[i].n_turns == before; ms++)
+				dispatch();
+			ck_assert_msg(chains[i].n_turns != before, "round %d: %d hangs", round, i);
+		}
+		/* a minimum that is opened meanwhile is there, or the pool is not */
+		if (tm_pool_open(slot, "other", SIZE, PER_CHUNK, PER_CHUNK, &other) == 0) {
+			ck_assert_uint_eq(stats(other).idle, PER_CHUNK);
+			ck_assert_int_eq(tm_pool_close(other), 0);
+		}
+	}
+	is_over = true;
+	for (int i = 0; i < CHAINS; i++) {
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+		ck_assert_int_eq(tm_pool_close(chains[i].in), 0);
+		ck_assert_int_eq(tm_pool_close(chains[i].out), 0);
+	}
 	tear_down();
 }
 END_TEST
@@ -298,6 +375,8 @@ static bool is_filled(const struct tm_buffer *buffer, unsigned char with)
 	return true;
 }
 
+/* FLINK-31293, FLINK-29298: what was beyond a pool's size counted as available, or kept it from being
+ * so, and who waited was not woken. */
 START_TEST(overdraft_is_bounded_and_serves_nobody_else)
 {
 	struct tm_buffer *a[10], *over[10], *again;
@@ -340,6 +419,45 @@ START_TEST(overdraft_is_bounded_and_serves_nobody_else)
 	ck_assert_uint_eq(stats(pool).buffers, 10);
 	ck_assert_uint_eq(stats(pool).idle, 10);
 	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
+
+/* Likewise, with somebody who waits without a limit. */
+START_TEST(a_waiter_is_served_by_the_next_release_whatever_the_overdraft_does)
+{
+	struct tm_buffer *a[10], *over[5];
+	static struct waiter w;
+	pthread_t thread;
+
+	set_up(1);
+	w.pool = open_pool("pool", 10, 10);
+	w.n_wanted = 2;
+	ck_assert_uint_eq(tm_pool_acquire_bulk(w.pool, a, 10), 10);
+	for (int i = 0; i < 5; i++)
+		ck_assert_ptr_nonnull(over[i] = tm_pool_acquire_overdraft(w.pool));
+	ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_all, &w), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		while (stats(w.pool).waiters == 0)
+			usleep(1000);
+		/* neither one that comes back nor one that goes out is for it, or in its way */
+		tm_buffer_release(over[i]);
+		usleep(20000);
+		ck_assert_uint_eq(stats(w.pool).waiters, 1);
+		ck_assert_uint_eq(w.n, i);
+		ck_assert_ptr_nonnull(over[i] = tm_pool_acquire_overdraft(w.pool));
+		tm_buffer_release(a[i]);
+		for (int ms = 0; ms < 20000 && w.n == i; ms++)
+			usleep(1000);
+		ck_assert_uint_eq(w.n, i + 1);
+	}
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(stats(w.pool).overdraft, 5);
+	give(over, 5);
+	give(a + 2, 8);
+	give(w.buffers, 2);
+	ck_assert_uint_eq(stats(w.pool).idle, 10);
+	ck_assert_int_eq(tm_pool_close(w.pool), 0);
 	tear_down();
 }
 END_TEST
@@ -462,7 +580,6 @@ END_TEST
 #define WORKERS 4
 
 static struct tm_pool *pools[POOLS];
-static atomic_bool is_over;
 static atomic_uint n_turns[WORKERS];
 
 static void *work(void *userdata)
@@ -496,7 +613,8 @@ static void *work(void *userdata)
 }
 
 /* Threads that wait on pools which take pages from each other, while the slot shrinks and grows and
- * a fourth pool is opened and closed. A waiter nobody wakes would stop its thread for ever. */
+ * a fourth pool is opened and closed. A waiter nobody wakes would stop its thread for ever
+ * (FLINK-29298: of a pool that was resized meanwhile). */
 START_TEST(nobody_waits_for_ever_while_pools_take_from_each_other)
 {
 	static const char *const names[POOLS] = { "one", "two", "three" };
@@ -551,6 +669,7 @@ int main(void)
 	tcase_set_timeout(between, 60);
 	tcase_add_test(between, a_waiter_gets_what_another_pool_leaves_idle_without_a_dispatch);
 	tcase_add_test(between, a_new_pools_minimum_goes_before_what_others_have_beyond_theirs);
+	tcase_add_test(between, who_holds_all_there_is_can_still_have_the_minimum_of_another_pool);
 	tcase_add_test(between, nothing_moves_while_nobody_waits);
 	tcase_add_test(between, a_pool_above_its_part_gives_as_its_buffers_are_released);
 	tcase_add_test(between,
@@ -560,6 +679,7 @@ int main(void)
 	tcase_add_test(between, nobody_waits_for_ever_while_pools_take_from_each_other);
 	suite_add_tcase(suite, between);
 	tcase_add_test(beyond, overdraft_is_bounded_and_serves_nobody_else);
+	tcase_add_test(beyond, a_waiter_is_served_by_the_next_release_whatever_the_overdraft_does);
 	tcase_add_test(beyond, overdraft_takes_a_page_that_is_left_over_and_gives_it_back);
 	tcase_add_test(beyond, overdraft_does_not_keep_a_page_that_is_owed_for_ever);
 	tcase_add_test(beyond, a_page_for_overdraft_that_is_taken_by_force_can_be_replaced);

@@ -102,6 +102,8 @@ START_TEST(two_hundred_channels_at_once)
 }
 END_TEST
 
+/* FLINK-16641: without exclusive buffers a sender had no credit to tell its backlog with, and waited for
+ * ever. Here and in the next case there is not one for each channel. */
 START_TEST(few_buffers_and_many_channels_starve_nobody)
 {
 	struct peer *peers = calloc(100, sizeof(*peers));

@@ -101,6 +101,7 @@ static void run_until_full(uint32_t n)
 	ck_assert_uint_eq(count_held(n, &least, &most), n * MOST);
 }
 
+/* FLINK-25960: whoever came first had the floating ones, and others starved. */
 START_TEST(channels_that_keep_all_they_get_do_not_stop_the_others)
 {
 	struct peer peers[12] = {};
@@ -313,6 +314,46 @@ START_TEST(one_whose_socket_is_empty_is_not_refused)
 }
 END_TEST
 
+/* FLINK-17182: a release and the wish for a buffer crossed each other, and nobody was woken. The one that
+ * releases is not parked, so only that somebody else is refused can be a reason to wake the engine. */
+START_TEST(what_another_thread_releases_of_one_wakes_another_that_was_refused)
+{
+	static const uint8_t data[4 * 4096];
+	struct stream *refused, *other;
+	pthread_t thread;
+	int fds[2];
+
+	/* as many are left as each has of the 6 that float */
+	set_up(_i, 4096, 10);
+	hold_all = true;
+	listen_tcp();
+	for (int i = 0; i < 2; i++)
+		fds[i] = connect_tcp();
+	run_until_open(2);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(write(fds[i], data, sizeof(data)), sizeof(data));
+	run_until_quiet();
+	ck_assert_int_eq(write(fds[0], data, 1), 1);
+	run_until_quiet();
+	ck_assert_uint_eq(stats().held, 8);
+	ck_assert_uint_eq(stats().waiters, 1);
+	refused = stats_of(&streams[0]).short_total > 0 ? &streams[0] : &streams[1];
+	other = refused == &streams[0] ? &streams[1] : &streams[0];
+	/* no time-out: only the release can end this wait */
+	ck_assert_int_eq(pthread_create(&thread, NULL, release_two_later, other), 0);
+	while (stats_of(refused).bytes == sizeof(data))
+		ck_assert_int_ge(tm_engine_run(engine, -1), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(stats_of(refused).bytes, sizeof(data) + 1);
+	ck_assert_uint_eq(stats().waiters, 0);
+	release_all();
+	for (int i = 0; i < 2; i++)
+		close(fds[i]);
+	run_until_closed(2);
+	tear_down();
+}
+END_TEST
+
 START_TEST(idle_channels_take_nothing_from_a_busy_one)
 {
 	struct peer peer = { .fd = -1, .listen_fd = -1 };
@@ -441,6 +482,7 @@ int main(void)
 		a_release_by_another_thread_wakes_who_was_refused,
 		one_that_had_all_its_credit_gets_what_another_releases,
 		one_whose_socket_is_empty_is_not_refused,
+		what_another_thread_releases_of_one_wakes_another_that_was_refused,
 		idle_channels_take_nothing_from_a_busy_one,
 		pages_are_asked_for_before_anything_is_refused,
 		a_smaller_pool_leaves_each_its_exclusive_buffers,

@@ -67,6 +67,39 @@ START_TEST(a_guarantee_is_short_by_what_others_hold_of_it)
 }
 END_TEST
 
+/*
+ * Flink's BufferPoolFactoryTest: of 1024, the first is guaranteed 511 and holds 513 when the second
+ * comes, guaranteed 513. The first one gets no more, the second one 511 and the rest as the first one
+ * gives it back. There that is all; here what is lacking is counted, so that it can be taken.
+ */
+START_TEST(flinks_two_pools_that_are_guaranteed_all_there_is)
+{
+	struct part first = { 513, 511 }, second = { 0, 513 };
+	struct lend_node others = node_of(1024, 511, &first, 1), all;
+
+	ck_assert_uint_eq(lend_room(&others, 0, 513), 511);
+	second.n_held = 511;
+	for (uint64_t lent = 2; lent > 0; lent--) {
+		all = node_of(1024, 0, &first, 1);
+		ck_assert_uint_eq(lend_room(&all, second.n_held, 513), 0);
+		lend_add(&all, second.n_held, 513);
+		ck_assert_uint_eq(lend_short(&all), lent);
+		/* the first one gives one back, which is not for itself */
+		first.n_held--;
+		others = node_of(1024, 1, &second, 1);
+		ck_assert_uint_eq(lend_room(&others, first.n_held, 511), 0);
+		others = node_of(1024, 1, &first, 1);
+		ck_assert_uint_eq(lend_room(&others, second.n_held, 513), 1);
+		second.n_held++;
+	}
+	all = node_of(1024, 0, &first, 1);
+	lend_add(&all, second.n_held, 513);
+	ck_assert_uint_eq(second.n_held, 513);
+	ck_assert_uint_eq(lend_short(&all), 0);
+}
+END_TEST
+
+/* FLINK-12852, FLINK-31386: what was handed out beyond the guarantees left too little for these. */
 START_TEST(what_is_lent_never_eats_a_guarantee)
 {
 	for (int round = 0; round < 20000; round++) {
@@ -113,6 +146,7 @@ int main(void)
 	tcase_add_test(c, pages_that_a_stranger_took_are_not_lent_a_second_time);
 	tcase_add_test(c, pages_that_are_being_filled_are_not_lent_a_second_time);
 	tcase_add_test(c, a_guarantee_is_short_by_what_others_hold_of_it);
+	tcase_add_test(c, flinks_two_pools_that_are_guaranteed_all_there_is);
 	tcase_add_test(c, what_is_lent_never_eats_a_guarantee);
 	suite_add_tcase(suite, c);
 	return suite_run(suite);

@@ -3,7 +3,7 @@
 /*
  * Magazines: what one thread has at hand is not lost to the others, whatever it does. Several
  * cases are defects that other buffer pools had: a wake-up that is missed, buffers that starve
- * in the wrong place, a leak when a thread ends, a race of close with the last release.
+ * in the wrong place, a leak when a thread ends, a close while buffers are at large.
  */
 
 #include <errno.h>
@@ -292,6 +292,7 @@ START_TEST(a_thread_that_ends_gives_back_what_it_had)
 }
 END_TEST
 
+/* FLINK-19964: a pool was destroyed while others still came back to it. */
 START_TEST(close_takes_back_what_other_threads_have_and_the_next_pool_is_another_one)
 {
 	struct worker worker;

@@ -2,7 +2,7 @@
 
 /*
  * Magazines under stress: acquirers that wait without a limit, releasers in other threads, pages that
- * come and go in between. A wake-up that is missed ends the test by its own time limit.
+ * come and go in between. A wake-up that is missed (FLINK-17182) ends the test by its own time limit.
  */
 
 #include <pthread.h>

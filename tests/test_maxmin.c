@@ -224,7 +224,7 @@ START_TEST(flinks_published_cases_give_the_same_totals)
 		{ 10 - 4, 2, { 1, 1 }, { NO_CAP, NO_CAP }, { 3, 3 } },
 		{ 10 - 6, 2, { 1, 1 }, { NO_CAP, NO_CAP }, { 2, 2 } },
 		{ 10, 2, { 1, 1 }, { NO_CAP, NO_CAP }, { 5, 5 } },
-		/* "both shrink to min": 511 + 513 use 1024 up */
+		/* "both shrink to min": 511 + 513 use 1024 up; how it comes to that is in test_lend.c */
 		{ 1024, 2, { 511, 513 }, { NO_CAP, NO_CAP }, { 511, 513 } },
 	};
 	static const char *const pool[] = { "a", "b", "c" };

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "pool.h"
 #include "pool_fixture.h"
 #include "slot.h"
 #include "suite.h"
@@ -106,6 +107,7 @@ START_TEST(open_refuses_impossible_values)
 }
 END_TEST
 
+/* FLINK-9708: a pool that could not be had left what was already taken for it with nobody. */
 START_TEST(open_fails_with_nobufs_and_leaves_nothing_behind)
 {
 	struct tm_pool *pool = NULL, *other;
@@ -343,6 +345,7 @@ static void *take_turn(void *userdata)
 	return NULL;
 }
 
+/* FLINK-25960: buffers went to readers at random, and some starved. */
 START_TEST(waiters_are_woken_first_come_first_served)
 {
 	struct turn turns[4] = {};
@@ -381,6 +384,63 @@ struct stress {
 	uint64_t stamp;
 	atomic_uint *n_errors;
 };
+
+struct late {
+	struct tm_pool *pool;
+	struct tm_buffer *buffer;
+	int r;
+	atomic_bool is_over;
+};
+
+static void *wait_briefly(void *userdata)
+{
+	struct late *late = userdata;
+
+	late->r = tm_pool_acquire_wait(late->pool, 100 * NS_PER_MSEC, &late->buffer);
+	late->is_over = true;
+	return NULL;
+}
+
+static void *release_it(void *userdata)
+{
+	tm_buffer_release(userdata);
+	return NULL;
+}
+
+/* FLINK-9636: a request for buffers that was cancelled lost those which it had got by then. Here the
+ * only buffer comes when the time is over and the waiter has not noticed yet: both want the lock. */
+START_TEST(a_wait_that_is_given_up_as_its_buffer_comes_loses_none)
+{
+	pthread_t waiter, releaser;
+	struct tm_buffer *held;
+	struct tm_pool *pool;
+
+	set_up(1);
+	pool = open_pool("late", SIZE, 1, 1);
+	for (int round = 0; round < 8; round++) {
+		struct late late = { .pool = pool };
+
+		ck_assert_ptr_nonnull(held = tm_pool_acquire(pool));
+		ck_assert_int_eq(pthread_create(&waiter, NULL, wait_briefly, &late), 0);
+		while (stats(pool).waiters == 0 && !late.is_over)
+			usleep(1000);
+		pthread_mutex_lock(&pool->lock);
+		ck_assert_int_eq(pthread_create(&releaser, NULL, release_it, held), 0);
+		usleep(150000);
+		pthread_mutex_unlock(&pool->lock);
+		ck_assert_int_eq(pthread_join(releaser, NULL), 0);
+		ck_assert_int_eq(pthread_join(waiter, NULL), 0);
+		ck_assert_uint_eq(stats(pool).waiters, 0);
+		if (late.r == 0)
+			tm_buffer_release(late.buffer);
+		else
+			ck_assert_int_eq(late.r, -ETIMEDOUT);
+		ck_assert_uint_eq(stats(pool).idle, 1);
+	}
+	ck_assert_int_eq(tm_pool_close(pool), 0);
+	tear_down();
+}
+END_TEST
 
 /* Holds a few buffers at a time, each stamped with its owner at both ends. */
 static void *stress(void *userdata)
@@ -519,6 +579,7 @@ int main(void)
 	tcase_add_test(tc, a_large_pool_asks_for_a_sixteenth_more_at_a_time);
 	tcase_add_test(tc, threads_that_run_dry_at_once_ask_for_one_page);
 	tcase_add_test(tc, waiters_are_woken_first_come_first_served);
+	tcase_add_test(tc, a_wait_that_is_given_up_as_its_buffer_comes_loses_none);
 	tcase_add_test(tc, no_buffer_is_given_to_two_threads);
 	tcase_add_test(tc, resizing_under_stress_gives_no_buffer_twice);
 	tcase_add_test(tc, releasing_nothing_is_fine);

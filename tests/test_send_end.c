@@ -2,7 +2,7 @@
 
 /*
  * How sending ends: each buffer is released exactly once, whatever happens. A second release
- * aborts, a missing one is seen in tear_down().
+ * aborts, a missing one (FLINK-20013: of a writer that failed or was cancelled) is seen in tear_down().
  */
 
 #include <check.h>

@@ -8,7 +8,7 @@
  * release each buffer some time after it was received. The engine refuses, parks and sleeps; the
  * first to release a credit that somebody wants leaves a note, and writes the event only if the
  * engine sleeps. What is checked: no credit is had twice, and all is received in the end (an invalid
- * end state otherwise).
+ * end state otherwise; FLINK-17182 was one).
  *
  * tests/lint/model runs this, and again with each of the defects that it must find: LATE_WANTS (the
  * engine looks at the number before it says that it wants one), NO_RENEWAL (a note was left, and the

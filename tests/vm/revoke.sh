@@ -108,6 +108,7 @@ wait_for 5 "its pages" charge_is sink 4
 says t2 quit ''
 task_ends t2
 
+# FLINK-12852: a request for what was guaranteed waited for who had it as excess, until its time was over
 say "a guarantee does not wait for a slot that is to be waited for"
 expect set tmctl set sink pool=0 pool-max=128M revoke=wait revoke-deadline=1s
 task t1 sink $alice
