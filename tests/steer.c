@@ -97,7 +97,10 @@ bool steer_init(struct steer *steer, enum steer_policy policy, const struct plan
 	steer->slots = calloc(n_slots, sizeof(*steer->slots));
 	steer->senpais = calloc(n_slots, sizeof(*steer->senpais));
 	steer->order = calloc(n_slots, sizeof(struct control_slot *));
-	if (!steer->plant || !steer->wishes || !steer->slots || !steer->senpais || !steer->order) {
+	steer->twins = calloc(n_slots, sizeof(*steer->twins));
+	steer->twin_order = calloc(n_slots, sizeof(struct control_slot *));
+	if (!steer->plant || !steer->wishes || !steer->slots || !steer->senpais || !steer->order ||
+	    !steer->twins || !steer->twin_order) {
 		steer_deinit(steer);
 		return false;
 	}
@@ -118,6 +121,8 @@ void steer_deinit(struct steer *steer)
 	free(TAKE(steer->slots));
 	free(TAKE(steer->senpais));
 	free(TAKE(steer->order));
+	free(TAKE(steer->twins));
+	free(TAKE(steer->twin_order));
 }
 
 static void senpai_tick(struct steer *steer, uint32_t i, uint32_t interval)
@@ -160,15 +165,36 @@ static uint32_t draw(struct steer *steer, uint32_t bound)
 	return (uint32_t)((steer->random >> 32) * bound >> 32);
 }
 
-static void shuffle(struct steer *steer, uint32_t n)
+/* The plan for copies of the slots, in a random order. What is compared is all that the law says and
+ * will remember: if no tick depends on the order, no history does. */
+static int plan_twins(struct steer *steer, struct control_group *group, uint32_t n)
 {
-	for (uint32_t i = n; i > 1; i--) {
-		uint32_t k = draw(steer, i);
-		struct control_slot *other = steer->order[k];
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t k = draw(steer, i + 1);
 
-		steer->order[k] = steer->order[i - 1];
-		steer->order[i - 1] = other;
+		memcpy(&steer->twins[i], steer->order[i], sizeof(*steer->twins));
+		steer->twin_order[i] = steer->twin_order[k];
+		steer->twin_order[k] = &steer->twins[i];
 	}
+	return control_plan(group, steer->twin_order, n, steer->now_ns);
+}
+
+static int plan(struct steer *steer, struct control_group *group, uint32_t n)
+{
+	struct control_group twin = *group;
+	int r = steer->is_planned_twice ? plan_twins(steer, &twin, n) : 0;
+
+	if (r == 0)
+		r = control_plan(group, steer->order, n, steer->now_ns);
+	if (r < 0 || !steer->is_planned_twice)
+		return r;
+	for (uint32_t i = 0; i < n; i++)
+		steer->n_different +=
+			memcmp(&steer->twins[i], steer->order[i], sizeof(*steer->twins)) != 0;
+	steer->n_different += twin.n_evidence != group->n_evidence ||
+			      twin.n_polluter != group->n_polluter ||
+			      twin.freed_bytes != group->freed_bytes;
+	return 0;
 }
 
 static int law_tick(struct steer *steer, uint32_t group)
@@ -188,9 +214,7 @@ static int law_tick(struct steer *steer, uint32_t group)
 			slot->sample = plant->slots[i].sample;
 		steer->order[n++] = slot;
 	}
-	if (steer->is_shuffled)
-		shuffle(steer, n);
-	r = control_plan(&steer->groups[group], steer->order, n, steer->now_ns);
+	r = plan(steer, &steer->groups[group], n);
 	for (uint32_t i = 0; i < steer->n_slots && r == 0; i++) {
 		const struct control_slot *slot = &steer->slots[i];
 

@@ -37,13 +37,17 @@ struct steer {
 	struct control_slot *slots;
 	struct senpai *senpais;
 	struct control_slot **order; /* of one group, as given to control_plan() */
+	struct control_slot *twins;  /* of those, where all is planned twice … */
+	struct control_slot **twin_order;
 	struct control_group groups[PLANT_GROUPS];
 	uint64_t now_ns;
 	uint64_t n_writes; /* of memory.low */
 	uint64_t random;   /* its own, so that the plant does not hear of it */
 	/* of chance, in permille: a sample is not fresh */
 	uint32_t stale_permille;
-	bool is_shuffled; /* slots are given to control_plan() in another order at every tick */
+	/* control_plan() is asked first with copies of the slots in a random order … */
+	bool is_planned_twice;
+	uint64_t n_different; /* … and so often one of them, or the group, came out otherwise */
 };
 
 /* Sanitizers are ten times slower: tests make less of the same then. */
