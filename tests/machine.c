@@ -169,6 +169,84 @@ void machine_turn(struct machine *m)
 
 /* ---- what holds at every tick */
 
+static bool is_scan(const struct control_slot *slot)
+{
+	return slot->mode != SLOT_OFF && slot->track.class == CONTROL_POLLUTER;
+}
+
+/* Somebody who is, or was, taken for a scan has much more than he was protected at. */
+static bool is_scan_pushed_out(const struct machine *m, uint32_t group)
+{
+	for (uint32_t i = 0; i < m->n_slots; i++) {
+		const struct control_slot *slot = &m->steer.slots[i];
+
+		if (m->slots[i].group == group && slot->mode != SLOT_OFF &&
+		    (is_scan(slot) || control_is_retested(slot)) &&
+		    slot->sample.current_bytes >
+			    m->held_bytes[i] +
+				    MIN(m->steer.groups[group].bytes / 20, slot->share_bytes / 2))
+			return true;
+	}
+	return false;
+}
+
+/* Its usage and the room that control_plan() speaks of. */
+static uint64_t roomy_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	return slot->sample.current_bytes + slot->sample.current_bytes / 50 +
+	       MIN(group->bytes / 100, slot->share_bytes / 8);
+}
+
+/* The most that the slot counts with while a scan is pushed out and nobody asks. */
+static uint64_t most_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t used = slot->sample.current_bytes;
+
+	if (slot->mode == SLOT_OFF || control_is_retested(slot))
+		return slot->share_bytes;
+	switch (slot->track.class) {
+	case CONTROL_QUIET:
+	case CONTROL_IDLE:
+		return MAX(roomy_bytes(group, slot), control_least_bytes(group, slot));
+	case CONTROL_SUSPECT:
+		return MAX(used - used / 20, control_least_bytes(group, slot));
+	case CONTROL_POLLUTER:
+		return MAX(used / 2, control_least_bytes(group, slot));
+	case CONTROL_NEW:
+	case CONTROL_EVIDENCE:
+	default:
+		return slot->share_bytes;
+	}
+}
+
+/* control_plan()'s bound on the sum of what the group's slots are promised. */
+static uint64_t most_promised(const struct machine *m, uint32_t group)
+{
+	const struct control_group *g = &m->steer.groups[group];
+	bool is_pushed_out = is_scan_pushed_out(m, group);
+	uint64_t shares = 0, sum = 0, scans = 0, others_use = 0;
+
+	for (uint32_t i = 0; i < m->n_slots; i++) {
+		const struct control_slot *slot = &m->steer.slots[i];
+		uint64_t most = is_pushed_out ? most_bytes(g, slot) : slot->share_bytes;
+
+		if (m->slots[i].group != group)
+			continue;
+		shares += slot->share_bytes;
+		if (is_scan(slot) && g->n_polluter > 1)
+			scans += most;
+		else
+			sum += most;
+		if (!is_scan(slot))
+			others_use += MAX(roomy_bytes(g, slot), slot->min_bytes);
+	}
+	if (g->n_evidence > 0)
+		return MAX(g->bytes, shares);
+	if (g->n_polluter > 1)
+		scans = MAX(scans, (g->bytes - MIN(others_use, g->bytes)) * 9 / 10);
+	return MAX(MAX(g->bytes, shares), sum + scans);
+}
+
 static void check_slot(const struct machine *m, uint32_t i)
 {
 	const struct control_slot *slot = &m->steer.slots[i];
@@ -187,27 +265,25 @@ static void check_slot(const struct machine *m, uint32_t i)
 /* Protection in one group is what may be promised: guarantees hold, nothing is given twice. */
 static void check_group(const struct machine *m, uint32_t group)
 {
-	const struct control_group *g = &m->steer.groups[group];
-	uint64_t promised = 0, shares = 0;
-	bool is_scan_about = g->n_polluter > 0;
+	uint64_t promised = 0, most = most_promised(m, group);
 
 	for (uint32_t i = 0; i < m->n_slots; i++) {
 		if (m->slots[i].group != group)
 			continue;
 		promised += m->steer.slots[i].low_bytes;
-		shares += m->steer.slots[i].share_bytes;
-		is_scan_about |= m->steer.slots[i].track.retest_interval_ns != 0;
 		check_slot(m, i);
 	}
-	if (!is_scan_about)
-		MACHINE_CHECK(m, promised <= MAX(g->bytes, shares), "%llu > %llu of group %u",
-			      (unsigned long long)promised, (unsigned long long)g->bytes, group);
+	MACHINE_CHECK(m, promised <= most, "%llu > %llu of group %u", (unsigned long long)promised,
+		      (unsigned long long)most, group);
 }
 
 void machine_tick(struct machine *m)
 {
-	int r = steer_tick(&m->steer);
+	int r;
 
+	for (uint32_t i = 0; i < m->n_slots; i++)
+		m->held_bytes[i] = m->steer.slots[i].track.low_bytes;
+	r = steer_tick(&m->steer);
 	MACHINE_CHECK(m, r == 0, "control_plan() returned %d", r);
 	MACHINE_CHECK(m, m->steer.n_different == 0, "another order of slots is another plan");
 	for (uint32_t group = 0; group < m->config.n_groups; group++)

@@ -31,6 +31,7 @@ struct machine {
 	struct steer_slot slots[MACHINE_SLOTS_MAX];
 	uint32_t fairness_permille;
 	struct steer steer;
+	uint64_t held_bytes[MACHINE_SLOTS_MAX]; /* protection in force before the tick */
 };
 
 /* How many machines a test is to run: MACHINES, or TASKMEM_MODEL_MACHINES of the environment. */

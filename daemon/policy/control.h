@@ -108,8 +108,19 @@ struct control_group {
  * @now_ns: monotonic, later than at the last call
  *
  * For each slot low_bytes >= min_bytes. Slots with mode SLOT_OFF get their share, whatever they
- * do. The sum of low_bytes never exceeds max(@group->bytes, sum of shares) but while a scan is
- * pushed out, when quiet slots are protected at their usage. O(n log n).
+ * do. O(n log n).
+ *
+ * The sum of low_bytes never exceeds max(@group->bytes, sum of shares), but in two cases, both only
+ * while nobody asks (n_evidence is 0). There the slots concerned count in that sum of shares with
+ * something else, with control_least_bytes() at least:
+ *
+ *	While a scan is pushed out, that is while one which is a scan, or is tested again, uses more
+ *	than it was protected at and min(B / 20, share / 2): quiet and idle slots with their room,
+ *	102 % of their usage and min(B / 100, share / 8); a suspect with 95 % of its usage, a scan
+ *	with half.
+ *
+ *	Several scans, together: with nine tenths of what the others' usage leaves of B, each of
+ *	these counted with its room or min_bytes, if that is more than they count with otherwise.
  *
  * Return: 0, -EINVAL for values out of bounds, or -ENOMEM; then results are not to be used.
  */
