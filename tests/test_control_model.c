@@ -38,6 +38,7 @@ struct load {
 	uint32_t n_useful; /* the first so many slots are scored */
 	uint32_t warm_ticks, scored_ticks;
 	bool is_legacy;
+	bool has_second_node;     /* half as large as the first one */
 	struct plant_costs costs; /* all 0: the plant's own */
 };
 
@@ -62,6 +63,8 @@ struct score {
 	double n_writes;
 	double bytes[4];   /* mean of the scored ticks and seeds */
 	uint32_t n_missed; /* flips: the growing slot did not get what it touches */
+	/* ticks of slots on the second node that lost a page or were not protected at their share */
+	uint32_t n_disturbed;
 };
 
 static struct plant_task task(enum plant_memory memory, enum plant_access access, uint32_t units)
@@ -111,6 +114,15 @@ static bool is_flip_missed(const struct steer *steer, const struct load *load, u
 	return steer->plant->slots[grown].n_resident < phase->n_units * 95 / 100;
 }
 
+static bool is_disturbed(const struct steer *steer, uint32_t i)
+{
+	const struct control_slot *slot = &steer->slots[i];
+
+	return steer->plant->slots[i].group == 1 &&
+	       (slot->low_bytes != (slot->share_bytes & ~(CONTROL_PAGE - 1)) ||
+		slot->sample.steal_pages > 0);
+}
+
 static void run_seed(struct score *score, const struct load *load, enum steer_policy policy,
 		     uint64_t seed)
 {
@@ -118,8 +130,8 @@ static void run_seed(struct score *score, const struct load *load, enum steer_po
 		.seed = seed,
 		.costs = load->costs,
 		.unit_pages = UNIT_PAGES,
-		.n_groups = 1,
-		.group_units = { B },
+		.n_groups = load->has_second_node ? 2 : 1,
+		.group_units = { B, B / 2 },
 		.is_legacy = load->is_legacy,
 		.has_swap = true,
 	};
@@ -135,6 +147,7 @@ static void run_seed(struct score *score, const struct load *load, enum steer_po
 		for (uint32_t i = 0; i < load->n_slots; i++) {
 			const struct plant_slot *from = &steer.plant->slots[i];
 
+			score->n_disturbed += is_disturbed(&steer, i);
 			if (t + 1 == load->warm_ticks) {
 				refaults[i] = from->sample.refault_pages;
 				accesses[i] = from->n_accesses;
@@ -436,6 +449,50 @@ START_TEST(loop_gets_what_is_free_and_no_more)
 }
 END_TEST
 
+static struct steer_slot on_second_node(struct steer_slot made)
+{
+	made.group = 1;
+	return made;
+}
+
+/* Two hungry slots on one node, or hot sets beside a scan; on the other one there is room, and memory
+ * that nobody uses. Each node is as if it were alone: nothing is taken from the one for the other, and
+ * nothing is lent. */
+START_TEST(starved_node_and_one_with_room_do_not_disturb_each_other)
+{
+	struct load load = beside_scan(PLANT_ANON, PLANT_ANON);
+	struct score alone, beside;
+
+	load.scored_ticks = LONG_TICKS / 4;
+	if (_i == 0) {
+		load.slots[0] = slot(PLANT_ANON, PLANT_UNIFORM, 70);
+		load.slots[1] = slot(PLANT_ANON, PLANT_UNIFORM, 70);
+		load.slots[1].weight = 200;
+		load.slots[2] = on_second_node(slot(PLANT_ANON, PLANT_TOUCH, 20));
+		load.n_slots = 2;
+	}
+	alone = run(&load, STEER_LAW);
+	load.has_second_node = true;
+	load.slots[3] = on_second_node(slot(PLANT_ANON, PLANT_UNIFORM, 20));
+	load.n_slots = 4;
+	beside = run(&load, STEER_LAW);
+	for (int i = 0; i < 2; i++) {
+		printf("node 0, slot %d: alone %.1f MiB, beside node 1 %.1f\n", i,
+		       alone.bytes[i] / (1 << 20), beside.bytes[i] / (1 << 20));
+		ck_assert_double_eq_tol(beside.bytes[i], alone.bytes[i], 0.01 * alone.bytes[i]);
+	}
+	printf("node 0: alone %.0f refaults, speed %.3f, beside node 1 %.0f, %.3f\n",
+	       alone.refaults, alone.speed, beside.refaults, beside.speed);
+	fflush(stdout);
+	ck_assert_double_eq_tol(beside.speed, alone.speed, 0.01 * alone.speed);
+	if (_i == 0)
+		ck_assert_double_eq_tol(beside.refaults, alone.refaults, 0.03 * alone.refaults);
+	ck_assert_double_eq_tol(beside.bytes[3], B * 20 / 100 * UNIT_PAGES * (double)CONTROL_PAGE,
+				1.0);
+	ck_assert_uint_eq(beside.n_disturbed, 0);
+}
+END_TEST
+
 START_TEST(hours_of_flips_beside_a_scan_stay_as_good_as_the_first)
 {
 	struct load load = flipping(FLIPS, FLIP_TICKS, /* is_legacy= */ false);
@@ -473,6 +530,7 @@ static Suite *control_model_suite(void)
 	tcase_add_test(tcase, flips_on_a_slow_machine_are_no_worse_than_without_us);
 	tcase_add_loop_test(tcase, cold_memory_goes_to_the_hungry, 0, 2);
 	tcase_add_loop_test(tcase, loop_gets_what_is_free_and_no_more, 0, 2);
+	tcase_add_loop_test(tcase, starved_node_and_one_with_room_do_not_disturb_each_other, 0, 2);
 	tcase_add_test(tcase, hours_of_flips_beside_a_scan_stay_as_good_as_the_first);
 	suite_add_tcase(suite, tcase);
 	return suite;
