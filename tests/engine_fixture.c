@@ -50,7 +50,7 @@ static int on_open(struct tm_channel *channel, void *userdata)
 	return refuse_all ? -EACCES : 0;
 }
 
-static void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
+void check_bytes(struct stream *s, const uint8_t *data, uint32_t length)
 {
 	uint32_t header = 0;
 
@@ -127,15 +127,23 @@ void set_up_slot(uint32_t share)
 	ck_assert_int_eq(tm_slot_attach(&options, &slot), 0);
 }
 
-void make_engine_of(int kind, const struct tm_engine_options *template)
+struct tm_engine *new_engine(int kind, const struct tm_engine_options *template,
+			     const struct tm_handlers *with, void *userdata)
 {
 	struct tm_engine_options options = *template;
+	struct tm_engine *made;
 
 	options.size = sizeof(options);
 	options.kind = kinds[kind];
 	ck_assert_int_eq(setenv("TASKMEM_URING", abilities[kind], 1), 0);
-	ck_assert_int_eq(tm_engine_new(pool, &options, &handlers, &streams, &engine), 0);
-	ck_assert_int_eq(tm_engine_get_kind(engine), kinds[kind]);
+	ck_assert_int_eq(tm_engine_new(pool, &options, with, userdata, &made), 0);
+	ck_assert_int_eq(tm_engine_get_kind(made), kinds[kind]);
+	return made;
+}
+
+void make_engine_of(int kind, const struct tm_engine_options *template)
+{
+	engine = new_engine(kind, template, &handlers, &streams);
 }
 
 void make_engine(int kind, uint32_t posted, uint32_t credit, uint32_t max_channels)

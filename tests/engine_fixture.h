@@ -68,6 +68,9 @@ void set_up_slot(uint32_t share);
 void make_engine(int kind, uint32_t posted, uint32_t credit, uint32_t max_channels);
 /* Likewise, with all else as in @template. */
 void make_engine_of(int kind, const struct tm_engine_options *template);
+/* Likewise, one more, with handlers of its own. */
+struct tm_engine *new_engine(int kind, const struct tm_engine_options *template,
+			     const struct tm_handlers *with, void *userdata);
 /* Slot, pool of exactly @n_buffers, engine. */
 void set_up(int kind, size_t buffer_bytes, uint32_t n_buffers);
 /* On a free port. */
@@ -97,6 +100,9 @@ int bind_unix(const char *name, bool should_listen);
 /* The data handler, for other sets of handlers. */
 void on_data(struct tm_channel *channel, struct tm_buffer *buffer, uint32_t offset, uint32_t length,
 	     void *userdata);
+
+/* The next bytes of a stream: are they those that were sent? */
+void check_bytes(struct stream *s, const uint8_t *data, uint32_t length);
 
 /* Runs the loop tests, each once per engine kind. Returns what main() should. */
 int run_suite(const char *name, const TTest *const tests[], size_t n_tests);
