@@ -217,6 +217,16 @@ bool pool_is_at_maximum(const struct tm_pool *pool)
 	return pool->n_buffers + pool->n_leaving >= pool->max_buffers;
 }
 
+/* What is only offered to the kernel may be all that there is. */
+static void call_back_posted(struct tm_pool *pool)
+{
+	struct pool_user *user;
+
+	LIST_FOREACH(&pool->users, user, node)
+		if (atomic_load(&user->has_posted))
+			user->withdraw(user);
+}
+
 void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 {
 	bool can_grow;
@@ -229,6 +239,8 @@ void pool_wait(struct tm_pool *pool, struct pool_waiter *waiter)
 	if (pool->n_idle == 0)
 		pool->empty_total++;
 	depot_serve(pool);
+	if (pool->n_waiters > 0)
+		call_back_posted(pool);
 	can_grow = pool->n_waiters > 0 && !pool_is_at_maximum(pool);
 	pool_unlock(pool);
 	/* more pages may be had, of the daemon or of other pools */
@@ -261,23 +273,29 @@ void pool_add_refused(struct tm_pool *pool, int n)
 	pool_unlock(pool);
 }
 
+static uint32_t count_postable(const struct tm_pool *pool)
+{
+	return MAX(pool->n_buffers / (pool->n_users + 1), UINT32_C(1));
+}
+
 uint32_t pool_get_part(struct tm_pool *pool, uint32_t *ret_post_limit)
 {
-	uint32_t n_buffers, n_users;
+	uint32_t part;
 
 	pthread_mutex_lock(&pool->lock);
-	n_buffers = pool->n_buffers;
-	n_users = pool->n_users;
+	part = pool->n_buffers / MAX(pool->n_users, UINT32_C(1));
+	*ret_post_limit = count_postable(pool);
 	pthread_mutex_unlock(&pool->lock); /* nothing that would have to be reported */
-	*ret_post_limit = MAX(n_buffers / (n_users + 1), UINT32_C(1));
-	return n_buffers / MAX(n_users, UINT32_C(1));
+	return part;
 }
 
 uint32_t pool_get_post_limit(struct tm_pool *pool)
 {
 	uint32_t limit;
 
-	(void)pool_get_part(pool, &limit);
+	pthread_mutex_lock(&pool->lock);
+	limit = pool->n_waiters > 0 ? 0 : count_postable(pool);
+	pthread_mutex_unlock(&pool->lock); /* as above */
 	return limit;
 }
 

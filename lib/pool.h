@@ -62,10 +62,12 @@ struct pool_waiter {
 	void (*give)(struct pool_waiter *waiter, struct buffer *buffer);
 };
 
-/* An engine that has buffers posted; withdraw() runs under pool->lock, from any thread. */
+/* An engine that has buffers posted; withdraw() runs under pool->lock, from any thread: some are owed,
+ * or somebody waits for one. */
 struct pool_user {
 	struct list node;
 	void (*withdraw)(struct pool_user *user);
+	atomic_bool has_posted; /* it can do without; set before the first one is taken */
 };
 
 struct tm_pool {
@@ -136,9 +138,10 @@ void pool_add_refused(struct tm_pool *pool, int n);
 /* As pool_grow(), also when buffers are idle: they are kept for others. */
 int pool_extend(struct tm_pool *pool);
 /* What one engine may go by if all of the pool's engines have equal parts of its buffers; and what
- * pool_get_post_limit() says. */
+ * pool_get_post_limit() says while nobody waits. */
 uint32_t pool_get_part(struct tm_pool *pool, uint32_t *ret_post_limit);
-/* Most buffers one engine may keep posted: half of the pool with one engine, never 0. */
+/* Most buffers one engine may keep posted: half of the pool with one engine; 0: somebody waits for
+ * a buffer, so none. */
 uint32_t pool_get_post_limit(struct tm_pool *pool);
 void pool_add_user(struct tm_pool *pool, struct pool_user *user);
 void pool_remove_user(struct tm_pool *pool, struct pool_user *user);

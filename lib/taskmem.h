@@ -528,7 +528,8 @@ struct tm_engine_options {
  * data waiting in its socket gets as many as leave at least that many for the others, so those that
  * hold on to their buffers come to equal numbers and stop nobody else. One that is refused is
  * parked until it, or another, releases a buffer. Engines that share a pool divide it equally; what
- * the task acquires by itself is not counted.
+ * the task acquires by itself is not counted. What an engine has only posted goes to whoever waits for
+ * a buffer, another engine or a thread.
  *
  * None cannot be asked for, and need not be: exclusive buffers lie ready nowhere, so a channel that
  * has no data costs none. Nor do channels starve for want of them. Where half of the pool is less than

@@ -19,7 +19,8 @@
  * What the code relies on, tried on 6.12 and 6.18: the kernel takes entries in ring order and
  * returns the id stored there. A receive without IORING_CQE_F_MORE is over, whatever its result:
  * a bundle that ran out of buffers says so by that alone, and -ENOBUFS is no error. It loses
- * nothing, but hides the end of the stream until a receive is armed with a buffer posted. After
+ * nothing, but hides the end of the stream until a receive is armed with a buffer posted. A bundle
+ * that finds no ring at all, for that was unregistered, says -ENOENT (seen on 6.18). After
  * io_uring_unregister_buf_ring() no entry is taken any more, and whatever was taken before has
  * its completion in the queue.
  */
@@ -47,6 +48,8 @@ static bool fill(struct tm_engine *engine, struct bufring *b, uint32_t wanted)
 	struct buffer *batch[32];
 	uint32_t n, n_posted, want;
 
+	if (b->n_posted < wanted)
+		atomic_store(&engine->user.has_posted, true);
 	while (b->n_posted < wanted) {
 		want = MIN(wanted - b->n_posted, (uint32_t)ARRAY_LEN(batch));
 		n = pool_take(engine->pool, want, BUFFER_POSTED, batch);
@@ -68,16 +71,66 @@ static void settle_packed(struct bufring *b)
 		pool_post(buffer);
 }
 
+/*
+ * Empties the provided rings by taking them away from the kernel. Entries the kernel took before
+ * have a completion by now, which is handled first; the rest is ours again. Receives that come
+ * in between end with ENOBUFS and are fed later.
+ */
+static void take_back_all(struct tm_engine *engine)
+{
+	struct uring *u = engine->backend_data;
+
+	if (u->is_broken)
+		return;
+	for (int i = 0; i < BUFRING_GROUPS; i++)
+		if (bufring_unregister(&u->buffers[i], &u->ring) < 0)
+			return;
+	while (io_uring_cq_ready(&u->ring) > 0 || io_uring_cq_has_overflow(&u->ring)) {
+		if (io_uring_cq_has_overflow(&u->ring))
+			(void)io_uring_get_events(&u->ring);
+		uring_reap(engine);
+	}
+	for (int i = 0; i < BUFRING_GROUPS; i++)
+		bufring_clear(&u->buffers[i]); /* refill() registers it again */
+}
+
+static uint32_t count_posted(const struct uring *u)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < BUFRING_GROUPS; i++)
+		n += u->buffers[i].n_posted;
+	return n;
+}
+
+/* Others wait for a buffer, and no channel here: they get what is posted. It stays so until one
+ * here finds nothing and waits in the same line, or else it would all be taken again at once. */
+static bool has_to_yield(struct tm_engine *engine, bool is_waited_for)
+{
+	if (!list_is_empty(&engine->starved))
+		engine->has_yielded = false;
+	else if (is_waited_for)
+		engine->has_yielded = true;
+	return engine->has_yielded;
+}
+
 static void refill(struct tm_engine *engine)
 {
 	struct uring *u = engine->backend_data;
 	struct bufring *whole = &u->buffers[BUFRING_WHOLE], *packed = &u->buffers[BUFRING_PACKED];
-	uint32_t wanted = MIN(engine->posted_buffers, pool_get_post_limit(engine->pool));
+	uint32_t limit = pool_get_post_limit(engine->pool);
+	uint32_t wanted = MIN(engine->posted_buffers, limit);
 	uint32_t n_packed =
 		u->can.has_packed ? MIN(wanted / PACKED_SHARE, (uint32_t)PACKED_MAX) : 0;
 	struct buffer *spare;
 
-	engine->n_set_aside = n_packed;
+	if (has_to_yield(engine, limit == 0)) {
+		if (count_posted(u) > 0)
+			take_back_all(engine);
+		return;
+	}
+	if (limit > 0)
+		engine->n_set_aside = n_packed;
 	if (engine->is_recalling)
 		wanted = n_packed = 0; /* what is posted may go to receives that are to end */
 	settle_packed(packed);
@@ -221,6 +274,7 @@ void uring_feed(struct tm_engine *engine)
 	int r;
 
 	refill(engine);
+	atomic_store(&engine->user.has_posted, count_posted(u) > 0);
 	budget = u->buffers[BUFRING_WHOLE].n_posted;
 	while (budget > 0 && !list_is_empty(&engine->starved)) {
 		channel = list_entry(engine->starved.next, struct tm_channel, queue);
@@ -344,6 +398,7 @@ static void look_after(struct tm_engine *engine, struct tm_channel *channel)
 static void on_end(struct tm_channel *channel, int result)
 {
 	switch (-result) {
+	case ENOENT: /* a bundle whose ring is taken away just now */
 	case ENOBUFS:
 		gather_hurry(&((struct uring *)channel->engine->backend_data)->gather);
 		channel->has_more = true;
@@ -392,28 +447,14 @@ void uring_on_receive(struct tm_engine *engine, struct tm_channel *channel,
 
 /* ---- giving back */
 
-/*
- * Empties the provided rings by taking them away from the kernel. Entries the kernel took before
- * have a completion by now, which is handled first; the rest is ours again. Receives that come
- * in between end with ENOBUFS and are fed later.
- */
+/* Those that are waited for are given back by uring_feed(). */
 void uring_withdraw(struct tm_engine *engine)
 {
-	struct uring *u = engine->backend_data;
+	const struct uring *u = engine->backend_data;
 	bool is_owed = false;
 
 	for (int i = 0; i < BUFRING_GROUPS; i++)
 		is_owed = is_owed || bufring_is_owed(&u->buffers[i]);
-	if (!is_owed || u->is_broken)
-		return;
-	for (int i = 0; i < BUFRING_GROUPS; i++)
-		if (bufring_unregister(&u->buffers[i], &u->ring) < 0)
-			return;
-	while (io_uring_cq_ready(&u->ring) > 0 || io_uring_cq_has_overflow(&u->ring)) {
-		if (io_uring_cq_has_overflow(&u->ring))
-			(void)io_uring_get_events(&u->ring);
-		uring_reap(engine);
-	}
-	for (int i = 0; i < BUFRING_GROUPS; i++)
-		bufring_clear(&u->buffers[i]); /* refill() registers it again */
+	if (is_owed)
+		take_back_all(engine);
 }

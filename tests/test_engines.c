@@ -10,11 +10,13 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/attr.h"
 #include "base/mono.h"
 #include "engine_fixture.h"
+#include "pattern.h"
 
 #define SIDES_MAX 4
 #define PEERS_MAX 8 /* of a side */
@@ -338,6 +340,103 @@ START_TEST(of_a_pool_far_too_small_each_gets_something)
 }
 END_TEST
 
+START_TEST(engines_take_turns_where_there_are_fewer_buffers_than_engines)
+{
+	starve(_i, 2, 1, false);
+	starve(_i, 2, 1, true);
+	starve(_i, 4, 3, false);
+	starve(_i, 4, 3, true);
+}
+END_TEST
+
+START_TEST(one_that_is_made_later_gets_what_idle_ones_have_posted)
+{
+	uint64_t end_ns = mono_now_ns() + WAIT_NS;
+
+	/* a half, a third and the rest */
+	set_up_pool(BUFFER_BYTES, 64);
+	for (uint32_t k = 0; k < 3; k++) {
+		make_side(k, _i, &defaults);
+		start_side(k);
+		connect_peers(k, 1);
+	}
+	while (posts(_i) && stats().idle > 0) {
+		ck_assert_uint_lt(mono_now_ns(), end_ns);
+		usleep(1000);
+	}
+	make_side(3, _i, &defaults);
+	start_side(3);
+	connect_peers(3, 4);
+	send_to(3, MIB);
+	check_side(3, MIB);
+	/* and who has given them back still receives */
+	for (uint32_t k = 0; k < 3; k++)
+		send_to(k, MIB);
+	for (uint32_t k = 0; k < 3; k++)
+		check_side(k, MIB);
+	tear_down_sides();
+}
+END_TEST
+
+static void *acquire_and_release(void *userdata)
+{
+	struct tm_buffer *buffer;
+
+	(void)userdata;
+	if (tm_pool_acquire_wait(pool, WAIT_NS, &buffer) < 0)
+		return NULL;
+	tm_buffer_release(buffer);
+	return &sides;
+}
+
+/* Of the only stream, which has number 0. */
+static void send_part(int fd, uint64_t begin, uint64_t end)
+{
+	uint8_t piece[PATTERN_PIECE];
+
+	for (; begin < end; begin += PATTERN_PIECE) {
+		memcpy(piece, pattern_at(0, begin), sizeof(piece));
+		if (begin == 0)
+			piece[0] = 0;
+		ck_assert_int_eq(send(fd, piece, sizeof(piece), MSG_NOSIGNAL), sizeof(piece));
+	}
+}
+
+START_TEST(a_thread_that_waits_gets_what_an_idle_engine_has_posted)
+{
+	struct tm_buffer *taken[8];
+	uint32_t n_taken = 0;
+	pthread_t thread;
+	void *result;
+	int fd;
+
+	set_up_pool(BUFFER_BYTES, 8);
+	make_side(0, _i, &defaults);
+	start_side(0);
+	connect_peers(0, 1);
+	fd = sides[0].peers[0].fd;
+	/* its receive in the kernel takes several buffers at a time then */
+	send_part(fd, 0, MIB);
+	wait_for(&sides[0].n_bytes, MIB);
+	ck_assert_uint_eq(stats().held, 0);
+	while (n_taken < (posts(_i) ? 8 : 7) && (taken[n_taken] = tm_pool_acquire(pool)))
+		n_taken++;
+	ck_assert_uint_eq(n_taken, posts(_i) ? 4 : 7);
+	ck_assert_int_eq(pthread_create(&thread, NULL, acquire_and_release, NULL), 0);
+	ck_assert_int_eq(pthread_join(thread, &result), 0);
+	ck_assert_ptr_nonnull(result);
+	/* and finds none, but no fault either */
+	send_part(fd, MIB, 2 * MIB);
+	close(fd);
+	wait_for(&sides[0].n_closed, 1);
+	ck_assert_int_eq(sides[0].streams[0].error, 0);
+	ck_assert(!sides[0].streams[0].is_wrong);
+	ck_assert_uint_eq(sides[0].streams[0].bytes, 2 * MIB);
+	tm_buffer_release_bulk(taken, n_taken);
+	tear_down_sides();
+}
+END_TEST
+
 /* ---- consumers that keep what they get */
 
 START_TEST(consumers_that_keep_all_on_two_engines_do_not_stop_the_third)
@@ -485,6 +584,9 @@ int main(void)
 		engines_of_both_kinds_share_a_pool,
 		what_one_receives_anothers_thread_releases,
 		of_a_pool_far_too_small_each_gets_something,
+		engines_take_turns_where_there_are_fewer_buffers_than_engines,
+		one_that_is_made_later_gets_what_idle_ones_have_posted,
+		a_thread_that_waits_gets_what_an_idle_engine_has_posted,
 		consumers_that_keep_all_on_two_engines_do_not_stop_the_third,
 		a_share_that_shrinks_to_the_minimum_and_grows_loses_no_byte,
 		what_an_engine_had_that_is_freed_goes_to_the_others,
