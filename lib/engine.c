@@ -27,7 +27,7 @@
 #define EXCLUSIVE_DEFAULT 2
 #define PEER_TIMEOUT_DEFAULT_S 120
 #define PEER_TIMEOUT_MAX_S 32767 /* of TCP_KEEPIDLE */
-#define KERNEL_SPIN_MS 10 /* longer than that io_uring asks no device in a wait */
+#define KERNEL_SPIN_MS 10        /* longer than that io_uring asks no device in a wait */
 #define CHANNELS_DEFAULT 4096
 #define CHANNELS_MAX 65536
 #define SEND_DEFAULT 64

@@ -180,7 +180,7 @@ struct tm_engine {
 	uint32_t n_set_aside;  /* back end: buffers posted for small messages */
 	bool is_tight;         /* floating ones run short: backlogs are asked for */
 	bool is_recalling;     /* nothing is posted until the next wait has ended receives */
-	bool has_yielded;      /* back end: nor until a channel finds nothing, others wait for buffers */
+	bool has_yielded; /* back end: nor until a channel finds nothing, others wait for buffers */
 	struct list sending;   /* senders whose queue is to be looked at */
 	struct list lingering; /* closed channels whose last bytes the kernel still reads */
 };

@@ -152,8 +152,7 @@ TM_PUBLIC int tm_pool_open(struct tm_slot *slot, const char *name, size_t buffer
 		r = -ENOBUFS; /* more than the whole file */
 	else
 		while ((r = try_fill(pool, n_chunks, &n_short)) == 0)
-			if ((r = chunk_grow(slot, n_short)) < 0 &&
-			    !get_idle(slot, n_short))
+			if ((r = chunk_grow(slot, n_short)) < 0 && !get_idle(slot, n_short))
 				break;
 	if (r < 0) {
 		(void)!magazine_detach_pool(pool); /* nobody has seen it */

@@ -202,8 +202,7 @@ static void feed_pools(struct tm_slot *slot)
 	pthread_mutex_unlock(&slot->lock);
 	if (!is_hungry && atomic_load(&slot->n_moving) == 0 && !slot->is_short)
 		return;
-	if (is_hungry && n_missing > 0 && may_ask &&
-	    chunk_grow(slot, (uint32_t)n_missing) < 0)
+	if (is_hungry && n_missing > 0 && may_ask && chunk_grow(slot, (uint32_t)n_missing) < 0)
 		link_set_timer(slot, 1000);
 
 	pthread_mutex_lock(&slot->lock);

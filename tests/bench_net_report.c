@@ -10,8 +10,9 @@
 #include "base/attr.h"
 
 const char *const bench_peer_names[PEERS] = {
-	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll", [RECV] = "epoll+recv",
-	[READV] = "epoll+readv", [ONE_SHOT] = "io_uring",           [DIRECT] = "uring-direct",
+	[TASKMEM] = "taskmem",   [TASKMEM_EPOLL] = "taskmem-epoll",
+	[RECV] = "epoll+recv",   [READV] = "epoll+readv",
+	[ONE_SHOT] = "io_uring", [DIRECT] = "uring-direct",
 	[IPERF3] = "iperf3",     [FIXED] = "fixed-pool",
 };
 

@@ -85,8 +85,9 @@ static bool make_devices(void)
 static void *connect_from_there(void *ret_fd)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	int fd = setns(theirs_fd, CLONE_NEWNET) < 0 ? -1
-						    : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = setns(theirs_fd, CLONE_NEWNET) < 0
+			 ? -1
+			 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)inet_pton(AF_INET, OURS, &in.sin_addr);
 	*(int *)ret_fd = connect(fd, (struct sockaddr *)&in, sizeof(in)) == 0 ? fd : -errno;
