@@ -68,6 +68,14 @@ static struct rival rival(const struct judge *j, const char *load, const char *p
 	return (struct rival){ policy, summary(j, load, policy), true };
 }
 
+/* From a full comparison: then it is the only one of the two that is run without options. */
+static bool is_known_better(const char *load, const char *name, const char *other)
+{
+	const char *quick = bench_load_find(load)->quick;
+
+	return bench_list_reps(quick, name) && !bench_list_reps(quick, other);
+}
+
 /* Of the two senpais the faster one, or the one with fewer refaults. */
 static struct rival better_senpai(const struct judge *j, const char *load, figure f)
 {
@@ -77,7 +85,8 @@ static struct rival better_senpai(const struct judge *j, const char *load, figur
 	if (is_both)
 		is_fast = f == refaults_of ? fast.s.refaults.median < slow.s.refaults.median
 					   : fast.s.mean.median > slow.s.mean.median;
-	slow.is_final = fast.is_final = is_both;
+	slow.is_final = is_both || is_known_better(load, "senpai", "senpai6");
+	fast.is_final = is_both || is_known_better(load, "senpai6", "senpai");
 	return is_fast ? fast : slow;
 }
 

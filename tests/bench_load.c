@@ -38,22 +38,22 @@
 static const struct bench_load loads[] = {
 	{
 		.name = "L1",
-		.title = "two tasks that swap sizes every 24 s",
+		.title = "two tasks that swap sizes every 22 s",
 		.quick = "none,senpai,senpai6,ours*7",
 		/* A phase is long enough for the memory to be there well before its end: half of B is
 		 * faulted in in eight to ten seconds, the last hundredth of it in three more. */
 		.warm_s = 14,
-		.score_s = 72,
+		.score_s = 66,
 		.n_tasks = 2,
 		.tasks = {
-			{ .name = "up", .size = 750, .other_size = 200, .phase_s = 24, .first_s = 14 },
-			{ .name = "down", .size = 200, .other_size = 750, .phase_s = 24, .first_s = 14 },
+			{ .name = "up", .size = 750, .other_size = 200, .phase_s = 22, .first_s = 14 },
+			{ .name = "down", .size = 200, .other_size = 750, .phase_s = 22, .first_s = 14 },
 		},
 	},
 	{
 		.name = "L2",
 		.title = "two stable tasks, a scan of anonymous memory",
-		.quick = "none,low,senpai,senpai6,ours",
+		.quick = "none,low,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -79,7 +79,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L4",
 		.title = "cold memory beside a hungry task",
-		.quick = "none,low,senpai,senpai6,ours",
+		.quick = "none,low,senpai6,ours",
 		.warm_s = 14,
 		.score_s = 20,
 		.n_tasks = 2,
@@ -132,7 +132,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L7p",
 		.title = "two stable tasks, a scan of a mapped file",
-		.quick = "none,low,senpai,senpai6,ours",
+		.quick = "none,low,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,

@@ -61,7 +61,8 @@ struct bench_load {
 	const char *title;
 	const char
 		*quick; /* policies that decide the bars here, NULL: none; "none,ours*10": ours has
-			    * ten repetitions at least */
+			    * ten repetitions at least; of two senpais the better one as a
+			    * full comparison has shown, or both */
 	bool is_held_out;  /* the law was not tuned on it */
 	uint32_t warm_s;   /* not scored */
 	uint32_t score_s;  /* scored after that */

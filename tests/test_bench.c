@@ -86,8 +86,8 @@ START_TEST(sizes_and_weights_follow_the_clock)
 	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 13.9), 750);
 	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 14), 200);
 	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], 14), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 37.9), 200);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 38), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 35.9), 200);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 36), 750);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 11.5), 100);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 12), 400);
 	ck_assert_uint_eq(bench_task_weight(share, 1, 12), 100);

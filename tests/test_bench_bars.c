@@ -111,6 +111,12 @@ START_TEST(of_two_senpais_the_one_with_fewer_refaults_or_more_speed_counts)
 	add_run(&store, "L1", "senpai", 500, 0.2);
 	ck_assert_int_eq(judged(&store, "L1", "1.00 of senpai").verdict, BENCH_FAIL);
 	ck_assert_ptr_nonnull(strstr(judged(&store, "L1", "1.00 of senpai").value, "of 500"));
+	/* where one is known to be the better one it is enough, and the other counts if it was run */
+	add_run(&store, "L4", "ours", 1000, 0.8);
+	add_run(&store, "L4", "senpai6", 2000, 0.8);
+	ck_assert_int_eq(judged(&store, "L4", "0.97 of senpai6").verdict, BENCH_PASS);
+	add_run(&store, "L4", "senpai", 2000, 0.9);
+	ck_assert_int_eq(judged(&store, "L4", "0.97 of senpai").verdict, BENCH_FAIL);
 	bench_store_free(&store);
 }
 END_TEST
@@ -301,7 +307,7 @@ START_TEST(what_decides_the_bars_takes_less_than_half_an_hour)
 {
 	struct bench_cost cost = bench_quick_cost(420), one = bench_quick_cost(4200);
 
-	ck_assert_uint_gt(cost.n_runs, 35);
+	ck_assert_uint_gt(cost.n_runs, 30);
 	ck_assert_uint_lt(cost.seconds, 30 * 60);
 	ck_assert_uint_gt(cost.n_boots, 2);
 	ck_assert_uint_eq(one.n_boots, 1);

@@ -173,8 +173,6 @@ static void check_watched(uint32_t n, bool is_kernels)
 	ck_assert_uint_eq(engine->n_on_device, n);
 	ck_assert_int_eq(engine->is_kernel_spinning, n > 0 && is_kernels);
 	ck_assert_int_eq(is_asking(), n > 0 && is_kernels);
-	if (n == 0)
-		ck_assert_uint_lt(waiting_cpu_ns(), 1 * NS_PER_MSEC);
 }
 
 START_TEST(the_device_of_a_watched_channel_is_asked)
@@ -193,15 +191,15 @@ START_TEST(the_device_of_a_watched_channel_is_asked)
 	run_until_open(1);
 	check_watched(0, is_kernels);
 
-	ck_assert_int_eq(tm_channel_set_latency(streams[0].channel, _i % 2 ? 2000 : 20000), 0);
+	ck_assert_int_eq(tm_channel_set_latency(streams[0].channel, _i % 2 ? 9000 : 100000), 0);
 	(void)tm_engine_run(engine, 0);
 	ck_assert_int_eq(send(fd, "", 1, MSG_NOSIGNAL), 1); /* by what comes a device is known */
 	check_watched(1, is_kernels);
 	ck_assert_int_eq(send(fd, "", 1, MSG_NOSIGNAL), 1);
 	while (streams[0].bytes < 2)
 		ck_assert_int_ge(tm_engine_run(engine, WAIT_MS), 0);
-	/* how much time a busy machine gives is not known, but all of it is used */
-	ck_assert_uint_gt(waiting_cpu_ns(), 1 * NS_PER_MSEC);
+	/* how much time a busy machine gives is not known, but all of it is used; to sleep takes 0.1 */
+	ck_assert_uint_gt(waiting_cpu_ns(), NS_PER_MSEC / 2);
 	peer.fd = connect_device();
 	run_until_open(2);
 	start_peer(&peer, 1, BYTES);
