@@ -100,13 +100,15 @@ START_TEST(tasks_that_are_the_same_alone_are_measured_once)
 	struct bench_task steady = { .size = 750 }, other = { .size = 740, .cold_size = 100 };
 	struct bench_task large = { .size = 910 }, read = { .size = 740, .medium = BENCH_FILE };
 	struct bench_task more_read = { .size = 741, .medium = BENCH_FILE };
+	struct bench_task loop = { .size = 740, .medium = BENCH_FILE, .pattern = BENCH_CYCLE };
 
 	ck_assert_uint_eq(bench_task_hash(&swap->tasks[0]), bench_task_hash(&swap->tasks[1]));
 	ck_assert_uint_eq(bench_task_hash(&swap->tasks[0]), bench_task_hash(&steady));
 	ck_assert_uint_eq(bench_task_hash(&swap->tasks[0]), bench_task_hash(&other));
 	ck_assert_uint_ne(bench_task_hash(&swap->tasks[0]), bench_task_hash(&large));
 	ck_assert_uint_ne(bench_task_hash(&swap->tasks[0]), bench_task_hash(&read));
-	ck_assert_uint_ne(bench_task_hash(&more_read), bench_task_hash(&read));
+	ck_assert_uint_eq(bench_task_hash(&more_read), bench_task_hash(&read));
+	ck_assert_uint_ne(bench_task_hash(&loop), bench_task_hash(&read));
 }
 END_TEST
 
