@@ -31,6 +31,7 @@
 
 #include "base/fd.h"
 #include "engine.h"
+#include "hangup.h"
 #include "info.h"
 #include "send.h"
 
@@ -361,7 +362,7 @@ static void finish(struct tm_engine *engine, struct tm_channel *channel)
 	channel_forget(channel);
 	send_finish(channel);
 	if (!channel->sender || !channel->sender->is_lingering)
-		fd_closep(&channel->fd);
+		hangup_connection(&channel->fd);
 	engine->n_events++;
 	if (engine->handlers.close)
 		engine->handlers.close(channel, channel->error, engine->userdata);

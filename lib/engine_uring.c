@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "hangup.h"
 #include "send.h"
 #include "uring.h"
 
@@ -376,11 +377,12 @@ static void discard(struct uring *u, const struct io_uring_cqe *cqe)
 {
 	enum uring_op op = (enum uring_op)(cqe->user_data & OP_MASK);
 	uintptr_t object = (uintptr_t)cqe->user_data & ~OP_MASK;
+	int fd = cqe->res;
 
 	if (!(cqe->flags & IORING_CQE_F_MORE))
 		u->n_inflight--;
-	if (op == OP_ACCEPT && cqe->res >= 0)
-		(void)close(cqe->res);
+	if (op == OP_ACCEPT)
+		hangup_connection(&fd);
 	if (op == OP_SEND_NO_COPY && !(cqe->flags & IORING_CQE_F_MORE))
 		send_unpin((struct pin *)object);
 }

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/mono.h"
 #include "engine.h"
+#include "hangup.h"
 #include "info.h"
 
 #define BACKLOG 1024
@@ -69,7 +70,7 @@ void listener_on_accept(struct tm_engine *engine, struct listener *listener, int
 	if (engine->n_channels < engine->max_channels)
 		channel = channel_new(engine, fd);
 	if (!channel) {
-		(void)close(fd);
+		hangup_connection(&fd);
 		return;
 	}
 	channel_open(channel);
@@ -95,7 +96,7 @@ void listener_on_stop(struct tm_engine *engine, struct listener *listener, int e
 void listener_free(struct listener *listener)
 {
 	list_remove(&listener->node);
-	fd_closep(&listener->fd);
+	hangup_listener(&listener->fd);
 	if (listener->unlink_path)
 		(void)unlink(listener->unlink_path);
 	free(listener->unlink_path);

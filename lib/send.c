@@ -26,7 +26,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/fd.h"
+#include "hangup.h"
 #include "info.h"
 
 /* Not sent yet, in the socket: enough for the sender to wake up and refill it in time. */
@@ -323,8 +323,7 @@ static void stop_lingering(struct tm_channel *channel)
 		return;
 	sender->is_lingering = false;
 	list_remove(&channel->node);
-	fd_closep(&channel->fd);
-	channel->fd = -1;
+	hangup_connection(&channel->fd);
 }
 
 void send_unpin(struct pin *pin)
@@ -359,16 +358,12 @@ void send_finish(struct tm_channel *channel)
 	list_append(&channel->engine->lingering, &channel->node);
 }
 
-/* close() with SO_LINGER 0 throws away all that is unsent or unacknowledged, at once. */
+/* Throws away all that is unsent or unacknowledged. */
 static void reset_if_pinned(struct tm_channel *channel)
 {
-	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
 	if (!channel->sender || list_is_empty(&channel->sender->pins) || channel->fd < 0)
 		return;
-	(void)setsockopt(channel->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	fd_closep(&channel->fd);
-	channel->fd = -1;
+	hangup_reset(&channel->fd);
 }
 
 void send_reset_pinned(struct tm_engine *engine)

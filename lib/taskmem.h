@@ -21,8 +21,10 @@
  * belong to the thread that runs the engine; only tm_engine_wakeup() may come from others, and
  * tm_buffer_release() of course. The library makes no threads and installs no signal handlers.
  *
- * fork(): pages are not inherited (MADV_DONTFORK). A child must not use the library's objects;
- * it may exec, or attach by itself.
+ * fork(): pages are not inherited (MADV_DONTFORK), so a child that touches a buffer gets SIGSEGV.
+ * It must not use the library's objects; it may exec, or attach by itself. What the parent closes
+ * ends for its peers although a child has the descriptors, too. But a parent that ends without
+ * tm_engine_free() leaves its connections and listeners to children which have not called exec.
  */
 
 #include <stddef.h>
@@ -695,7 +697,8 @@ int tm_channel_shutdown_send(struct tm_channel *channel);
  *
  * No more data from now on; close is called with -ECANCELED before tm_engine_run() sleeps
  * again, never from within this function. Unread bytes are lost, and so is what was queued for
- * sending and not yet taken by the kernel.
+ * sending and not yet taken by the kernel. The peer reads the end after what the kernel has taken; or,
+ * with TCP, is reset if there were unread bytes.
  */
 void tm_channel_close(struct tm_channel *channel);
 
