@@ -10,7 +10,8 @@ usage() {
 	cat <<-EOT
 	usage: tests/run bench control [OPTION]…
 
-	Runs each load under each policy in a virtual machine and prints a table. What is finished
+	Runs each load under each policy in a virtual machine and prints a table. It has one node, for
+	what is divided is the memory of one, and another has no part in it. What is finished
 	is kept in $results,
 	so an interrupted comparison goes on where it was; --forget begins anew.
 

@@ -14,7 +14,7 @@
  * number would say little: there it is the processor time outside the kernel.
  *
  * Not here but in tests/vm: lowering the cap of a busy task, with swap and without (shrink.sh), and
- * a node that is full beside one with room (weights.sh). They are about what the daemon does, not
+ * a node that is full beside one with room (advice.sh). They are about what the daemon does, not
  * about where the law puts protection within one group.
  */
 

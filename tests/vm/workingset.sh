@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The working set of tasks whose hot memory is known, out of the sandbox of the installed unit:
-# within 15 %, by the multi-gen LRU and by DAMON; and what is said where there is neither.
+# within 15 % by the multi-gen LRU, which is what is used unless it is not there, and within 25 % by
+# DAMON, which samples; and what is said where there is neither.
 # takes: 105
 # timeout: 480
 . ./lib.sh
