@@ -2,19 +2,14 @@
 
 /*
  * Channels that are watched on a network device: the kernel asks that for packets in the engine's
- * waits. The device is one end of a veth pair, in a network namespace of the test's own; the peer
- * has the other end in another one. veth can be asked as soon as it gathers packets (GRO), and where
+ * waits. veth can be asked as soon as it gathers packets (GRO), and where
  * the sender leaves something to gather (no TSO).
  */
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,20 +20,12 @@
 #include <unistd.h>
 
 #include "base/mono.h"
+#include "device_fixture.h"
 #include "engine.h"
 #include "engine_fixture.h"
 
-#define OURS "10.199.0.1"
 #define BYTES (4 * MIB)
 #define WAIT_MS 300
-
-static int ours_fd = -1, theirs_fd = -1; /* namespaces */
-
-static int open_own_namespace(void)
-{
-	return unshare(CLONE_NEWNET) < 0 ? -1
-					 : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-}
 
 static bool set_feature(const char *device, uint32_t command, bool is_on)
 {
@@ -52,57 +39,17 @@ static bool set_feature(const char *device, uint32_t command, bool is_on)
 	return r == 0;
 }
 
-static void *make_theirs(void *userdata)
+static void *leave_to_gather(void *userdata)
 {
-	char command[128];
-
 	(void)userdata;
-	theirs_fd = open_own_namespace();
-	(void)snprintf(command, sizeof(command),
-		       "ip link add tm0 netns %d type veth peer name tm1 && "
-		       "ip address add 10.199.0.2/24 dev tm1 && ip link set tm1 up",
-		       (int)getpid());
-	return theirs_fd >= 0 && system(command) == 0 && set_feature("tm1", ETHTOOL_STSO, false)
-		       ? &theirs_fd
-		       : NULL;
+	return set_feature("tm1", ETHTOOL_STSO, false) ? &port : NULL;
 }
 
 /* False: this process may have no devices of its own. */
-static bool make_devices(void)
+static bool make_gathering_devices(void)
 {
-	pthread_t thread;
-	void *is_made = NULL;
-
-	ours_fd = open_own_namespace();
-	if (ours_fd < 0 || pthread_create(&thread, NULL, make_theirs, NULL) != 0)
-		return false;
-	pthread_join(thread, &is_made);
-	return is_made && system("ip address add " OURS "/24 dev tm0 && ip link set tm0 up") == 0 &&
+	return make_devices() && call_there(leave_to_gather, NULL) &&
 	       set_feature("tm0", ETHTOOL_SGRO, true);
-}
-
-/* From the other namespace to port. */
-static void *connect_from_there(void *ret_fd)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	int fd = setns(theirs_fd, CLONE_NEWNET) < 0
-			 ? -1
-			 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)inet_pton(AF_INET, OURS, &in.sin_addr);
-	*(int *)ret_fd = connect(fd, (struct sockaddr *)&in, sizeof(in)) == 0 ? fd : -errno;
-	return NULL;
-}
-
-static int connect_device(void)
-{
-	pthread_t thread;
-	int fd = -1;
-
-	ck_assert_int_eq(pthread_create(&thread, NULL, connect_from_there, &fd), 0);
-	pthread_join(thread, NULL);
-	ck_assert_int_ge(fd, 0);
-	return fd;
 }
 
 static unsigned int ring_asks(int fd)
@@ -160,7 +107,7 @@ static bool has_devices(void)
 	static int has = -1;
 
 	if (has < 0)
-		has = make_devices();
+		has = make_gathering_devices();
 	if (!has)
 		puts("busy_poll: no network devices of its own here, left out");
 	return has;
@@ -185,7 +132,7 @@ START_TEST(the_device_of_a_watched_channel_is_asked)
 	if (!has_devices())
 		return;
 	set_up(_i, 32768, 64);
-	port = tm_engine_listen(engine, "tcp:" OURS ":0");
+	port = tm_engine_listen(engine, "tcp:" DEVICE_ADDRESS ":0");
 	ck_assert_int_gt(port, 0);
 	fd = connect_device();
 	run_until_open(1);
