@@ -156,10 +156,11 @@ static int open_socket(struct tm_channel *channel, const struct address *address
 		socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (channel->fd < 0)
 		return -errno;
-	if (address->storage.ss_family != AF_UNIX)
+	if (address->storage.ss_family != AF_UNIX) {
 		listener_set_window(channel->engine, channel->fd);
-	if (address->storage.ss_family != AF_UNIX)
-		listener_set_patience(channel->engine, channel->fd);
+		patience_set(channel->engine, channel->fd);
+		patience_set_connecting(channel->engine, channel->fd, /* is_connecting= */ true);
+	}
 	if (connect(channel->fd, sockaddr, address->length) < 0 && errno != EINPROGRESS)
 		r = -errno;
 	else
@@ -191,6 +192,7 @@ void channel_on_writable(struct tm_channel *channel)
 	if (getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
 		error = errno;
 	if (error == 0) {
+		patience_set_connecting(channel->engine, channel->fd, /* is_connecting= */ false);
 		channel_open(channel);
 	} else if (channel->next_address < channel->n_addresses) {
 		fd_closep(&channel->fd);

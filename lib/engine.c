@@ -128,6 +128,7 @@ static bool turn(struct tm_engine *engine, int *timeout_ms)
 	should_return = do_mail(engine);
 	floating_look(engine);
 	listener_arm_all(engine, timeout_ms);
+	patience_look(engine, timeout_ms);
 	do {
 		start_pending(engine);
 		engine->backend->feed(engine);
@@ -284,6 +285,7 @@ static void init_lists(struct tm_engine *engine)
 	list_init(&engine->sending);
 	list_init(&engine->short_of);
 	list_init(&engine->lingering);
+	list_init(&engine->waiting);
 	list_init(&engine->user.node);
 	list_init(&engine->waiter.node);
 }

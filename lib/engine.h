@@ -183,6 +183,8 @@ struct tm_engine {
 	bool has_yielded; /* back end: nor until a channel finds nothing, others wait for buffers */
 	struct list sending;   /* senders whose queue is to be looked at */
 	struct list lingering; /* closed channels whose last bytes the kernel still reads */
+	struct list waiting; /* senders whose peers have not acknowledged all, as far as is known */
+	uint64_t look_at_ns; /* at these; 0: there were none */
 };
 
 extern const struct engine_backend engine_uring_backend, engine_epoll_backend;
@@ -207,8 +209,6 @@ void listener_free(struct listener *listener);
 void listener_arm_all(struct tm_engine *engine, int *timeout_ms);
 /* SO_RCVBUF for a channel's credit window. */
 void listener_set_window(const struct tm_engine *engine, int fd);
-/* How long the kernel waits for a TCP peer that is silent. */
-void listener_set_patience(const struct tm_engine *engine, int fd);
 
 /* ---- channel.c */
 struct tm_channel *channel_new(struct tm_engine *engine, int fd);
@@ -269,6 +269,18 @@ void floating_hold(struct tm_channel *channel);
 void latency_begin(struct tm_channel *channel);
 /* Not any more. A second call does nothing. */
 void latency_end(struct tm_channel *channel);
+
+/* ---- patience.c */
+/* The kernel asks a silent TCP peer whether it is there. */
+void patience_set(const struct tm_engine *engine, int fd);
+/* And it waits no longer for one that is being connected to. */
+void patience_set_connecting(const struct tm_engine *engine, int fd, bool is_connecting);
+/* The channel has something to send, so its peer has to answer. */
+void patience_begin(struct tm_channel *channel);
+/* It is about to be closed, and the kernel is left alone with the rest. */
+void patience_end(struct tm_channel *channel);
+/* Looks from time to time whether they do; *@timeout_ms is shortened for the next time. */
+void patience_look(struct tm_engine *engine, int *timeout_ms);
 
 /* ---- mailbox.c */
 struct mailbox *mailbox_new(void);

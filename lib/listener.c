@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -25,7 +24,6 @@
 #include "info.h"
 
 #define BACKLOG 1024
-#define KEEPALIVE_PROBES 6
 #define WINDOW_MIN_BYTES (64 << 10)
 #define WINDOW_MAX_BYTES (64 << 20)  /* the kernel caps it at net.core.rmem_max anyway */
 #define PAUSE_NS (100 * NS_PER_MSEC) /* after EMFILE and its like, for descriptors to come free */
@@ -39,27 +37,6 @@ void listener_set_window(const struct tm_engine *engine, int fd)
 	bytes = (int)MIN(window, (uint64_t)WINDOW_MAX_BYTES);
 	/* a larger buffer than wanted is no reason to refuse the connection */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-}
-
-/* Half of the time idle, then six questions. User timeout also ends the wait for what we sent. */
-void listener_set_patience(const struct tm_engine *engine, int fd)
-{
-	uint32_t timeout_s = engine->peer_timeout_s;
-	int on = 1, idle_s, interval_s, n_probes = KEEPALIVE_PROBES;
-	unsigned user_timeout_ms;
-
-	if (timeout_s == TM_PEER_TIMEOUT_NEVER)
-		return;
-	idle_s = (int)MAX(timeout_s / 2, 1U);
-	interval_s = (int)MAX(timeout_s / 2 / KEEPALIVE_PROBES, 1U);
-	user_timeout_ms = timeout_s * 1000U;
-	/* a socket that does not take it would only be noticed later */
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &n_probes, sizeof(n_probes));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
-			 sizeof(user_timeout_ms));
 }
 
 void listener_on_accept(struct tm_engine *engine, struct listener *listener, int fd)
@@ -167,7 +144,7 @@ static int open_listener(struct tm_engine *engine, const struct address *address
 	if (family != AF_UNIX)
 		listener_set_window(engine, fd);
 	if (family != AF_UNIX)
-		listener_set_patience(engine, fd); /* inherited by what is accepted */
+		patience_set(engine, fd); /* inherited by what is accepted */
 	r = bind_socket(fd, address);
 	if (r < 0)
 		return r;

@@ -65,6 +65,7 @@ static struct sender *sender_new(struct tm_channel *channel)
 	}
 	sender->channel = channel;
 	list_init(&sender->node);
+	list_init(&sender->waiting);
 	list_init(&sender->pins);
 	if (engine->zero_copy == TM_ZERO_COPY_NEVER)
 		sender->zero_copy = ZERO_COPY_OFF;
@@ -94,6 +95,7 @@ static void look_soon(struct sender *sender)
 	    !list_is_empty(&sender->node))
 		return;
 	list_append(&sender->channel->engine->sending, &sender->node);
+	patience_begin(sender->channel);
 }
 
 void send_open(struct tm_channel *channel)
@@ -323,6 +325,7 @@ static void stop_lingering(struct tm_channel *channel)
 		return;
 	sender->is_lingering = false;
 	list_remove(&channel->node);
+	patience_end(channel);
 	hangup_connection(&channel->fd);
 }
 
@@ -342,6 +345,19 @@ void send_unpin(struct pin *pin)
 	channel_unref(channel);
 }
 
+void send_give_up(struct tm_channel *channel)
+{
+	struct sender *sender = channel->sender;
+
+	list_remove(&sender->waiting);
+	if (sender->is_lingering) {
+		hangup_reset(&channel->fd);
+		return;
+	}
+	sender->is_given_up = true;
+	channel_close(channel, -ETIMEDOUT);
+}
+
 void send_finish(struct tm_channel *channel)
 {
 	struct sender *sender = channel->sender;
@@ -350,8 +366,12 @@ void send_finish(struct tm_channel *channel)
 		return;
 	list_remove(&sender->node);
 	drop_all(sender);
-	if (list_is_empty(&sender->pins) || channel->fd < 0)
+	if (sender->is_given_up)
+		hangup_reset(&channel->fd);
+	if (list_is_empty(&sender->pins) || channel->fd < 0) {
+		patience_end(channel);
 		return;
+	}
 	/* as close() would: what the kernel has still goes out */
 	(void)shutdown(channel->fd, SHUT_WR);
 	sender->is_lingering = true;

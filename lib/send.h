@@ -38,7 +38,9 @@ enum zero_copy_state {
 
 struct sender {
 	struct tm_channel *channel;
-	struct list node;        /* engine->sending */
+	struct list node;    /* engine->sending */
+	struct list waiting; /* engine->waiting */
+	uint64_t asked_ns;   /* since then, or earlier, the peer owes an answer; 0: it does not */
 	struct send_item *items; /* a ring of engine->send_buffers */
 	uint32_t first, n_items; /* what the kernel has not taken */
 	uint32_t n_pinned;       /* buffers in pins, which count as queued */
@@ -46,8 +48,9 @@ struct sender {
 	bool should_end;         /* FIN after the queue */
 	bool has_ended;
 	bool is_lingering;
-	bool is_busy; /* back end: the kernel works on the head, or is waited for */
-	int error;    /* sending has failed */
+	bool is_given_up; /* the peer is gone: a reset is the end */
+	bool is_busy;     /* back end: the kernel works on the head, or is waited for */
+	int error;        /* sending has failed */
 	uint64_t bytes, buffers, refused_total, zero_copy_total;
 
 	/* of the io_uring back end */
@@ -69,6 +72,8 @@ bool send_is_cut(const struct tm_channel *channel);
 /* Releases all that waits, before the close handler is called. The channel itself stays until
  * nothing of it is pinned, as a descriptor in engine->lingering. */
 void send_finish(struct tm_channel *channel);
+/* The peer is gone: the channel ends with -ETIMEDOUT, and what the kernel has for it with a reset. */
+void send_give_up(struct tm_channel *channel);
 /* Fills in what concerns sending. */
 void send_get_stats(const struct sender *sender, struct tm_channel_stats *stats);
 /* Frees what has no buffers any more. NULL is fine. */

@@ -496,8 +496,8 @@ struct tm_engine_options {
 	/* a channel may have so many unreleased at most; 0: 10. Messages in one buffer count as one */
 	uint32_t credit_buffers;
 	uint32_t max_channels; /* more are refused at accept, <= 65536; 0: 4096 */
-	/* TCP: a peer that does not answer the kernel for so long is gone, -ETIMEDOUT;
-	 * 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
+	/* TCP: a peer whose kernel does not answer for so long is gone, -ETIMEDOUT, one that does not
+	 * read is not; 0: 120; TM_PEER_TIMEOUT_NEVER; at most 32767 */
 	uint32_t peer_timeout_s;
 	/* a channel queues so many buffers for sending, <= 4096; 0: 64 */
 	uint32_t send_buffers;
@@ -553,10 +553,18 @@ struct tm_engine_options {
  * channel, at least 64 KiB, so that parked channels do not fill kernel memory, which is billed to
  * the slot.
  *
- * A TCP peer that vanished without a word (power, network) does not keep its channel for ever: after
- * half of peer_timeout_s without a byte the kernel asks it whether it is there (SO_KEEPALIVE), and
- * without an answer until all of it is over (TCP_USER_TIMEOUT) the channel is closed, parked or
- * not. A peer that is there and silent stays.
+ * A TCP peer that vanished without a word (power, network) does not keep its channel for ever: it is
+ * closed with -ETIMEDOUT, parked or not. If nothing is being sent the kernel asks the peer whether it is
+ * there (SO_KEEPALIVE) after half of peer_timeout_s without a byte, and does not wait longer than all of
+ * it. If something is, what is sent has to be acknowledged: a peer is gone if nothing at all came from
+ * it for peer_timeout_s, and for half of that an answer was due, and the kernel has sent again in vain.
+ * The engine looks at such channels four times in peer_timeout_s, once a second at most, and ends a
+ * tm_engine_run() for it. A peer that is there and silent, or does not read for however long, stays,
+ * for its kernel answers. While its window is shut it is asked each half of peer_timeout_s or oftener
+ * (before Linux 6.15: two minutes), so one that vanishes then is noticed up to so much later. Where
+ * net.ipv4.tcp_retries2 means less than peer_timeout_s, the kernel gives up earlier. Connecting ends
+ * after peer_timeout_s as well. What the kernel has left to send of a channel that was closed is held
+ * to the same if it was sent without a copy; else it is the kernel's business.
  *
  * Several engines, one per thread, may share a pool.
  *
@@ -665,7 +673,7 @@ struct tm_channel_stats {
  *
  * Bytes arrive in the order of the calls. They go out when tm_engine_run() is called next, or
  * before it returns; several buffers in one system call. A peer that does not read fills the
- * queue of its own channel and nothing else.
+ * queue of its own channel and nothing else, for as long as it likes.
  *
  * By the engine's thread, in a handler or between runs.
  *

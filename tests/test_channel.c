@@ -262,7 +262,8 @@ static int option_of(int fd, int level, int option)
 static void check_patience(int fd, int timeout_s)
 {
 	ck_assert_int_eq(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), timeout_s > 0);
-	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), timeout_s * 1000);
+	/* that would count the time of a shut window as well */
+	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
 	if (timeout_s == 0)
 		return;
 	ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), timeout_s / 2);
