@@ -6,7 +6,7 @@
 . ./lib.sh
 ulimit -n 16384
 
-nouns=(receive channel floating overflow engine engines fork send send_end latency in_flight)
+nouns=(receive channel floating overflow engine engines fork send send_end latency in_flight patience)
 pids=()
 for noun in "${nouns[@]}"; do
 	ENGINE_BEST_ONLY=1 CK_TIMEOUT_MULTIPLIER=3 /usr/libexec/taskmem/test_"$noun" >"/run/$noun.log" 2>&1 &
