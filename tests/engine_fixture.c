@@ -323,22 +323,36 @@ int bind_unix(const char *name, bool should_listen)
 	return fd;
 }
 
-int run_suite(const char *name, const TTest *const tests[], size_t n_tests)
+static int run(const char *name, const TTest *const tests[], size_t n_tests, bool is_of_sending)
 {
 	Suite *suite = suite_create(name);
 	TCase *tc = tcase_create(name);
 	/* an emulated machine has time only for the way that its kernel would be used */
 	const char *is_best_only = getenv("ENGINE_BEST_ONLY");
+	int n_kinds = is_best_only || is_of_sending ? 1 : (int)ARRAY_LEN(kinds), epoll = 3;
 	SRunner *runner;
 	int n_failed;
 
 	tcase_set_timeout(tc, 120);
-	for (size_t i = 0; i < n_tests; i++)
-		tcase_add_loop_test(tc, tests[i], 0, is_best_only ? 1 : (int)ARRAY_LEN(kinds));
+	for (size_t i = 0; i < n_tests; i++) {
+		tcase_add_loop_test(tc, tests[i], 0, n_kinds);
+		if (is_of_sending && !is_best_only)
+			tcase_add_loop_test(tc, tests[i], epoll, epoll + 1);
+	}
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	n_failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	return n_failed > 0;
+}
+
+int run_suite(const char *name, const TTest *const tests[], size_t n_tests)
+{
+	return run(name, tests, n_tests, /* is_of_sending= */ false);
+}
+
+int run_send_suite(const char *name, const TTest *const tests[], size_t n_tests)
+{
+	return run(name, tests, n_tests, /* is_of_sending= */ true);
 }

@@ -106,3 +106,5 @@ void check_bytes(struct stream *s, const uint8_t *data, uint32_t length);
 
 /* Runs the loop tests, each once per engine kind. Returns what main() should. */
 int run_suite(const char *name, const TTest *const tests[], size_t n_tests);
+/* The same for tests that only send and wait long: how a kernel receives makes no difference to them. */
+int run_send_suite(const char *name, const TTest *const tests[], size_t n_tests);

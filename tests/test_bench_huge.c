@@ -131,6 +131,8 @@ static int signal_to_die_of;
 
 static void die_of_signal(void)
 {
+	(void)signal(signal_to_die_of,
+		     SIG_DFL); /* whoever started this may ignore it, as nohup does */
 	reserve_150();
 	(void)raise(signal_to_die_of);
 }

@@ -251,5 +251,5 @@ int main(void)
 		pins_of_a_closed_channel_are_given_up_when_its_peer_is_gone,
 	};
 
-	return run_suite("patience", tests, ARRAY_LEN(tests));
+	return run_send_suite("patience", tests, ARRAY_LEN(tests));
 }
