@@ -21,8 +21,9 @@ struct pool {
 	void *volatile slots[1024]; /* a NULL below the lowest */
 };
 
+/* Of a size that keeps them apart, as buffers are. */
 struct item {
-	intptr_t stack; /* bytes from the thread pointer to its stack */
+	alignas(64) intptr_t stack; /* bytes from the thread pointer to its stack */
 	void *data;
 };
 
