@@ -5,36 +5,19 @@
  * other, what was tried before, and what to change so that it does not happen again.
  */
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
 #include "policy/emergency.h"
+#include "policy/text.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 
-struct text {
-	char *buf;
-	size_t size, len;
-};
-
-PRINTF_LIKE(2, 3) static void add(struct text *t, const char *format, ...)
-{
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(t->buf + t->len, t->size - t->len, format, args);
-	va_end(args);
-	if (n > 0)
-		t->len = MIN(t->len + (size_t)n, t->size - 1);
-}
-
 static void add_seconds(struct text *t, uint64_t ns)
 {
-	add(t, "%llu.%llus", (unsigned long long)(ns / NS_PER_S),
-	    (unsigned long long)(ns % NS_PER_S / (NS_PER_S / 10)));
+	text_add(t, "%llu.%llus", (unsigned long long)(ns / NS_PER_S),
+		 (unsigned long long)(ns % NS_PER_S / (NS_PER_S / 10)));
 }
 
 /* "398M of 400M are in use, 12M are left and last 1.5s" */
@@ -43,15 +26,15 @@ static void add_situation(struct text *t, const struct emergency *e,
 {
 	char usage[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], left[FORMAT_BYTES_MAX];
 
-	add(t, "%s of %s are in use, %s are left with swap and page cache",
-	    format_bytes(in->usage_bytes, usage), format_bytes(in->max_bytes, max),
-	    format_bytes(e->left_bytes, left));
+	text_add(t, "%s of %s are in use, %s are left with swap and page cache",
+		 format_bytes(in->usage_bytes, usage), format_bytes(in->max_bytes, max),
+		 format_bytes(e->left_bytes, left));
 	if (e->left_ns < 3600 * NS_PER_S) {
-		add(t, " for ");
+		text_add(t, " for ");
 		add_seconds(t, e->left_ns);
 	}
 	if (in->full_permille >= 100)
-		add(t, ", all stall %u%% of the time", in->full_permille / 10);
+		text_add(t, ", all stall %u%% of the time", in->full_permille / 10);
 }
 
 static void add_cause(struct text *t, const struct emergency *e, const struct emergency_input *in)
@@ -60,22 +43,22 @@ static void add_cause(struct text *t, const struct emergency *e, const struct em
 	case EMERGENCY_NO_CAUSE:
 		return;
 	case EMERGENCY_RUNNING_OUT:
-		add(t, "memory runs out: ");
+		text_add(t, "memory runs out: ");
 		break;
 	case EMERGENCY_AT_LIMIT:
-		add(t, "memory is used up: ");
+		text_add(t, "memory is used up: ");
 		break;
 	case EMERGENCY_THRASHING:
-		add(t, "a leak holds everyone up: ");
+		text_add(t, "a leak holds everyone up: ");
 		break;
 	case EMERGENCY_OOM:
-		add(t, "the kernel ran out of memory: ");
+		text_add(t, "the kernel ran out of memory: ");
 		break;
 	case EMERGENCY_HOST: {
 		char available[FORMAT_BYTES_MAX];
 
-		add(t, "the node has only %s available for all its programs: ",
-		    format_bytes(in->available_bytes, available));
+		text_add(t, "the node has only %s available for all its programs: ",
+			 format_bytes(in->available_bytes, available));
 		break;
 	}
 	}
@@ -90,12 +73,12 @@ static void add_guilt(struct text *t, const struct emergency_slot *slot)
 
 	(void)emergency_is_over(slot, &over_bytes);
 	if (slot->is_leaking)
-		add(t, "it has grown %s a second for %llu s without using it again, ",
-		    format_bytes(slot->leak_rate, rate),
-		    (unsigned long long)(slot->leak_age_ns / NS_PER_S));
-	add(t, "%s %s with swap, %s above its share", slot->is_leaking ? "has" : "it has",
-	    format_bytes(slot->usage_bytes + slot->swap_bytes, has),
-	    format_bytes(over_bytes, over));
+		text_add(t, "it has grown %s a second for %llu s without using it again, ",
+			 format_bytes(slot->leak_rate, rate),
+			 (unsigned long long)(slot->leak_age_ns / NS_PER_S));
+	text_add(t, "%s %s with swap, %s above its share", slot->is_leaking ? "has" : "it has",
+		 format_bytes(slot->usage_bytes + slot->swap_bytes, has),
+		 format_bytes(over_bytes, over));
 }
 
 static void add_rank(struct text *t, const struct emergency_input *in, size_t victim)
@@ -113,12 +96,12 @@ static void add_rank(struct text *t, const struct emergency_input *in, size_t vi
 		has_lower |= in->slots[i].tier < slot->tier;
 	}
 	if (!has_other)
-		add(t, "no other slot is above its share");
+		text_add(t, "no other slot is above its share");
 	else if (has_lower)
-		add(t, "its tier %u is the lowest above its share", slot->tier);
+		text_add(t, "its tier %u is the lowest above its share", slot->tier);
 	else
-		add(t, "of tier %u it is the %s", slot->tier,
-		    slot->is_leaking ? "worst leak" : "furthest above its share by weight");
+		text_add(t, "of tier %u it is the %s", slot->tier,
+			 slot->is_leaking ? "worst leak" : "furthest above its share by weight");
 }
 
 /* @n_freezes: without the one that is told of */
@@ -127,18 +110,18 @@ static void add_tried(struct text *t, const struct emergency *e, uint32_t n_free
 	char bytes[FORMAT_BYTES_MAX];
 	size_t before = t->len;
 
-	add(t, "; before: ");
+	text_add(t, "; before: ");
 	if (e->lent_bytes > 0)
-		add(t, "%s of reserve lent, ", format_bytes(e->lent_bytes, bytes));
+		text_add(t, "%s of reserve lent, ", format_bytes(e->lent_bytes, bytes));
 	if (e->n_unprotected > 0)
-		add(t, "protection taken from %u slot%s, ", e->n_unprotected,
-		    e->n_unprotected == 1 ? "" : "s");
+		text_add(t, "protection taken from %u slot%s, ", e->n_unprotected,
+			 e->n_unprotected == 1 ? "" : "s");
 	if (e->reclaimed_bytes > 0)
-		add(t, "%s reclaimed, ", format_bytes(e->reclaimed_bytes, bytes));
+		text_add(t, "%s reclaimed, ", format_bytes(e->reclaimed_bytes, bytes));
 	if (n_freezes > 0)
-		add(t, "%u freeze%s, ", n_freezes, n_freezes == 1 ? "" : "s");
+		text_add(t, "%u freeze%s, ", n_freezes, n_freezes == 1 ? "" : "s");
 	if (t->len == before + strlen("; before: "))
-		add(t, "nothing could be had without it");
+		text_add(t, "nothing could be had without it");
 	else
 		t->len -= 2;
 	t->buf[t->len] = '\0';
@@ -147,12 +130,13 @@ static void add_tried(struct text *t, const struct emergency *e, uint32_t n_free
 static void add_remedy(struct text *t, const struct emergency_slot *slot)
 {
 	if (slot->is_leaking)
-		add(t, "; find the leak, or give %s a max so that only it suffers", slot->name);
+		text_add(t, "; find the leak, or give %s a max so that only it suffers",
+			 slot->name);
 	else
-		add(t,
-		    "; give %s more weight or min, the node a larger budget or swap, or run "
-		    "less on it",
-		    slot->name);
+		text_add(t,
+			 "; give %s more weight or min, the node a larger budget or swap, or run "
+			 "less on it",
+			 slot->name);
 }
 
 static const char *verb_words(enum emergency_verb verb, bool is_only_log)
@@ -189,50 +173,50 @@ const char *emergency_words(const struct emergency *e, const struct emergency_in
 	case EMERGENCY_NOTHING:
 		break;
 	case EMERGENCY_BEGIN:
-		add(&t, "emergency on %s: ", group);
+		text_add(&t, "emergency on %s: ", group);
 		add_cause(&t, e, in);
 		break;
 	case EMERGENCY_END:
-		add(&t, "the emergency on %s is over after ", group);
+		text_add(&t, "the emergency on %s is over after ", group);
 		add_seconds(&t, in->now_ns - e->began_ns);
-		add(&t, ": %u frozen, %u killed", e->n_freezes, e->n_kills);
+		text_add(&t, ": %u frozen, %u killed", e->n_freezes, e->n_kills);
 		break;
 	case EMERGENCY_LEND_RESERVE:
-		add(&t,
-		    "%s%s of reserve to the slots of %s: ", is_only_log ? "would lend " : "lent ",
-		    format_bytes(action->bytes, bytes), group);
+		text_add(&t, "%s%s of reserve to the slots of %s: ",
+			 is_only_log ? "would lend " : "lent ", format_bytes(action->bytes, bytes),
+			 group);
 		add_situation(&t, e, in);
 		break;
 	case EMERGENCY_RETURN_RESERVE:
-		add(&t, "the slots of %s give %s of reserve back", group,
-		    format_bytes(action->bytes, bytes));
+		text_add(&t, "the slots of %s give %s of reserve back", group,
+			 format_bytes(action->bytes, bytes));
 		break;
 	case EMERGENCY_THAW:
 	case EMERGENCY_PROTECT:
-		add(&t, "slot %s %s", slot->name, verb_words(action->verb, is_only_log));
+		text_add(&t, "slot %s %s", slot->name, verb_words(action->verb, is_only_log));
 		break;
 	case EMERGENCY_UNPROTECT:
 	case EMERGENCY_RECLAIM:
-		add(&t, "slot %s %s", slot->name, verb_words(action->verb, is_only_log));
+		text_add(&t, "slot %s %s", slot->name, verb_words(action->verb, is_only_log));
 		if (action->verb == EMERGENCY_RECLAIM)
-			add(&t, ", %s", format_bytes(action->bytes, bytes));
-		add(&t, ": ");
+			text_add(&t, ", %s", format_bytes(action->bytes, bytes));
+		text_add(&t, ": ");
 		if (slot->is_leaking)
 			add_guilt(&t, slot);
 		else if (slot->is_idle || !slot->is_running)
-			add(&t, "it is idle");
+			text_add(&t, "it is idle");
 		else
-			add(&t, "higher tiers need it");
-		add(&t, "; on %s ", group);
+			text_add(&t, "higher tiers need it");
+		text_add(&t, "; on %s ", group);
 		add_situation(&t, e, in);
 		break;
 	case EMERGENCY_FREEZE:
 	case EMERGENCY_KILL:
-		add(&t, "slot %s %s: ", slot->name, verb_words(action->verb, is_only_log));
+		text_add(&t, "slot %s %s: ", slot->name, verb_words(action->verb, is_only_log));
 		add_guilt(&t, slot);
-		add(&t, ", ");
+		text_add(&t, ", ");
 		add_rank(&t, in, action->slot);
-		add(&t, "; on %s ", group);
+		text_add(&t, "; on %s ", group);
 		add_situation(&t, e, in);
 		add_tried(&t, e, e->n_freezes - (action->verb == EMERGENCY_FREEZE));
 		add_remedy(&t, slot);
@@ -257,14 +241,14 @@ const char *emergency_summary(const struct emergency *e, uint64_t now_ns, char *
 	buf[0] = '\0';
 	if (!e->is_on)
 		return buf;
-	add(&t, "%s, for ", causes[e->cause]);
+	text_add(&t, "%s, for ", causes[e->cause]);
 	add_seconds(&t, now_ns - e->began_ns);
-	add(&t, "; %s left", format_bytes(e->left_bytes, bytes));
+	text_add(&t, "; %s left", format_bytes(e->left_bytes, bytes));
 	if (e->lent_bytes > 0)
-		add(&t, ", %s of reserve lent", format_bytes(e->lent_bytes, bytes));
+		text_add(&t, ", %s of reserve lent", format_bytes(e->lent_bytes, bytes));
 	if (e->n_unprotected > 0)
-		add(&t, ", %u without protection", e->n_unprotected);
+		text_add(&t, ", %u without protection", e->n_unprotected);
 	if (e->n_freezes > 0 || e->n_kills > 0)
-		add(&t, ", %u frozen and %u killed so far", e->n_freezes, e->n_kills);
+		text_add(&t, ", %u frozen and %u killed so far", e->n_freezes, e->n_kills);
 	return buf;
 }

@@ -8,11 +8,11 @@
 
 #include "policy/explain.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
+#include "policy/text.h"
 
 /* ---- the share */
 
@@ -125,25 +125,6 @@ size_t explain_terms(const struct explain_input *in, uint64_t now_ns,
 
 /* ---- sentences */
 
-struct text {
-	char *buf;
-	size_t len;
-};
-
-PRINTF_LIKE(2, 3)
-static void say(struct text *text, const char *format, ...)
-{
-	size_t left = EXPLAIN_REASON_MAX - text->len;
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(text->buf + text->len, left, format, args);
-	va_end(args);
-	if (n > 0)
-		text->len += MIN((size_t)n, left - 1);
-}
-
 static void say_share(struct text *text, const struct explain_input *in)
 {
 	const struct slot_policy *p = in->policy;
@@ -152,20 +133,22 @@ static void say_share(struct text *text, const struct explain_input *in)
 
 	(void)format_bytes(in->share_bytes, share);
 	if (in->share_bytes >= p->max_bytes)
-		say(text, ". Its share of %s is its max", share);
+		text_add(text, ". Its share of %s is its max", share);
 	else if (in->share_bytes == 0)
-		say(text, ". Its share is 0: higher tiers and guarantees take all");
+		text_add(text, ". Its share is 0: higher tiers and guarantees take all");
 	else if (in->share_bytes <= in->guaranteed_bytes)
-		say(text, ". Its share of %s is its guarantee: by weight it would have no more",
-		    share);
+		text_add(text,
+			 ". Its share of %s is its guarantee: by weight it would have no more",
+			 share);
 	else
-		say(text, ". Its share of %s is weight %u of the %llu that divide %s in tier %u",
-		    share, p->weight, (unsigned long long)in->tier.divided_weight,
-		    format_bytes(in->tier.divided_bytes, divided), p->tier);
-	say(text, "; %s %s for slots and keep%s %s as reserve",
-	    p->node == NODE_ANY ? "all nodes have" : "its node has",
-	    format_bytes(in->budget_bytes - MIN(in->reserve_bytes, in->budget_bytes), budget),
-	    p->node == NODE_ANY ? "" : "s", format_bytes(in->reserve_bytes, reserve));
+		text_add(text,
+			 ". Its share of %s is weight %u of the %llu that divide %s in tier %u",
+			 share, p->weight, (unsigned long long)in->tier.divided_weight,
+			 format_bytes(in->tier.divided_bytes, divided), p->tier);
+	text_add(text, "; %s %s for slots and keep%s %s as reserve",
+		 p->node == NODE_ANY ? "all nodes have" : "its node has",
+		 format_bytes(in->budget_bytes - MIN(in->reserve_bytes, in->budget_bytes), budget),
+		 p->node == NODE_ANY ? "" : "s", format_bytes(in->reserve_bytes, reserve));
 }
 
 static void say_admission(struct text *text, const struct explain_input *in)
@@ -174,12 +157,14 @@ static void say_admission(struct text *text, const struct explain_input *in)
 	char need[FORMAT_BYTES_MAX], grant[FORMAT_BYTES_MAX], requested[FORMAT_BYTES_MAX];
 
 	if (p->need_bytes > 0)
-		say(text, ". Of a need of %s%s %s are granted", format_bytes(p->need_bytes, need),
-		    p->is_need_predicted ? ", predicted from what the name needed before," : "",
-		    format_bytes(p->grant_bytes, grant));
+		text_add(text, ". Of a need of %s%s %s are granted",
+			 format_bytes(p->need_bytes, need),
+			 p->is_need_predicted ? ", predicted from what the name needed before,"
+					      : "",
+			 format_bytes(p->grant_bytes, grant));
 	if (in->requested_bytes > 0)
-		say(text, ". Its tasks have asked for %s more of guarantee, which they hold",
-		    format_bytes(in->requested_bytes, requested));
+		text_add(text, ". Its tasks have asked for %s more of guarantee, which they hold",
+			 format_bytes(in->requested_bytes, requested));
 }
 
 static void say_trouble(struct text *text, const struct explain_input *in)
@@ -188,19 +173,20 @@ static void say_trouble(struct text *text, const struct explain_input *in)
 	char rate[FORMAT_BYTES_MAX];
 
 	if (in->is_shrinking)
-		say(text,
-		    ". Its cap is going from %s to %s, no lower than the %s that cannot be taken%s%s",
-		    format_bytes(in->kernel_max_bytes, from),
-		    format_bytes(in->policy->max_bytes, to),
-		    format_bytes(in->unreclaimable_bytes, floor), in->shrink_note[0] ? ": " : "",
-		    in->shrink_note);
+		text_add(
+			text,
+			". Its cap is going from %s to %s, no lower than the %s that cannot be taken%s%s",
+			format_bytes(in->kernel_max_bytes, from),
+			format_bytes(in->policy->max_bytes, to),
+			format_bytes(in->unreclaimable_bytes, floor),
+			in->shrink_note[0] ? ": " : "", in->shrink_note);
 	if (in->leak_bytes_per_s > 0)
-		say(text, ". It grows by %s a second and uses nothing of that again: a leak",
-		    format_bytes(in->leak_bytes_per_s, rate));
+		text_add(text, ". It grows by %s a second and uses nothing of that again: a leak",
+			 format_bytes(in->leak_bytes_per_s, rate));
 	if (in->is_frozen)
-		say(text, ". Memory runs out: it is frozen for a moment");
+		text_add(text, ". Memory runs out: it is frozen for a moment");
 	else if (in->is_unprotected)
-		say(text, ". Memory runs out: it is not protected for now");
+		text_add(text, ". Memory runs out: it is not protected for now");
 }
 
 /* What the class and the protection hang on. */
@@ -210,31 +196,33 @@ static void say_law(struct text *text, const struct explain_input *in)
 	struct explain_law law = explain_law(in->group, in->control);
 
 	if (in->is_dry)
-		say(text, ". This is a dry run: it stays protected at its share");
+		text_add(text, ". This is a dry run: it stays protected at its share");
 	if (explain_law_words(in->group, in->control, words)[0] != '\0')
-		say(text, ". %s", words);
+		text_add(text, ". %s", words);
 	if (in->control->mode != SLOT_OFF)
-		say(text,
-		    ". Of what is divided, %s are used; from %s on, and while no scan has what "
-		    "others may take (now %u), quiet slots lend to those in need (now %u)",
-		    format_bytes(in->others.used_bytes, used),
-		    format_bytes(law.tax_from_used_bytes, from), in->others.n_holding,
-		    in->group->n_evidence);
+		text_add(
+			text,
+			". Of what is divided, %s are used; from %s on, and while no scan has what "
+			"others may take (now %u), quiet slots lend to those in need (now %u)",
+			format_bytes(in->others.used_bytes, used),
+			format_bytes(law.tax_from_used_bytes, from), in->others.n_holding,
+			in->group->n_evidence);
 }
 
 const char *explain_reason(const struct explain_input *in, char buf[static EXPLAIN_REASON_MAX])
 {
-	struct text text = { .buf = buf };
+	struct text text = { .buf = buf, .size = EXPLAIN_REASON_MAX };
 	char law[CONTROL_REASON_MAX], share[FORMAT_BYTES_MAX];
 
 	if (in->control)
-		say(&text, "%s", control_explain(in->group, in->control, law));
+		text_add(&text, "%s", control_explain(in->group, in->control, law));
 	else if (in->is_enforced)
-		say(&text,
-		    "the controller is off (control= in taskmemd.conf); protected at its share of %s",
-		    format_bytes(in->share_bytes, share));
+		text_add(
+			&text,
+			"the controller is off (control= in taskmemd.conf); protected at its share of %s",
+			format_bytes(in->share_bytes, share));
 	else
-		say(&text, "limits are not enforced on this host");
+		text_add(&text, "limits are not enforced on this host");
 	if (in->control)
 		say_law(&text, in);
 	say_share(&text, in);

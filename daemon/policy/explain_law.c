@@ -9,10 +9,10 @@
 
 #include "policy/explain_law.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/parse.h"
+#include "policy/text.h"
 
 static uint64_t pages(uint64_t bytes)
 {
@@ -88,24 +88,6 @@ void explain_count_group(struct explain_group *of, const struct control_group *g
 
 /* ---- sentences */
 
-struct text {
-	char *buf;
-	size_t len;
-};
-
-PRINTF_LIKE(2, 3) static void say(struct text *text, const char *format, ...)
-{
-	size_t left = EXPLAIN_LAW_MAX - text->len;
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(text->buf + text->len, left, format, args);
-	va_end(args);
-	if (n > 0)
-		text->len += MIN((size_t)n, left - 1);
-}
-
 /* So many pages, and so many in each tick, as text that lives as long as the statement it is in. */
 #define SIZE(pages) format_bytes((pages) * CONTROL_PAGE, (char[FORMAT_BYTES_MAX]){ 0 })
 #define RATE(pages) SIZE((uint64_t)((double)(pages) * (1e9 / (double)CONTROL_TICK_NS)))
@@ -131,18 +113,20 @@ static void say_need(struct text *text, const struct control_track *track,
 		     const struct explain_law *law)
 {
 	if (is_refault_needy(track, law))
-		say(text,
-		    "It is a need because %s/s in the last half second are more than %s/s, 1 %% of "
-		    "its memory a second, and %s/s on average more than %s/s, a fifth of what is "
-		    "taken from it",
-		    RATE(track->refault_pages), RATE(law->refault_above), RATE(track->mean_refault),
-		    RATE(law->mean_refault_above));
+		text_add(
+			text,
+			"It is a need because %s/s in the last half second are more than %s/s, 1 %% of "
+			"its memory a second, and %s/s on average more than %s/s, a fifth of what is "
+			"taken from it",
+			RATE(track->refault_pages), RATE(law->refault_above),
+			RATE(track->mean_refault), RATE(law->mean_refault_above));
 	else
-		say(text,
-		    "It is a need because it waited 5 %% of the time or more and fetched %s/s, more "
-		    "than %s/s, 0.1 %% of its memory a second, %s",
-		    RATE(fetched(track)), RATE(law->fetch_above),
-		    track->grown_pages > 0 ? "and grew" : "with no more than its share");
+		text_add(
+			text,
+			"It is a need because it waited 5 %% of the time or more and fetched %s/s, more "
+			"than %s/s, 0.1 %% of its memory a second, %s",
+			RATE(fetched(track)), RATE(law->fetch_above),
+			track->grown_pages > 0 ? "and grew" : "with no more than its share");
 }
 
 static void say_no_need(struct text *text, const struct control_slot *slot,
@@ -150,26 +134,29 @@ static void say_no_need(struct text *text, const struct control_slot *slot,
 {
 	const struct control_track *track = &slot->track;
 
-	say(text,
-	    "It would be a need if more than %s/s came back, 1 %% of its memory a second (now "
-	    "%s/s), and on average more than %s/s, a fifth of what is taken from it (now %s/s); or "
-	    "if it waited 5 %% of the time (now %u.%u %%) and fetched more than %s/s, 0.1 %% of its "
-	    "memory a second (now %s/s)%s",
-	    RATE(law->refault_above), RATE(track->refault_pages), RATE(law->mean_refault_above),
-	    RATE(track->mean_refault), track->stall_permille / 10, track->stall_permille % 10,
-	    RATE(law->fetch_above), RATE(fetched(track)),
-	    slot->sample.current_bytes > slot->share_bytes ? ", while it grows" : "");
+	text_add(
+		text,
+		"It would be a need if more than %s/s came back, 1 %% of its memory a second (now "
+		"%s/s), and on average more than %s/s, a fifth of what is taken from it (now %s/s); or "
+		"if it waited 5 %% of the time (now %u.%u %%) and fetched more than %s/s, 0.1 %% of its "
+		"memory a second (now %s/s)%s",
+		RATE(law->refault_above), RATE(track->refault_pages), RATE(law->mean_refault_above),
+		RATE(track->mean_refault), track->stall_permille / 10, track->stall_permille % 10,
+		RATE(law->fetch_above), RATE(fetched(track)),
+		slot->sample.current_bytes > slot->share_bytes ? ", while it grows" : "");
 }
 
 static void say_suspect(struct text *text, const struct control_track *track,
 			const struct explain_law *law)
 {
-	say(text,
-	    "It is suspect because more than %s, a quarter of its memory, are turned over and less "
-	    "than %s of that, 0.1 %%, were restored (%s) and less than %s, 10 %%, found in use "
-	    "(%s); at more than %s, all of its memory, it is a scan",
-	    SIZE(law->suspect_above), SIZE(law->reuse_restore_from), SIZE(track->window_restore),
-	    SIZE(law->reuse_refill_from), SIZE(track->window_refill), SIZE(law->polluter_above));
+	text_add(
+		text,
+		"It is suspect because more than %s, a quarter of its memory, are turned over and less "
+		"than %s of that, 0.1 %%, were restored (%s) and less than %s, 10 %%, found in use "
+		"(%s); at more than %s, all of its memory, it is a scan",
+		SIZE(law->suspect_above), SIZE(law->reuse_restore_from),
+		SIZE(track->window_restore), SIZE(law->reuse_refill_from),
+		SIZE(track->window_refill), SIZE(law->polluter_above));
 }
 
 static void say_scan(struct text *text, const struct control_slot *slot,
@@ -177,29 +164,32 @@ static void say_scan(struct text *text, const struct control_slot *slot,
 {
 	const struct control_track *track = &slot->track;
 
-	say(text,
-	    "It is pardoned if %s (1 %%) are restored or %s (10 %%) found in use of the next %s "
-	    "turned over (so far %s and %s of %s); if more than %s/s are restored on average, 1.5 "
-	    "%% of what comes and goes (now %s/s); or after 3 s in which nothing is taken (now "
-	    "%u.%u s)",
-	    SIZE(law->pardon_restore_from), SIZE(law->pardon_refill_from),
-	    SIZE(law->polluter_above + 1), SIZE(track->window_restore), SIZE(track->window_refill),
-	    SIZE(track->turnover_pages), RATE(law->pardon_mean_above), RATE(track->mean_restore),
-	    track->calm_ticks / 2, track->calm_ticks % 2 * 5);
+	text_add(
+		text,
+		"It is pardoned if %s (1 %%) are restored or %s (10 %%) found in use of the next %s "
+		"turned over (so far %s and %s of %s); if more than %s/s are restored on average, 1.5 "
+		"%% of what comes and goes (now %s/s); or after 3 s in which nothing is taken (now "
+		"%u.%u s)",
+		SIZE(law->pardon_restore_from), SIZE(law->pardon_refill_from),
+		SIZE(law->polluter_above + 1), SIZE(track->window_restore),
+		SIZE(track->window_refill), SIZE(track->turnover_pages),
+		RATE(law->pardon_mean_above), RATE(track->mean_restore), track->calm_ticks / 2,
+		track->calm_ticks % 2 * 5);
 	if (is_holding(slot, law))
-		say(text, ". While it uses more than %s (now %s) nobody else is taxed",
-		    BYTES(law->holding_above_bytes), BYTES(slot->sample.current_bytes));
+		text_add(text, ". While it uses more than %s (now %s) nobody else is taxed",
+			 BYTES(law->holding_above_bytes), BYTES(slot->sample.current_bytes));
 }
 
 static void say_retest(struct text *text, const struct control_track *track,
 		       const struct explain_law *law)
 {
-	say(text,
-	    ". It was a scan and is tested again until more than %s, all of its memory, are turned "
-	    "over (now %s): with 0.1 %% of that restored (now %s) or 10 %% found in use (now %s) it "
-	    "is none",
-	    SIZE(law->polluter_above), SIZE(track->turnover_pages), SIZE(track->window_restore),
-	    SIZE(track->window_refill));
+	text_add(
+		text,
+		". It was a scan and is tested again until more than %s, all of its memory, are turned "
+		"over (now %s): with 0.1 %% of that restored (now %s) or 10 %% found in use (now %s) it "
+		"is none",
+		SIZE(law->polluter_above), SIZE(track->turnover_pages), SIZE(track->window_restore),
+		SIZE(track->window_refill));
 }
 
 /* What is lent, and what the law has learnt of it. */
@@ -214,28 +204,31 @@ static void say_lending(struct text *text, const struct control_group *group,
 	if (!is_calm && track->class != CONTROL_EVIDENCE)
 		return;
 	if (track->is_proving)
-		say(text,
-		    ". What it lent was in use if it has %s again when it is quiet, a third of what "
-		    "it lost lately more than the %s that were left",
-		    BYTES(law->proof_from_bytes), BYTES(track->proof_bytes));
+		text_add(
+			text,
+			". What it lent was in use if it has %s again when it is quiet, a third of what "
+			"it lost lately more than the %s that were left",
+			BYTES(law->proof_from_bytes), BYTES(track->proof_bytes));
 	else if (is_taxed && track->taxed_ns >= now_ns)
-		say(text,
-		    ". It lends %s at a time, twice as much when %s of that, a quarter, are taken in "
-		    "half a second (now %s), down to a protection of %s",
-		    BYTES(track->tax_bytes), BYTES(law->tax_taken_from_bytes),
-		    SIZE(track->steal_pages), BYTES(control_least_bytes(group, slot)));
+		text_add(
+			text,
+			". It lends %s at a time, twice as much when %s of that, a quarter, are taken in "
+			"half a second (now %s), down to a protection of %s",
+			BYTES(track->tax_bytes), BYTES(law->tax_taken_from_bytes),
+			SIZE(track->steal_pages), BYTES(control_least_bytes(group, slot)));
 	else if (is_taxed && group->n_evidence == 0 && kept_ns > now_ns)
-		say(text,
-		    ". Nobody is in need now: in %llu s, 3 s after the last one was, it is protected "
-		    "at its share",
-		    (unsigned long long)seconds(kept_ns - now_ns));
+		text_add(
+			text,
+			". Nobody is in need now: in %llu s, 3 s after the last one was, it is protected "
+			"at its share",
+			(unsigned long long)seconds(kept_ns - now_ns));
 	if (track->floor_bytes > 0 && track->floor_until_ns > now_ns)
-		say(text,
-		    ". For %llu s it lends nothing below %s, which it needed before; that is "
-		    "forgotten if it comes to use more than %s or less than %s",
-		    (unsigned long long)seconds(track->floor_until_ns - now_ns),
-		    BYTES(track->floor_bytes), BYTES(law->floor_above_bytes),
-		    BYTES(law->floor_below_bytes));
+		text_add(text,
+			 ". For %llu s it lends nothing below %s, which it needed before; that is "
+			 "forgotten if it comes to use more than %s or less than %s",
+			 (unsigned long long)seconds(track->floor_until_ns - now_ns),
+			 BYTES(track->floor_bytes), BYTES(law->floor_above_bytes),
+			 BYTES(law->floor_below_bytes));
 }
 
 static void say_saving(struct text *text, const struct control_slot *slot,
@@ -245,11 +238,12 @@ static void say_saving(struct text *text, const struct control_slot *slot,
 	uint64_t next_ns =
 		MAX(slot->track.saved_ns, slot->track.stalled_ns) + EXPLAIN_SAVE_INTERVAL_NS;
 
-	say(text,
-	    ". Mode save gives back %s (0.05 %%) every 6 s and 6 s after it waited for memory, next "
-	    "in %llu s",
-	    BYTES(law->save_bytes),
-	    (unsigned long long)seconds(next_ns > now_ns ? next_ns - now_ns : 0));
+	text_add(
+		text,
+		". Mode save gives back %s (0.05 %%) every 6 s and 6 s after it waited for memory, next "
+		"in %llu s",
+		BYTES(law->save_bytes),
+		(unsigned long long)seconds(next_ns > now_ns ? next_ns - now_ns : 0));
 }
 
 const char *explain_law_words(const struct control_group *group, const struct control_slot *slot,
@@ -257,7 +251,7 @@ const char *explain_law_words(const struct control_group *group, const struct co
 {
 	const struct control_track *track = &slot->track;
 	struct explain_law law = explain_law(group, slot);
-	struct text text = { .buf = buf };
+	struct text text = { .buf = buf, .size = EXPLAIN_LAW_MAX };
 
 	buf[0] = '\0';
 	switch (track->class) {
@@ -271,8 +265,8 @@ const char *explain_law_words(const struct control_group *group, const struct co
 		say_scan(&text, slot, &law);
 		break;
 	case CONTROL_IDLE:
-		say(&text, "It is idle after 4 s without processor time or faults (now %u s)",
-		    track->idle_ticks / 2);
+		text_add(&text, "It is idle after 4 s without processor time or faults (now %u s)",
+			 track->idle_ticks / 2);
 		break;
 	case CONTROL_QUIET:
 		say_no_need(&text, slot, &law);
