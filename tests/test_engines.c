@@ -256,6 +256,24 @@ static bool posts(int kind)
 	return kinds[kind] == TM_ENGINE_URING;
 }
 
+/* Sides 0 .. @n-1, with @n_peers connections each. */
+static void start_sides(uint32_t n, uint32_t n_peers)
+{
+	for (uint32_t k = 0; k < n; k++) {
+		start_side(k);
+		connect_peers(k, n_peers);
+	}
+}
+
+/* All of them have @bytes to send at once, which arrive. */
+static void pass_through(uint32_t n, uint64_t bytes)
+{
+	for (uint32_t k = 0; k < n; k++)
+		send_to(k, bytes);
+	for (uint32_t k = 0; k < n; k++)
+		check_side(k, bytes);
+}
+
 /* ---- enough for all */
 
 static const struct tm_engine_options defaults;
@@ -264,14 +282,8 @@ START_TEST(every_byte_arrives_at_four_engines)
 {
 	set_up_pool(BUFFER_BYTES, 512);
 	make_sides(_i, 4, &defaults);
-	for (uint32_t k = 0; k < 4; k++) {
-		start_side(k);
-		connect_peers(k, 4);
-	}
-	for (uint32_t k = 0; k < 4; k++)
-		send_to(k, 2 * MIB);
-	for (uint32_t k = 0; k < 4; k++)
-		check_side(k, 2 * MIB);
+	start_sides(4, 4);
+	pass_through(4, 2 * MIB);
 	tear_down_sides();
 }
 END_TEST
@@ -283,14 +295,8 @@ START_TEST(engines_of_both_kinds_share_a_pool)
 	set_up_pool(BUFFER_BYTES, 24);
 	for (uint32_t k = 0; k < 4; k++)
 		make_side(k, k % 2 ? other : _i, &defaults);
-	for (uint32_t k = 0; k < 4; k++) {
-		start_side(k);
-		connect_peers(k, 4);
-	}
-	for (uint32_t k = 0; k < 4; k++)
-		send_to(k, MIB);
-	for (uint32_t k = 0; k < 4; k++)
-		check_side(k, MIB);
+	start_sides(4, 4);
+	pass_through(4, MIB);
 	tear_down_sides();
 }
 END_TEST
@@ -301,14 +307,8 @@ START_TEST(what_one_receives_anothers_thread_releases)
 	make_sides(_i, 3, &defaults);
 	for (uint32_t k = 0; k < 3; k++)
 		sides[k].other = &sides[(k + 1) % 3];
-	for (uint32_t k = 0; k < 3; k++) {
-		start_side(k);
-		connect_peers(k, 4);
-	}
-	for (uint32_t k = 0; k < 3; k++)
-		send_to(k, 2 * MIB);
-	for (uint32_t k = 0; k < 3; k++)
-		check_side(k, 2 * MIB);
+	start_sides(3, 4);
+	pass_through(3, 2 * MIB);
 	tear_down_sides();
 }
 END_TEST
@@ -448,10 +448,7 @@ START_TEST(consumers_that_keep_all_on_two_engines_do_not_stop_the_third)
 	set_up_pool(BUFFER_BYTES, 60);
 	make_sides(_i, 3, &greedy);
 	sides[0].keeps = sides[1].keeps = true;
-	for (uint32_t k = 0; k < 3; k++) {
-		start_side(k);
-		connect_peers(k, 2);
-	}
+	start_sides(3, 2);
 	send_to(0, MIB);
 	send_to(1, MIB);
 	wait_for(&sides[0].n_kept, 4);
