@@ -183,8 +183,7 @@ static bool is_scan_pushed_out(const struct machine *m, uint32_t group)
 		if (m->slots[i].group == group && slot->mode != SLOT_OFF &&
 		    (is_scan(slot) || control_is_retested(slot)) &&
 		    slot->sample.current_bytes >
-			    m->held_bytes[i] +
-				    MIN(m->steer.groups[group].bytes / 20, slot->share_bytes / 2))
+			    m->held_bytes[i] + control_hold_bytes(&m->steer.groups[group], slot))
 			return true;
 	}
 	return false;

@@ -75,6 +75,9 @@ struct machine_due {
  * prove at any time that it needs what it has, and while a scan holds more than it should nobody is
  * taxed. */
 void machine_dues(const struct machine *m, struct machine_due dues[MACHINE_SLOTS_MAX]);
+/* So few may be without: by chance a reader whose share is a little more than a third of what it
+ * reads is taken for a scan until it is tested again, and floors of others end late. */
+#define MACHINE_MISSED_ONE_IN 5000U
 
 /* Of the machine's own chance, like all else. */
 uint32_t machine_between(uint32_t least, uint32_t most);

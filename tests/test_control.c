@@ -187,6 +187,38 @@ START_TEST(scan_loses_its_protection_by_halves)
 }
 END_TEST
 
+/* Where a higher tier has everything, a scan has no share, and what it reads in a tick is all that
+ * nobody can take from it: for that much nobody else is to be spared the tax. */
+START_TEST(scan_that_holds_what_it_reads_keeps_nobody_from_being_taxed)
+{
+	make_polluter(&b);
+	a.share_bytes = B;
+	b.share_bytes = 0;
+	b.low_bytes = b.track.low_bytes = 0;
+	b.sample.current_bytes = 10 * M;
+	for (int i = 0; i < 12; i++) { /* as long as the average takes to get there */
+		count_scan(&b, _i ? 1000 : 100);
+		plan();
+	}
+	ck_assert_int_eq(b.track.class, CONTROL_POLLUTER);
+	ck_assert_uint_eq(a.low_bytes, _i ? B : SHARE * 102 / 100 + B / 100);
+}
+END_TEST
+
+START_TEST(scan_is_judged_anew_when_its_share_grows_by_half)
+{
+	make_polluter(&b);
+	control_reshare(&b, SHARE + SHARE / 2 - _i * M);
+	plan();
+	ck_assert_int_eq(b.track.class, _i ? CONTROL_POLLUTER : CONTROL_QUIET);
+	ck_assert(!control_is_retested(&b));
+	if (_i)
+		ck_assert_uint_lt(b.low_bytes, SHARE / 4);
+	else
+		ck_assert_uint_eq(b.low_bytes, SHARE + SHARE / 2);
+}
+END_TEST
+
 /* What is nobody's is the scan's: two that are owed less than a step each are given it together. */
 START_TEST(hungry_are_promised_what_a_scan_loses_to_the_last_step)
 {
@@ -421,6 +453,7 @@ START_TEST(nothing_is_lent_when_nobody_asks)
 		tax();
 	a.sample.current_bytes = 900 * M;
 	b.sample.current_bytes = 100 * M;
+	plan();
 	count_need(&a);
 	plan();
 	ck_assert_uint_gt(a.low_bytes, 900 * M);
@@ -471,6 +504,9 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, idle_slot_is_read_now_and_then_and_when_it_runs);
 	tcase_add_test(tcase, guarantee_of_a_scan_holds);
 	tcase_add_test(tcase, scan_loses_its_protection_by_halves);
+	tcase_add_loop_test(tcase, scan_that_holds_what_it_reads_keeps_nobody_from_being_taxed, 0,
+			    2);
+	tcase_add_loop_test(tcase, scan_is_judged_anew_when_its_share_grows_by_half, 0, 2);
 	tcase_add_test(tcase, hungry_are_promised_what_a_scan_loses_to_the_last_step);
 	tcase_add_test(tcase, quiet_slot_is_protected_at_its_usage_while_a_scan_holds_memory);
 	tcase_add_loop_test(tcase, scan_is_pardoned_for_reuse_or_without_pressure, 0, 3);

@@ -212,6 +212,32 @@ START_TEST(guarantee_is_never_taxed)
 }
 END_TEST
 
+/* Who lent what it did not use begins to work: it has it back before it lacks anything. */
+START_TEST(slot_that_fills_its_share_is_not_taxed)
+{
+	uint64_t before;
+
+	settle();
+	for (int i = 0; i < 12; i++)
+		tax();
+	before = b.sample.current_bytes / 8 * 8;
+	b.sample.current_bytes = before;
+	plan();
+	b.sample.current_bytes += before / 7 + (_i ? 2 * CONTROL_PAGE : 0);
+	count_need(&a);
+	plan();
+	ck_assert_int_eq(b.track.class, CONTROL_QUIET);
+	ck_assert_uint_eq(control_is_filling(&b), _i);
+	if (_i)
+		ck_assert_uint_eq(b.low_bytes, SHARE);
+	else
+		ck_assert_uint_lt(b.low_bytes, SHARE / 2);
+	b.sample.current_bytes = SHARE; /* that was all: now it is like others */
+	plan();
+	ck_assert(!control_is_filling(&b));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("control_tax");
@@ -230,6 +256,7 @@ int main(void)
 	tcase_add_test(tcase, shares_come_back_three_seconds_after_the_last_evidence);
 	tcase_add_test(tcase, fairness_bounds_the_tax);
 	tcase_add_test(tcase, guarantee_is_never_taxed);
+	tcase_add_loop_test(tcase, slot_that_fills_its_share_is_not_taxed, 0, 2);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }

@@ -494,8 +494,8 @@ START_TEST(scans_are_told_with_what_would_clear_them)
 	     "It is pardoned if 5M (1 %) are restored or 50M (10 %) found in use of the next 500M "
 	     "turned over (so far 0 and 0 of 0); if more than");
 	says(&a,
-	     "1.5 % of what comes and goes (now 0/s); or after 3 s in which nothing is taken (now "
-	     "0.0 s)");
+	     "1.5 % of what comes and goes (now 0/s); after 3 s in which nothing is taken (now 0.0 "
+	     "s); or when its share grows by half");
 	says(&a, "nobody else is taxed");
 	a.track.tax_bytes = M; /* of the time before */
 	ck_assert(!strstr(explain_law_words(&group, &a, (char[EXPLAIN_LAW_MAX]){ 0 }), "It lends"));
@@ -519,6 +519,15 @@ START_TEST(what_is_lent_and_kept_is_told_with_what_moves_it)
 	says(&b,
 	     "Nobody is in need now: in 3 s, 3 s after the last one was, it is protected at its "
 	     "share");
+	tax();
+	b.sample.current_bytes = SHARE / 2;
+	plan();
+	b.sample.current_bytes += 100 * M;
+	a.sample.current_bytes = B - b.sample.current_bytes;
+	count_need(&a);
+	plan();
+	says(&b, "It grew by 200M/s within its share, and lends nothing while that is more than an "
+		 "eighth of its memory in half a second");
 	setup();
 	prove(0);
 	says(&b, "For 10 s it lends nothing below ");

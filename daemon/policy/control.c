@@ -42,7 +42,8 @@
  * the rest of a scan keeps others from being taxed and flips are missed
  * (hours_of_flips_beside_a_scan_stay_as_good_as_the_first). So it is with a 20th of the share, and
  * with all of it a slot of little is not left what it is entitled to
- * (hungry_slot_follows_its_share); a quarter would do. */
+ * (hungry_slot_follows_its_share); a quarter would do. But what it reads in a tick nobody can take:
+ * without a share that held up the tax for ever. */
 #define HOLD_GROUP_DIVISOR 20
 #define HOLD_SHARE_DIVISOR 2
 /* A scan that is tested again is protected at this part more, at twice that the next time. In the
@@ -63,6 +64,11 @@
  * and on a slow machine a hundredth of a hot set costs a second of work until it is back. */
 #define STEP_GROUP_DIVISOR 200
 #define STEP_SHARE_DIVISOR 16
+/* Within its share it grows by so much in a tick: it begins to do something. What it touches for
+ * the first time no counter calls a need, and taxed it would turn over the little that it has until
+ * it looks like a scan (slot_has_its_due_in_time_after_any_change, machine 3990). Only a choice:
+ * from a half to a 200th no test fails but the case with the number. */
+#define FILLING_DIVISOR 8
 /* A quarter of what is exposed was taken in a tick: twice as much is the next time. More is seldom
  * taken at first, for who is hungry has room of his own in what nobody is promised, too. */
 #define TAX_TAKEN_DIVISOR 4
@@ -90,6 +96,10 @@
 #define FLOOR_GROWN_PERMILLE 1100
 /* A share that changes by less than this part moves no protection at once. */
 #define RESHARE_DIVISOR 16
+/* A scan whose share grows by so much is judged anew, with all of it: what could reuse nothing of
+ * the little that it had may need the rest. Less is what slots that come and go make of it, and each
+ * time a scan would take from the others. */
+#define ACQUIT_DIVISOR 2
 /* Mode save, the pace of TMO: 0.05 % every six seconds while there is no stall at all. It is what
  * its authors found fit for millions of machines, a quarter of what a slot uses in an hour;
  * mode_save_gives_back_slowly_and_never_while_it_stalls holds it to that. */
@@ -136,13 +146,19 @@ static bool is_asking(const struct control_slot *slot)
 		slot->sample.current_bytes > slot->share_bytes);
 }
 
+uint64_t control_hold_bytes(const struct control_group *group, const struct control_slot *slot)
+{
+	uint64_t stolen = (uint64_t)slot->track.mean_steal * CONTROL_PAGE;
+
+	return MIN(group->bytes / HOLD_GROUP_DIVISOR,
+		   MAX(slot->share_bytes / HOLD_SHARE_DIVISOR, stolen));
+}
+
 static bool is_holding(const struct control_group *group, const struct control_slot *slot)
 {
 	return slot->mode != SLOT_OFF &&
 	       (slot->track.class == CONTROL_POLLUTER || control_is_retested(slot)) &&
-	       slot->sample.current_bytes >
-		       slot->track.low_bytes +
-			       small_part(group, slot, HOLD_GROUP_DIVISOR, HOLD_SHARE_DIVISOR);
+	       slot->sample.current_bytes > slot->track.low_bytes + control_hold_bytes(group, slot);
 }
 
 /* ---- quiet slots */
@@ -247,6 +263,14 @@ static uint64_t tax(const struct control_group *group, struct control_slot *slot
 	return MAX(MIN(track->low_bytes, current - MIN(current, track->tax_bytes)), least);
 }
 
+bool control_is_filling(const struct control_slot *slot)
+{
+	uint64_t current = slot->sample.current_bytes;
+
+	return current < slot->share_bytes &&
+	       slot->track.grown_pages * CONTROL_PAGE > current / FILLING_DIVISOR;
+}
+
 static uint64_t quiet_bytes(const struct control_group *group, struct control_slot *slot,
 			    bool is_scan_holding, uint64_t now_ns)
 {
@@ -255,6 +279,10 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 	if (is_scan_holding) {
 		return permille(slot->sample.current_bytes, 1020) +
 		       small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
+	}
+	if (group->n_evidence > 0 && control_is_filling(slot)) {
+		track->tax_bytes = 0;
+		return slot->share_bytes;
 	}
 	if (group->n_evidence > 0)
 		return tax(group, slot, now_ns);
@@ -496,6 +524,7 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes)
 	bool is_scan = track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT;
 	bool is_moved = is_taxed(track) || track->class == CONTROL_EVIDENCE;
 	uint64_t old_bytes = slot->share_bytes;
+	bool is_acquitted = share_bytes >= old_bytes + old_bytes / ACQUIT_DIVISOR;
 	uint64_t change =
 		share_bytes > old_bytes ? share_bytes - old_bytes : old_bytes - share_bytes;
 
@@ -504,9 +533,11 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes)
 	slot->share_bytes = share_bytes;
 	if (slot->mode != SLOT_OFF && is_moved && change < old_bytes / RESHARE_DIVISOR) {
 		/* What was learnt holds: one slot of many came or went. */
-	} else if (slot->mode != SLOT_OFF && is_scan) {
+	} else if (slot->mode != SLOT_OFF && is_scan && !is_acquitted) {
 		track->low_bytes = MIN(track->low_bytes, share_bytes);
 	} else {
+		if (is_acquitted)
+			control_acquit(slot);
 		track->low_bytes = share_bytes;
 		track->tax_bytes = 0;
 		track->is_proving = false;

@@ -115,7 +115,7 @@ struct control_group {
  * something else, with control_least_bytes() at least:
  *
  *	While a scan is pushed out, that is while one which is a scan, or is tested again, uses more
- *	than it was protected at and min(B / 20, share / 2): quiet and idle slots with their room,
+ *	than it was protected at and control_hold_bytes(): quiet and idle slots with their room,
  *	102 % of their usage and min(B / 100, share / 8); a suspect with 95 % of its usage, a scan
  *	with half.
  *
@@ -128,7 +128,8 @@ MUST_USE int control_plan(struct control_group *group, struct control_slot *cons
 			  uint64_t now_ns);
 
 /* The entitlement is another one: protection follows at once, and a tax begins anew; but a change
- * of less than a sixteenth leaves a slot that is taxed or in need to the next tick. */
+ * of less than a sixteenth leaves a slot that is taxed or in need to the next tick. A scan is one
+ * until its share grows by half. */
 void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 
 /* Is the slot to be read in full? One that is idle is so every four seconds, and as soon as it has
@@ -142,8 +143,18 @@ void control_observe(struct control_slot *slot, uint64_t now_ns);
  * at a little only, and what it asks for is no reason to tax others. */
 bool control_is_retested(const struct control_slot *slot);
 
+/* What was seen of it that looks like a scan is forgotten. */
+void control_acquit(struct control_slot *slot);
+
 /* Least protection that the law may leave to the slot. */
 uint64_t control_least_bytes(const struct control_group *group, const struct control_slot *slot);
+
+/* Within its share it grows fast: what it lent is given back before it shows a need. */
+bool control_is_filling(const struct control_slot *slot);
+
+/* A scan that uses so much more than it is protected at still has what others may take, and while
+ * it has, nobody else is taxed. What is taken from it in a tick it only reads. */
+uint64_t control_hold_bytes(const struct control_group *group, const struct control_slot *slot);
 
 /* "evidence", "quiet", … */
 const char *control_class_name(enum control_class class);

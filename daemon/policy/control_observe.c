@@ -143,6 +143,12 @@ static void window_judge(struct control_track *track, uint64_t now_ns)
 	window_clear(track);
 }
 
+void control_acquit(struct control_slot *slot)
+{
+	pardon(&slot->track);
+	window_clear(&slot->track);
+}
+
 static void observe_turnover(struct control_slot *slot, uint64_t now_ns)
 {
 	struct control_track *track = &slot->track;

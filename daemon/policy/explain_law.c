@@ -58,8 +58,7 @@ struct explain_law explain_law(const struct control_group *group, const struct c
 		.pardon_mean_above = MAX(4.0, 0.015 * track->mean_flow),
 		.calm_from_ticks = 6,
 		.idle_from_ticks = 8,
-		.holding_above_bytes =
-			track->low_bytes + MIN(group->bytes / 20, slot->share_bytes / 2),
+		.holding_above_bytes = track->low_bytes + control_hold_bytes(group, slot),
 		.tax_from_used_bytes = group->bytes - group->bytes / 32,
 		.tax_taken_from_bytes = track->tax_bytes / 4,
 		.proof_from_bytes = proof_from_bytes(track),
@@ -168,8 +167,8 @@ static void say_scan(struct text *text, const struct control_slot *slot,
 		text,
 		"It is pardoned if %s (1 %%) are restored or %s (10 %%) found in use of the next %s "
 		"turned over (so far %s and %s of %s); if more than %s/s are restored on average, 1.5 "
-		"%% of what comes and goes (now %s/s); or after 3 s in which nothing is taken (now "
-		"%u.%u s)",
+		"%% of what comes and goes (now %s/s); after 3 s in which nothing is taken (now %u.%u "
+		"s); or when its share grows by half",
 		SIZE(law->pardon_restore_from), SIZE(law->pardon_refill_from),
 		SIZE(law->polluter_above + 1), SIZE(track->window_restore),
 		SIZE(track->window_refill), SIZE(track->turnover_pages),
@@ -203,7 +202,13 @@ static void say_lending(struct text *text, const struct control_group *group,
 
 	if (!is_calm && track->class != CONTROL_EVIDENCE)
 		return;
-	if (track->is_proving)
+	if (track->class == CONTROL_QUIET && group->n_evidence > 0 && control_is_filling(slot))
+		text_add(
+			text,
+			". It grew by %s/s within its share, and lends nothing while that is more than "
+			"an eighth of its memory in half a second",
+			RATE(track->grown_pages));
+	else if (track->is_proving)
 		text_add(
 			text,
 			". What it lent was in use if it has %s again when it is quiet, a third of what "
