@@ -38,23 +38,23 @@
 static const struct bench_load loads[] = {
 	{
 		.name = "L1",
-		.title = "two tasks that swap sizes every 30 s",
-		.quick = "none,senpai,senpai6,ours*5",
+		.title = "two tasks that swap sizes every 26 s",
+		.quick = "none,senpai,ours*5",
 		/* A phase is long enough for the memory to be there well before its end under every
 		 * policy, or who gets there sooner is not seen: half of B is faulted in in eight to
 		 * ten seconds by the law, in twenty by the kernel alone. */
 		.warm_s = 14,
-		.score_s = 120,
+		.score_s = 104,
 		.n_tasks = 2,
 		.tasks = {
-			{ .name = "up", .size = 750, .other_size = 200, .phase_s = 30, .first_s = 14 },
-			{ .name = "down", .size = 200, .other_size = 750, .phase_s = 30, .first_s = 14 },
+			{ .name = "up", .size = 750, .other_size = 200, .phase_s = 26, .first_s = 14 },
+			{ .name = "down", .size = 200, .other_size = 750, .phase_s = 26, .first_s = 14 },
 		},
 	},
 	{
 		.name = "L2",
 		.title = "two stable tasks, a scan of anonymous memory",
-		.quick = "none,low,senpai6,ours",
+		.quick = "none,low,static,senpai6,ours",
 		.warm_s = 8,
 		.score_s = 20,
 		.n_tasks = 3,
@@ -80,7 +80,7 @@ static const struct bench_load loads[] = {
 	{
 		.name = "L4",
 		.title = "cold memory beside a hungry task",
-		.quick = "none,low,senpai6,ours",
+		.quick = "low,static,senpai6,ours",
 		.warm_s = 14,
 		.score_s = 20,
 		.n_tasks = 2,

@@ -2,7 +2,7 @@
 
 /*
  * The lists name only what decides a bar: the law alone where memory or time is compared with a
- * number, what it is compared with elsewhere, and ten repetitions where twenty phase changes are
+ * number, what it is compared with elsewhere, and five repetitions where twenty phase changes are
  * asked for. What has to be known of every load takes hours and is left to a full comparison.
  */
 
