@@ -152,6 +152,8 @@ static void limit_run(struct limit *limit)
 		}
 		if (action.verb == SHRINK_WAIT)
 			limit_arm(limit, action.wake_ns);
+		if (action.must_end && limit->op)
+			writer_end_early(limit->writer, limit->op);
 		if (action.verb == SHRINK_WAIT || action.verb == SHRINK_NOTHING)
 			break;
 	}

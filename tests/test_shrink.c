@@ -438,6 +438,43 @@ START_TEST(a_brake_that_is_just_being_written_is_cleared_after_that)
 }
 END_TEST
 
+/* The write of a brake may take many seconds, and a slot that was given more must not wait for it. */
+START_TEST(a_higher_limit_waits_for_no_write_and_ends_it)
+{
+	struct shrink_action a;
+
+	shrink_init(&s);
+	shrink_set(&s, 100 * M, 300 * M, 0);
+	(void)step(input(0, 300 * M, 400 * M));
+	ck_assert_int_eq(step_done(input(400, 299 * M, 400 * M), 0).verb, SHRINK_SET_BRAKE);
+	shrink_set(&s, 500 * M, 290 * M, S);
+	a = step(input(1000, 290 * M, 400 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WRITE_MAX);
+	ck_assert_uint_eq(a.bytes, 500 * M);
+	a = step(input(1000, 290 * M, 500 * M));
+	ck_assert_int_eq(a.verb, SHRINK_WAIT);
+	ck_assert(a.must_end && !s.is_pending);
+	ck_assert_int_eq(step_done(input(1010, 290 * M, 500 * M), 0).verb, SHRINK_CLEAR_BRAKE);
+	ck_assert_int_eq(step(input(1010, 290 * M, 500 * M)).verb, SHRINK_NOTHING);
+
+	/* nor is what a reclaim would still take wanted */
+	shrink_set(&s, 100 * M, 290 * M, 2 * S);
+	ck_assert_int_eq(step(input(2000, 290 * M, 500 * M)).verb, SHRINK_RECLAIM);
+	a = step(input(2250, 285 * M, 500 * M));
+	ck_assert(a.verb == SHRINK_WAIT && !a.must_end);
+	shrink_set(&s, 500 * M, 285 * M, 3 * S);
+	a = step(input(3000, 285 * M, 500 * M));
+	ck_assert(a.verb == SHRINK_WAIT && a.must_end);
+	ck_assert_int_eq(step_done(input(3010, 285 * M, 500 * M), -EINTR).verb, SHRINK_NOTHING);
+
+	/* a limit that does not take keeps nobody under the brake */
+	with_brake();
+	shrink_set(&s, BYTES_UNLIMITED, 290 * M, S);
+	ck_assert_int_eq(step(input(1000, 290 * M, 500 * M)).verb, SHRINK_WRITE_MAX);
+	ck_assert_int_eq(step(input(1000, 290 * M, 500 * M)).verb, SHRINK_CLEAR_BRAKE);
+}
+END_TEST
+
 START_TEST(a_brake_left_by_an_earlier_daemon_is_cleared)
 {
 	shrink_init(&s);
@@ -468,16 +505,19 @@ END_TEST
 
 START_TEST(an_interrupted_reclaim_is_no_reason_to_back_off)
 {
+	static const int results[] = { -EINTR, -ECANCELED };
 	struct shrink_action a;
 
-	shrink_init(&s);
-	shrink_set(&s, 100 * M, 300 * M, 0);
-	(void)step(input(0, 300 * M, BYTES_UNLIMITED));
-	a = step_done(input(100, 300 * M, BYTES_UNLIMITED), -EINTR);
-	ck_assert_int_eq(a.verb, SHRINK_WAIT);
-	ck_assert_uint_eq(a.wake_ns, 350 * MS);
-	ck_assert_uint_eq(s.backoff_ns, 250 * MS);
-	ck_assert_str_eq(s.note, "");
+	for (size_t i = 0; i < 2; i++) {
+		shrink_init(&s);
+		shrink_set(&s, 100 * M, 300 * M, 0);
+		(void)step(input(0, 300 * M, BYTES_UNLIMITED));
+		a = step_done(input(100, 300 * M, BYTES_UNLIMITED), results[i]);
+		ck_assert_int_eq(a.verb, SHRINK_WAIT);
+		ck_assert_uint_eq(a.wake_ns, 350 * MS);
+		ck_assert_uint_eq(s.backoff_ns, 250 * MS);
+		ck_assert_str_eq(s.note, "");
+	}
 }
 END_TEST
 
@@ -523,6 +563,7 @@ int main(void)
 	tcase_add_test(tc, the_brake_goes_after_three_seconds_without_progress);
 	tcase_add_test(tc, a_new_set_and_a_cancel_take_the_brake_off_first);
 	tcase_add_test(tc, a_brake_that_is_just_being_written_is_cleared_after_that);
+	tcase_add_test(tc, a_higher_limit_waits_for_no_write_and_ends_it);
 	tcase_add_test(tc, a_brake_left_by_an_earlier_daemon_is_cleared);
 	tcase_add_test(tc, a_limit_that_does_not_take_is_written_again_after_a_pause);
 	tcase_add_test(tc, an_interrupted_reclaim_is_no_reason_to_back_off);

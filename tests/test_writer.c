@@ -233,6 +233,32 @@ START_TEST(a_cancelled_write_is_not_reported_and_the_others_are)
 }
 END_TEST
 
+/* What waits in a pipe is told apart from a write that was done by its result. */
+START_TEST(a_write_that_is_ended_early_is_reported_and_makes_room)
+{
+	struct seen first = {}, second = {};
+	struct write_op *op;
+	int fds[2];
+
+	open_writer(0);
+	if (strcmp(writer_kind(writer), "io_uring") != 0)
+		return;
+	open_full_pipe(fds);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "x", on_done, &first, &op), 0);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "y", on_done, &second, NULL), 0);
+	writer_end_early(writer, op);
+	writer_end_early(writer, op);
+	run_until(&first.calls, 1);
+	ck_assert_int_lt(first.result, 0);
+	ck_assert_int_eq(second.calls, 0);
+	drain(fds[0]);
+	run_until(&second.calls, 1);
+	ck_assert_int_eq(second.result, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(freeing_waits_for_nothing_and_reports_nothing)
 {
 	struct seen seen = {};
@@ -315,6 +341,7 @@ int main(void)
 	tcase_add_loop_test(tc, many_writes_are_all_done_and_the_last_one_wins, 0, 2);
 	tcase_add_loop_test(tc, a_write_that_blocks_does_not_block_the_loop, 0, 2);
 	tcase_add_loop_test(tc, a_cancelled_write_is_not_reported_and_the_others_are, 0, 2);
+	tcase_add_test(tc, a_write_that_is_ended_early_is_reported_and_makes_room);
 	tcase_add_loop_test(tc, freeing_waits_for_nothing_and_reports_nothing, 0, 2);
 	tcase_add_loop_test(tc, a_callback_may_submit, 0, 2);
 	tcase_add_loop_test(tc, a_callback_may_free_the_writer, 0, 2);

@@ -363,10 +363,23 @@ int writer_submit(struct writer *writer, int fd, const char *text, writer_done_f
 	return 0;
 }
 
-void writer_cancel(struct writer *writer, struct write_op *op)
+void writer_end_early(struct writer *writer, struct write_op *op)
 {
 	struct io_uring_sqe *sqe;
 
+	if (writer->thread || op->slot == NO_SLOT)
+		return;
+	/* A reclaim in progress ends after its current batch; no room means that it does not. */
+	sqe = io_uring_get_sqe(&writer->ring);
+	if (!sqe)
+		return;
+	io_uring_prep_cancel64(sqe, op->slot + 1, 0);
+	io_uring_sqe_set_data64(sqe, 0);
+	(void)io_uring_submit(&writer->ring);
+}
+
+void writer_cancel(struct writer *writer, struct write_op *op)
+{
 	op->done = NULL;
 	if (writer->thread)
 		return;
@@ -375,11 +388,5 @@ void writer_cancel(struct writer *writer, struct write_op *op)
 		writer_job_free(&op->job);
 		return;
 	}
-	/* A reclaim in progress ends after its current batch; no room means that it does not. */
-	sqe = io_uring_get_sqe(&writer->ring);
-	if (!sqe)
-		return;
-	io_uring_prep_cancel64(sqe, op->slot + 1, 0);
-	io_uring_sqe_set_data64(sqe, 0);
-	(void)io_uring_submit(&writer->ring);
+	writer_end_early(writer, op);
 }

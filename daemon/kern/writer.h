@@ -41,3 +41,6 @@ MUST_USE int writer_submit(struct writer *writer, int fd, const char *text, writ
 			   void *userdata, struct write_op **ret_op);
 /* @done will not be called any more; the write itself may still take place, or end early. */
 void writer_cancel(struct writer *writer, struct write_op *op);
+/* Asks the kernel to leave off: @done is called as ever, soon, with -ECANCELED if nothing had begun.
+ * May be called again. Without effect on one that waits in line, and in a thread. */
+void writer_end_early(struct writer *writer, struct write_op *op);

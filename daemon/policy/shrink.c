@@ -20,7 +20,8 @@
  *   refills at full speed.
  * - The write of memory.high goes on reclaiming until it sees usage at or below the value, which a
  *   slot that hovers just above keeps from it (13 s seen on a busy machine). So the next brake does
- *   not wait for the end of a write that has done its work: the old one is cancelled.
+ *   not wait for the end of a write that has done its work: the old one is cancelled. Nor does who
+ *   has changed his mind: a higher limit is written beside it, and the write is made to end.
  * - memory.high above what can be reclaimed never kills but stops the slot for ever: the slot
  *   sleeps up to 2 s per 64 pages it charges. So the brake is only used while the memory to go is
  *   page cache, or anon with swap free for it, and the brake is 16 MiB above the floor; and it
@@ -281,7 +282,7 @@ static void write_ended(struct shrink *s, const struct shrink_input *in)
 		return;
 	if (is_reclaim && in->last_write_result == 0 && fell < s->chunk_bytes / 2)
 		s->is_refilling = true; /* all was reclaimed, but is not gone */
-	else if (in->last_write_result == -EINTR)
+	else if (in->last_write_result == -EINTR || in->last_write_result == -ECANCELED)
 		s->resume_ns = in->now_ns + BACKOFF_MIN_NS; /* cancelled: neither good nor bad */
 	else if (in->last_write_result < 0 && fell < MIN(progress_step(s), s->chunk_bytes / 4))
 		give_up(s, in);
@@ -290,6 +291,15 @@ static void write_ended(struct shrink *s, const struct shrink_input *in)
 static struct shrink_action wait_until(uint64_t wake_ns)
 {
 	return (struct shrink_action){ .verb = SHRINK_WAIT, .wake_ns = wake_ns };
+}
+
+/* What is in flight takes memory, or would set the brake, for nothing. */
+static struct shrink_action wait_for_end(const struct shrink_input *in)
+{
+	struct shrink_action action = wait_until(in->now_ns + FLIGHT_LOOK_NS);
+
+	action.must_end = true;
+	return action;
 }
 
 static struct shrink_action begin(struct shrink *s, const struct shrink_input *in,
@@ -347,7 +357,7 @@ static struct shrink_action squeeze(struct shrink *s, const struct shrink_input 
 static struct shrink_action release(struct shrink *s, const struct shrink_input *in)
 {
 	if (s->flight == SHRINK_FLIGHT_BRAKE)
-		return wait_until(in->now_ns + FLIGHT_LOOK_NS);
+		return wait_for_end(in);
 	s->must_release = false;
 	s->brake_bytes = BYTES_UNLIMITED;
 	s->is_refilling = false;
@@ -401,11 +411,14 @@ struct shrink_action shrink_step(struct shrink *s, const struct shrink_input *in
 		s->note[0] = 0;
 		s->must_release = s->brake_bytes != BYTES_UNLIMITED;
 	}
+	/* more room waits for nobody */
+	if (s->is_pending && s->target_bytes > in->kernel_max_bytes && !has_written &&
+	    in->now_ns >= s->rewrite_ns)
+		return write_max(s, in, /* has_failed= */ false);
 	if (s->must_release)
 		return release(s, in);
 	if (!s->is_pending)
-		return s->flight == SHRINK_FLIGHT_NONE ? nothing
-						       : wait_until(in->now_ns + PAUSE_LOOK_NS);
+		return s->flight == SHRINK_FLIGHT_NONE ? nothing : wait_for_end(in);
 	if (s->target_bytes > in->kernel_max_bytes)
 		return write_max(s, in, has_written);
 

@@ -54,6 +54,7 @@ struct shrink_action {
 	enum shrink_verb verb;
 	uint64_t bytes;
 	uint64_t wake_ns;
+	bool must_end; /* of SHRINK_WAIT: nobody wants the write in flight any more; end it, if possible */
 };
 
 enum shrink_flight { SHRINK_FLIGHT_NONE, SHRINK_FLIGHT_RECLAIM, SHRINK_FLIGHT_BRAKE };
@@ -89,7 +90,8 @@ void shrink_init(struct shrink *s);
  * shrink_set() - a new target, higher or lower; replaces one that is pending
  * @usage_bytes: memory.current, where the progress starts from
  *
- * A brake in place is cleared by the next steps before anything else.
+ * A higher limit is written by the next step, whatever is in flight. A brake in place is cleared by
+ * the next steps before anything else.
  */
 void shrink_set(struct shrink *s, uint64_t target_bytes, uint64_t usage_bytes, uint64_t now_ns);
 
