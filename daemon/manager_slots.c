@@ -400,6 +400,21 @@ static enum fault_kind add_again(struct manager *manager, const struct add_reque
 			 "slot %s exists with other settings; change them with set", policy.name);
 }
 
+/* With how much of its need a request is content that does not say so. */
+static uint64_t enough_of_need(const struct manager *manager, const struct add_request *request)
+{
+	const struct slot_policy *policy = &request->policy;
+	const struct booking_request booking = { .policy = *policy,
+						 .choose_node = request->choose_node };
+
+	if (!policy->is_need_predicted)
+		return policy->need_bytes;
+	if (!request->may_wait)
+		return 0;
+	return MIN(policy->need_bytes, booking_attainable(manager->nodes, manager->n_nodes,
+							  &manager->config->booking, &booking));
+}
+
 /* Fills in what was not told: the need from the history, and with how much it is content. */
 static enum fault_kind complete_need(struct manager *manager, struct add_request *request,
 				     struct fault *fault)
@@ -415,8 +430,7 @@ static enum fault_kind complete_need(struct manager *manager, struct add_request
 		policy->is_need_predicted = policy->need_bytes > 0;
 	}
 	if (request->min_grant_bytes == BYTES_UNLIMITED)
-		request->min_grant_bytes =
-			policy->is_need_predicted && !request->may_wait ? 0 : policy->need_bytes;
+		request->min_grant_bytes = enough_of_need(manager, request);
 	if (policy->is_need_predicted)
 		request->min_grant_bytes = MIN(request->min_grant_bytes, policy->need_bytes);
 	if (request->min_grant_bytes <= policy->need_bytes)

@@ -109,6 +109,34 @@ START_TEST(less_is_granted_down_to_what_is_enough)
 }
 END_TEST
 
+/* What a name used to need may be more than its tier may book: it waits for what can be had. */
+START_TEST(a_guess_beyond_the_machine_is_content_with_all_of_it)
+{
+	struct node_info nodes[] = { node_of(0, 1000 * M, 0), node_of(1, 500 * M + 4096, 0) };
+	struct slot_policy slots[] = { slot_of("a", 0, 0, 0, 300 * M) };
+	struct booking_request request = request_of("c", 0, 0, 1150 * M, 1150 * M);
+
+	request.policy.is_need_predicted = true;
+	request.min_grant_bytes = booking_attainable(nodes, 2, &rules, &request);
+	ck_assert_uint_eq(request.min_grant_bytes, 1000 * M);
+	/* not beside another one; on an empty machine, so it is worth waiting for */
+	ck_assert_int_eq(booking_admit(nodes, 2, slots, 1, &rules, &request, &got, &why),
+			 ADMIT_REFUSED);
+	ck_assert_int_eq(booking_admit(nodes, 2, NULL, 0, &rules, &request, &got, &why), ADMIT_OK);
+	ck_assert_uint_eq(got.grant_bytes, 1000 * M);
+	/* what fits is attainable whole, whoever has waited for the node */
+	request.closed_nodes = 3;
+	request.policy.need_bytes = 700 * M;
+	ck_assert_uint_eq(booking_attainable(nodes, 2, &rules, &request), 700 * M);
+	request.policy.node = 1;
+	ck_assert_uint_eq(booking_attainable(nodes, 2, &rules, &request), 500 * M);
+	request.choose_node = true;
+	ck_assert_uint_eq(booking_attainable(nodes, 2, &rules, &request), 700 * M);
+	request.policy.min_bytes = 1001 * M;
+	ck_assert_uint_eq(booking_attainable(nodes, 2, &rules, &request), 0);
+}
+END_TEST
+
 START_TEST(a_guarantee_is_not_refused_for_what_others_may_need)
 {
 	struct node_info node = node_of(0, 1000 * M, 0);
@@ -296,6 +324,7 @@ int main(void)
 	tcase_add_test(tcase, a_slot_books_its_grant_between_min_and_max);
 	tcase_add_test(tcase, needs_fit_up_to_the_overcommit_of_the_tier);
 	tcase_add_test(tcase, less_is_granted_down_to_what_is_enough);
+	tcase_add_test(tcase, a_guess_beyond_the_machine_is_content_with_all_of_it);
 	tcase_add_test(tcase, a_guarantee_is_not_refused_for_what_others_may_need);
 	tcase_add_test(tcase, the_node_that_grants_most_is_chosen);
 	tcase_add_test(tcase, a_slot_without_a_node_books_a_part_of_each);

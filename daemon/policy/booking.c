@@ -248,3 +248,18 @@ int booking_admit(const struct node_info *nodes, size_t n_nodes, const struct sl
 		*refusal = best_refusal;
 	return best_r;
 }
+
+uint64_t booking_attainable(const struct node_info *nodes, size_t n_nodes,
+			    const struct booking_rules *rules,
+			    const struct booking_request *request)
+{
+	struct booking_request alone = *request;
+	struct slot_policy granted;
+	struct refusal refusal;
+
+	alone.min_grant_bytes = 0;
+	alone.closed_nodes = 0;
+	if (booking_admit(nodes, n_nodes, NULL, 0, rules, &alone, &granted, &refusal) != ADMIT_OK)
+		return 0;
+	return granted.grant_bytes;
+}

@@ -71,3 +71,13 @@ MUST_USE int booking_admit(const struct node_info *nodes, size_t n_nodes,
 			   const struct slot_policy *slots, size_t n_slots,
 			   const struct booking_rules *rules, const struct booking_request *request,
 			   struct slot_policy *ret, struct refusal *refusal);
+
+/**
+ * booking_attainable() - what would be granted of the request's need if there were no other slot
+ *
+ * Of a need that was predicted it is in vain to wait for more: a task that had used nearly all of a
+ * node is expected to need a fifth more. 0 where not even its guarantee fits.
+ */
+uint64_t booking_attainable(const struct node_info *nodes, size_t n_nodes,
+			    const struct booking_rules *rules,
+			    const struct booking_request *request);
