@@ -114,15 +114,36 @@ START_TEST(a_clock_set_back_makes_nothing_younger)
 	struct history *h = history_new(HALF);
 
 	window(h, "a", 100 * M, T0);
-	window(h, "a", 100 * M, T0 - 5 * HALF);
-	ck_assert_double_eq(only(h)->buckets[0].weight, 2);
+	/* a host without a clock of its own, until it is told the time */
+	ck_assert_int_eq(history_note(h, "a", 100 * M, 1000), 0);
+	ck_assert_int_eq(history_close(h, "a", 1150), 0);
+	ck_assert_double_eq(only(h)->buckets[0].weight, 1.5);
 	ck_assert_uint_eq(only(h)->as_of_s, T0);
-	ck_assert_double_eq(history_predict(h, "a", 0).windows, 2);
+	ck_assert_double_eq(history_predict(h, "a", 0).windows, 1.5);
 	ck_assert_int_eq(history_note(h, "a", M, T0), 0);
 	ck_assert_int_eq(history_note(h, "a", M, T0 - HALF), 0); /* within an open window */
 	ck_assert_int_eq(history_note(h, "a", M, T0 - HALF + 299), 0);
 	ck_assert(only(h)->is_open);
 	ck_assert_uint_eq(only(h)->n_buckets, 1);
+	history_free(h);
+}
+END_TEST
+
+START_TEST(a_clock_that_was_ahead_keeps_nothing_young_for_ever)
+{
+	struct history *h = history_new(HALF);
+	uint64_t ahead = T0 + 1000 * HALF;
+
+	window(h, "a", 100 * M, ahead);
+	ck_assert_int_eq(history_note_oom(h, "a", 900 * M, ahead), 0);
+	ck_assert(history_predict(h, "a", ahead).is_by_oom);
+	ck_assert(!history_predict(h, "a", T0).is_by_oom);
+	window(h, "a", 100 * M, T0);
+	ck_assert_uint_eq(only(h)->as_of_s, T0);
+	ck_assert_uint_eq(only(h)->seen_s, T0 - HISTORY_WINDOW_S);
+	ck_assert_double_eq_tol(history_predict(h, "a", T0 + HALF).windows, 1, 1e-9);
+	window(h, "a", 200 * M, T0 + 2 * HALF);
+	ck_assert_double_eq_tol(only(h)->buckets[0].weight, 0.5, 1e-9);
 	history_free(h);
 }
 END_TEST
@@ -399,6 +420,7 @@ int main(void)
 	tcase_add_test(rules, a_short_window_counts_by_its_time);
 	tcase_add_test(rules, weights_halve_with_each_half_life);
 	tcase_add_test(rules, a_clock_set_back_makes_nothing_younger);
+	tcase_add_test(rules, a_clock_that_was_ahead_keeps_nothing_young_for_ever);
 	tcase_add_test(rules, what_weighs_nothing_any_more_is_dropped);
 	tcase_add_test(rules, prediction_is_p95_and_15_percent);
 	tcase_add_test(rules, what_was_needed_lately_counts_more);

@@ -216,13 +216,15 @@ static double ageing(const struct history *history, const struct history_entry *
 	return exp2(-(double)(now_s - entry->as_of_s) / (double)history->half_life_s);
 }
 
-static void age(const struct history *history, struct history_entry *entry, uint64_t now_s)
+/* @is_for_good: a clock that is behind has been so for a whole window. */
+static void age(const struct history *history, struct history_entry *entry, uint64_t now_s,
+		bool is_for_good)
 {
 	double factor = ageing(history, entry, now_s);
 
 	for (size_t i = 0; i < entry->n_buckets; i++)
 		entry->buckets[i].weight *= factor;
-	if (now_s > entry->as_of_s)
+	if (now_s > entry->as_of_s || is_for_good)
 		entry->as_of_s = now_s;
 }
 
@@ -244,7 +246,7 @@ static int add_peak(const struct history *history, struct history_entry *entry, 
 	struct history_bucket *grown;
 	size_t i = 0;
 
-	age(history, entry, now_s);
+	age(history, entry, now_s, /* is_for_good= */ weight >= 1);
 	while (i < entry->n_buckets && entry->buckets[i].index < index)
 		i++;
 	if (i == entry->n_buckets || entry->buckets[i].index != index) {
@@ -296,8 +298,7 @@ int history_note(struct history *history, const char *name, uint64_t bytes, uint
 	}
 	if (bytes > entry->window_bytes)
 		entry->window_bytes = bytes;
-	if (now_s > entry->seen_s)
-		entry->seen_s = now_s;
+	entry->seen_s = now_s;
 	return r;
 }
 
@@ -331,8 +332,9 @@ static uint64_t up_to_mib(uint64_t bytes)
 static bool is_oom_young(const struct history *history, const struct history_entry *entry,
 			 uint64_t now_s)
 {
-	return entry->oom_bytes > 0 &&
-	       (now_s < entry->oom_s || now_s - entry->oom_s < history->half_life_s);
+	uint64_t apart_s = now_s > entry->oom_s ? now_s - entry->oom_s : entry->oom_s - now_s;
+
+	return entry->oom_bytes > 0 && apart_s < history->half_life_s;
 }
 
 int history_note_oom(struct history *history, const char *name, uint64_t bytes, uint64_t now_s)
@@ -350,8 +352,7 @@ int history_note_oom(struct history *history, const char *name, uint64_t bytes, 
 	if (!is_oom_young(history, entry, now_s) || bytes > entry->oom_bytes)
 		entry->oom_bytes = bytes;
 	entry->oom_s = now_s;
-	if (now_s > entry->seen_s)
-		entry->seen_s = now_s;
+	entry->seen_s = now_s;
 	return 0;
 }
 

@@ -4,7 +4,8 @@
 /*
  * What slots of a name used to need, so that the next one of that name can be booked for it.
  * Pure: time is an argument, in seconds of the real-time clock, for it goes on over reboots. A
- * clock that is set back makes nothing younger: such a moment counts as the latest seen.
+ * clock that is set back makes nothing younger: such a moment counts as the latest seen. When it stays
+ * so for a whole window it was ahead before, not behind now, and what is known ages from there on.
  *
  * The rules, exactly:
  *
@@ -19,7 +20,8 @@
  *    reached. The prediction is that times 1.15, rounded up to a MiB.
  *  - A kill for lack of memory with b bytes in use makes the prediction at least
  *    max(1.2 * b, b + 100 MiB), rounded up to a MiB, for one half-life: one kill in two days is
- *    nothing in a percentile and everything to the one who was killed.
+ *    nothing in a percentile and everything to the one who was killed. One that is more than a
+ *    half-life ahead of the clock was told by another clock, and counts no more.
  *  - At most HISTORY_NAMES_MAX names; the one not seen for longest makes room.
  */
 
