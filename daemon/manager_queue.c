@@ -16,8 +16,13 @@
  * The queue holds no memory and no promise, only live connections, so nothing of it has to
  * survive: a client whose daemon was restarted asks again and says how long it has waited. Who is
  * next is policy/queue.h's to say; here it is asked whenever the plan changed, from a deferred
- * event, so that no request is answered from within another one.
+ * event, so that no request is answered from within another one. With 10 000 slots it takes a
+ * millisecond or more to find out whether one request fits, so that a long queue is gone through in
+ * parts.
  */
+
+/* Of one part. */
+#define TURN_NS (3 * NS_PER_MSEC)
 
 static struct waiter *waiter_of(struct queue_entry *entry)
 {
@@ -248,9 +253,11 @@ struct turn {
 	struct manager *manager;
 	struct slot_policy *others;
 	struct slot_policy policy; /* of the slot to be made, when one fits */
+	uint64_t end_ns;
+	bool has_asked; /* one at least, however slow the machine */
 };
 
-static uint64_t fit(size_t i, uint64_t closed, void *userdata)
+static enum queue_fit fit(size_t i, uint64_t closed, uint64_t *ret_taken, void *userdata)
 {
 	struct turn *turn = userdata;
 	struct manager *manager = turn->manager;
@@ -258,6 +265,9 @@ static uint64_t fit(size_t i, uint64_t closed, void *userdata)
 	struct fault fault = { .node = NODE_ANY };
 	enum fault_kind kind;
 
+	if (turn->has_asked && mono_now_ns() >= turn->end_ns)
+		return QUEUE_LATER;
+	turn->has_asked = true;
 	if (waiter->is_lease)
 		kind = lease_try(waiter->lease, turn->others, manager->n_slots, closed, &fault);
 	else
@@ -267,8 +277,10 @@ static uint64_t fit(size_t i, uint64_t closed, void *userdata)
 		waiter->refusal = fault;
 		return QUEUE_DOES_NOT_FIT;
 	}
-	return waiter->is_lease ? waiter->entry.nodes
-				: booking_nodes(manager->nodes, manager->n_nodes, &turn->policy);
+	*ret_taken = waiter->is_lease
+			     ? waiter->entry.nodes
+			     : booking_nodes(manager->nodes, manager->n_nodes, &turn->policy);
+	return QUEUE_FITS;
 }
 
 static void serve(struct turn *turn, struct waiter *waiter, uint64_t taken)
@@ -298,20 +310,25 @@ static int on_turn(sd_event_source *source, void *userdata)
 	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(manager);
 	struct turn turn = { .manager = manager, .others = others };
 	struct admission *admission = &manager->admission;
-	uint64_t taken;
+	uint64_t now_ns = mono_now_ns(), taken = QUEUE_TAKES_NOTHING;
 	size_t i;
 
 	if (!others) {
 		log_error("out of memory: who waits goes on waiting");
 		return 0;
 	}
-	i = queue_next(admission->queue, admission->n_waiting, mono_now_ns(), fit, &turn, &taken);
-	if (i == QUEUE_NOBODY) {
+	turn.end_ns = now_ns + TURN_NS;
+	if (admission->pass == 0)
+		admission->is_changed = false;
+	i = queue_next(admission->queue, admission->n_waiting, now_ns, &admission->pass, fit, &turn,
+		       &taken);
+	if (i == QUEUE_NOBODY)
 		tell_waiting(manager);
-		return 0;
-	}
-	serve(&turn, waiter_of(admission->queue[i]), taken);
-	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT); /* perhaps the next one, too */
+	else if (i != QUEUE_INTERRUPTED)
+		serve(&turn, waiter_of(admission->queue[i]), taken);
+	/* perhaps the next one, too */
+	if (i != QUEUE_NOBODY || admission->is_changed)
+		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -319,6 +336,7 @@ void admission_kick(struct manager *manager)
 {
 	struct admission *admission = &manager->admission;
 
+	admission->is_changed = true;
 	if (admission->turn && admission->n_waiting > 0)
 		(void)sd_event_source_set_enabled(admission->turn, SD_EVENT_ONESHOT);
 }

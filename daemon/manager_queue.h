@@ -50,6 +50,8 @@ struct admission {
 	size_t n_due; /* of them, when last looked at */
 	uint64_t last_sequence;
 	sd_event_source *turn; /* deferred: somebody may fit now */
+	size_t pass;           /* of queue_next(): how far these turns have come */
+	bool is_changed;       /* something did since the pass began, so it is not the last */
 	struct list leases;
 	struct history *history; /* NULL: not loaded */
 	struct saver *saver;     /* of the history, under way; NULL: none */

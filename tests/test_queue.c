@@ -34,11 +34,21 @@ START_TEST(tier_then_age_then_sequence_decide)
 }
 END_TEST
 
-static uint64_t fit_row(size_t i, uint64_t closed, void *userdata)
+static enum queue_fit fit_row(size_t i, uint64_t closed, uint64_t *ret_taken, void *userdata)
 {
 	const bool *fits = userdata;
 
-	return fits[i] && !(closed & 1) ? 1 : QUEUE_DOES_NOT_FIT;
+	*ret_taken = 1;
+	return fits[i] && !(closed & 1) ? QUEUE_FITS : QUEUE_DOES_NOT_FIT;
+}
+
+/* Of a pass of its own. */
+static size_t next_of(struct queue_entry **entries, size_t n, uint64_t now_ns, bool *fits,
+		      uint64_t *ret_taken)
+{
+	size_t pass = 0;
+
+	return queue_next(entries, n, now_ns, &pass, fit_row, fits, ret_taken);
 }
 
 START_TEST(first_that_fits_is_served_and_counted)
@@ -48,13 +58,66 @@ START_TEST(first_that_fits_is_served_and_counted)
 	bool fits[] = { false, true, true };
 	uint64_t taken = 0;
 
-	ck_assert_uint_eq(queue_next(entries, 3, 5, fit_row, fits, &taken), 1);
+	ck_assert_uint_eq(next_of(entries, 3, 5, fits, &taken), 1);
 	ck_assert_uint_eq(taken, 1);
 	queue_note_served(entries, 3, &b, taken, 5);
 	ck_assert_uint_eq(a.n_passed, 1);
 	ck_assert_uint_eq(a.due_ns, 5 + QUEUE_PASS_NS);
 	ck_assert_uint_eq(b.n_passed, 0);
 	ck_assert_uint_eq(c.n_passed, 0); /* it stands behind */
+}
+END_TEST
+
+/* Says LATER when it has been asked @left times. */
+struct patience {
+	unsigned left, n_asked;
+	bool fits[5];
+};
+
+static enum queue_fit fit_with_patience(size_t i, uint64_t closed, uint64_t *ret_taken,
+					void *userdata)
+{
+	struct patience *p = userdata;
+
+	if (p->left == 0)
+		return QUEUE_LATER;
+	p->left--;
+	p->n_asked++;
+	return fit_row(i, closed, ret_taken, p->fits);
+}
+
+START_TEST(a_pass_goes_on_where_it_was_interrupted)
+{
+	struct queue_entry a = entry_of(1, 1, 1), b = entry_of(1, 2, 2), c = entry_of(1, 3, 3);
+	struct queue_entry d = entry_of(1, 4, 4), e = entry_of(1, 5, 5);
+	struct queue_entry *entries[] = { &a, &b, &c, &d, &e };
+	struct patience p = { .left = 2, .fits = { [3] = true } };
+	uint64_t taken = 0;
+	size_t pass = 0;
+
+	ck_assert_uint_eq(queue_next(entries, 5, 5, &pass, fit_with_patience, &p, &taken),
+			  QUEUE_INTERRUPTED);
+	p.left = 2;
+	ck_assert_uint_eq(queue_next(entries, 5, 5, &pass, fit_with_patience, &p, &taken), 3);
+	ck_assert_uint_eq(taken, 1);
+	ck_assert_uint_eq(p.n_asked, 4);
+	entries[3] = &e; /* d is served, and the next in its place is asked */
+	p = (struct patience){ .left = 9 };
+	ck_assert_uint_eq(queue_next(entries, 4, 5, &pass, fit_with_patience, &p, &taken),
+			  QUEUE_NOBODY);
+	ck_assert_uint_eq(p.n_asked, 1);
+	ck_assert_uint_eq(queue_next(entries, 4, 5, &pass, fit_with_patience, &p, &taken),
+			  QUEUE_NOBODY);
+	ck_assert_uint_eq(p.n_asked, 5); /* a whole pass */
+
+	/* who was asked before closes his nodes to those behind all the same */
+	p = (struct patience){ .left = 2, .fits = { [3] = true } };
+	a.n_passed = QUEUE_PASSES_MAX;
+	ck_assert_uint_eq(queue_next(entries, 4, 5, &pass, fit_with_patience, &p, &taken),
+			  QUEUE_INTERRUPTED);
+	p.left = 2;
+	ck_assert_uint_eq(queue_next(entries, 4, 5, &pass, fit_with_patience, &p, &taken),
+			  QUEUE_NOBODY);
 }
 END_TEST
 
@@ -67,14 +130,14 @@ START_TEST(after_so_many_passes_the_nodes_are_closed)
 
 	for (int i = 0; i < QUEUE_PASSES_MAX - 1; i++)
 		queue_note_served(entries, 2, &b, 1, 1);
-	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), 1);
+	ck_assert_uint_eq(next_of(entries, 2, 1, fits, &taken), 1);
 	queue_note_served(entries, 2, &b, 1, 1);
-	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), QUEUE_NOBODY);
+	ck_assert_uint_eq(next_of(entries, 2, 1, fits, &taken), QUEUE_NOBODY);
 	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &b, 1), 1);
 	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &a, 1), 0);
 	ck_assert_uint_eq(queue_closed_nodes(entries, 2, &top, 1), 0); /* a higher tier may */
 	fits[0] = true;
-	ck_assert_uint_eq(queue_next(entries, 2, 1, fit_row, fits, &taken), 0);
+	ck_assert_uint_eq(next_of(entries, 2, 1, fits, &taken), 0);
 }
 END_TEST
 
@@ -181,12 +244,17 @@ static int place(const struct request *request, uint64_t closed)
 	return -1;
 }
 
-static uint64_t fit(size_t i, uint64_t closed, void *userdata)
+static enum queue_fit fit(size_t i, uint64_t closed, uint64_t *ret_taken, void *userdata)
 {
 	int k = place(request_of(machine.waiting[i]), closed);
 
 	(void)userdata;
-	return k < 0 ? QUEUE_DOES_NOT_FIT : UINT64_C(1) << k;
+	if (random_below(4) == 0)
+		return QUEUE_LATER;
+	if (k < 0)
+		return QUEUE_DOES_NOT_FIT;
+	*ret_taken = UINT64_C(1) << k;
+	return QUEUE_FITS;
 }
 
 static void take_out(size_t i)
@@ -270,13 +338,16 @@ static void serve(struct request *request, uint64_t taken)
 
 static void serve_all(void)
 {
+	size_t i, pass = 0;
 	uint64_t taken;
-	size_t i;
 
-	while ((i = queue_next(machine.waiting, machine.n_waiting, machine.now_ns, fit, NULL,
+	while ((i = queue_next(machine.waiting, machine.n_waiting, machine.now_ns, &pass, fit, NULL,
 			       &taken)) != QUEUE_NOBODY) {
-		struct request *request = request_of(machine.waiting[i]);
+		struct request *request;
 
+		if (i == QUEUE_INTERRUPTED)
+			continue;
+		request = request_of(machine.waiting[i]);
 		take_out(i);
 		serve(request, taken);
 	}
@@ -379,6 +450,7 @@ int main(void)
 
 	tcase_add_test(rules, tier_then_age_then_sequence_decide);
 	tcase_add_test(rules, first_that_fits_is_served_and_counted);
+	tcase_add_test(rules, a_pass_goes_on_where_it_was_interrupted);
 	tcase_add_test(rules, after_so_many_passes_the_nodes_are_closed);
 	tcase_add_test(rules, after_so_long_a_time_the_nodes_are_closed);
 	tcase_add_test(rules, other_nodes_and_what_takes_nothing_pass_nobody);

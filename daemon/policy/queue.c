@@ -69,20 +69,23 @@ void queue_note_served(struct queue_entry *const *entries, size_t n,
 	}
 }
 
-size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, queue_fit_fn fit,
-		  void *userdata, uint64_t *ret_taken_nodes)
+size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, size_t *pass,
+		  queue_fit_fn fit, void *userdata, uint64_t *ret_taken_nodes)
 {
 	uint64_t closed = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uint64_t taken = fit(i, closed, userdata);
+		enum queue_fit r = QUEUE_DOES_NOT_FIT;
 
-		if (taken != QUEUE_DOES_NOT_FIT) {
-			*ret_taken_nodes = taken;
-			return i;
+		if (i >= *pass)
+			r = fit(i, closed, ret_taken_nodes, userdata);
+		if (r != QUEUE_DOES_NOT_FIT) {
+			*pass = i;
+			return r == QUEUE_FITS ? i : QUEUE_INTERRUPTED;
 		}
 		if (queue_is_due(entries[i], now_ns))
 			closed |= entries[i]->nodes;
 	}
+	*pass = 0;
 	return QUEUE_NOBODY;
 }

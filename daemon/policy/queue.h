@@ -76,19 +76,30 @@ uint64_t queue_closed_nodes(struct queue_entry *const *entries, size_t n,
 void queue_note_served(struct queue_entry *const *entries, size_t n,
 		       const struct queue_entry *entry, uint64_t taken_nodes, uint64_t now_ns);
 
-/* The nodes that entries[i] would take, none of them in @closed; QUEUE_DOES_NOT_FIT. */
-typedef uint64_t (*queue_fit_fn)(size_t i, uint64_t closed, void *userdata);
-#define QUEUE_DOES_NOT_FIT UINT64_MAX
+enum queue_fit {
+	QUEUE_FITS,
+	QUEUE_DOES_NOT_FIT,
+	QUEUE_LATER, /* there is no time to find out now */
+};
+
+/* Does entries[i] fit? *@ret_taken: the nodes that it would take, none of them in @closed. */
+typedef enum queue_fit (*queue_fit_fn)(size_t i, uint64_t closed, uint64_t *ret_taken,
+				       void *userdata);
 #define QUEUE_NOBODY SIZE_MAX
+#define QUEUE_INTERRUPTED (SIZE_MAX - 1)
 
 /**
  * queue_next() - whom to serve now
  * @entries: in order (queue_is_before())
- * @fit:     called for entries from the first on, until one fits
+ * @pass:    how far the pass through them has come, kept between calls; 0: from the first on
+ * @fit:     called for entries from *@pass on, until one fits, or it says QUEUE_LATER
  *
- * Nothing is counted: the caller serves the entry, takes it out and calls queue_note_served().
+ * With many slots and a long queue a pass takes a second, hence in parts; who comes, or goes, before
+ * *@pass meanwhile is left to the next one. Nothing is counted: the caller serves the entry, takes
+ * it out and calls queue_note_served().
  *
- * Return: index, or QUEUE_NOBODY. *ret_taken_nodes is what @fit returned for it.
+ * Return: index; QUEUE_INTERRUPTED: call again; or QUEUE_NOBODY: the pass is through, and the next
+ * one begins. *@ret_taken_nodes is what @fit returned for the entry.
  */
-size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, queue_fit_fn fit,
-		  void *userdata, uint64_t *ret_taken_nodes);
+size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, size_t *pass,
+		  queue_fit_fn fit, void *userdata, uint64_t *ret_taken_nodes);
