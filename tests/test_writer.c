@@ -233,7 +233,6 @@ START_TEST(a_cancelled_write_is_not_reported_and_the_others_are)
 }
 END_TEST
 
-/* What waits in a pipe is told apart from a write that was done by its result. */
 START_TEST(a_write_that_is_ended_early_is_reported_and_makes_room)
 {
 	struct seen first = {}, second = {};
@@ -254,6 +253,54 @@ START_TEST(a_write_that_is_ended_early_is_reported_and_makes_room)
 	drain(fds[0]);
 	run_until(&second.calls, 1);
 	ck_assert_int_eq(second.result, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+/* Empties the pipe; what is no zero is added to @text. */
+static void collect(int fd, char *text, size_t size)
+{
+	size_t len = strlen(text);
+	char buf[4096];
+	ssize_t n;
+
+	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			if (buf[i] && len < size - 1)
+				text[len++] = buf[i];
+	text[len] = '\0';
+}
+
+START_TEST(what_waits_in_line_is_not_written_when_nobody_wants_it)
+{
+	struct seen first = {}, cancelled = {}, ended = {}, last = {};
+	struct write_op *cancelled_op, *ended_op;
+	char text[16] = "";
+	int fds[2];
+
+	open_writer(_i);
+	open_full_pipe(fds);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "a", on_done, &first, NULL), 0);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "b", on_done, &cancelled, &cancelled_op), 0);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "c", on_done, &ended, &ended_op), 0);
+	ck_assert_int_eq(writer_submit(writer, fds[1], "d", on_done, &last, NULL), 0);
+	while (sd_event_run(event, 50000) > 0)
+		; /* the first one has begun */
+	writer_cancel(writer, cancelled_op);
+	writer_end_early(writer, ended_op);
+	ck_assert_int_eq(ended.calls, 0);
+	run_until(&ended.calls, 1);
+	ck_assert_int_eq(ended.result, -ECANCELED);
+	ck_assert_int_eq(first.calls, 0);
+	collect(fds[0], text, sizeof(text));
+	run_until(&last.calls, 1);
+	collect(fds[0], text, sizeof(text));
+	ck_assert_int_eq(first.calls, 1);
+	ck_assert_int_eq(cancelled.calls, 0);
+	ck_assert_int_eq(ended.calls, 1);
+	ck_assert_str_eq(text, "ad");
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -342,6 +389,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_write_that_blocks_does_not_block_the_loop, 0, 2);
 	tcase_add_loop_test(tc, a_cancelled_write_is_not_reported_and_the_others_are, 0, 2);
 	tcase_add_test(tc, a_write_that_is_ended_early_is_reported_and_makes_room);
+	tcase_add_loop_test(tc, what_waits_in_line_is_not_written_when_nobody_wants_it, 0, 2);
 	tcase_add_loop_test(tc, freeing_waits_for_nothing_and_reports_nothing, 0, 2);
 	tcase_add_loop_test(tc, a_callback_may_submit, 0, 2);
 	tcase_add_loop_test(tc, a_callback_may_free_the_writer, 0, 2);

@@ -60,6 +60,7 @@ struct writer {
 	char (*texts)[WRITER_TEXT_MAX]; /* [SLOTS], registered */
 	struct write_op *slots[SLOTS];
 	struct list waiting;
+	struct list withdrawn; /* from there, to be reported */
 	bool has_ring;
 	bool is_dispatching;
 	bool is_freed;
@@ -193,6 +194,11 @@ static struct write_op *ring_reap(struct writer *w)
 	struct io_uring_cqe *cqe;
 	struct write_op *op;
 
+	if (!list_is_empty(&w->withdrawn)) {
+		op = job_to_op(list_entry(w->withdrawn.next, struct writer_job, item));
+		list_remove(&op->job.item);
+		return op;
+	}
 	while (io_uring_peek_cqe(&w->ring, &cqe) == 0) {
 		uint64_t data = io_uring_cqe_get_data64(cqe);
 		int result = cqe->res;
@@ -214,10 +220,18 @@ static struct write_op *ring_reap(struct writer *w)
 	return NULL; /* what is done by now has written the eventfd again */
 }
 
-static void destroy(struct writer *w)
+static void free_jobs(struct list *head)
 {
 	struct writer_job *job;
 
+	LIST_FOREACH(head, job, item) {
+		list_remove(&job->item);
+		writer_job_free(job);
+	}
+}
+
+static void destroy(struct writer *w)
+{
 	if (w->source)
 		sd_event_source_disable_unref(w->source);
 	writer_thread_free(w->thread);
@@ -226,10 +240,8 @@ static void destroy(struct writer *w)
 		if (w->slots[i])
 			writer_job_free(&w->slots[i]->job);
 	}
-	LIST_FOREACH(&w->waiting, job, item) {
-		list_remove(&job->item);
-		writer_job_free(job);
-	}
+	free_jobs(&w->waiting);
+	free_jobs(&w->withdrawn);
 	fd_closep(&w->event_fd);
 	free(w);
 }
@@ -273,6 +285,7 @@ static int create(sd_event *event, bool use_thread, struct writer **ret_writer)
 	if (!w)
 		return -ENOMEM;
 	list_init(&w->waiting);
+	list_init(&w->withdrawn);
 	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->event_fd < 0) {
 		r = -errno;
@@ -365,10 +378,20 @@ int writer_submit(struct writer *writer, int fd, const char *text, writer_done_f
 
 void writer_end_early(struct writer *writer, struct write_op *op)
 {
+	const uint64_t one = 1;
 	struct io_uring_sqe *sqe;
 
-	if (writer->thread || op->slot == NO_SLOT)
+	if (writer->thread) {
+		writer_thread_withdraw(writer->thread, &op->job);
 		return;
+	}
+	if (op->slot == NO_SLOT) {
+		list_remove(&op->job.item);
+		op->job.result = -ECANCELED;
+		list_append(&writer->withdrawn, &op->job.item);
+		(void)!write(writer->event_fd, &one, sizeof(one));
+		return;
+	}
 	/* A reclaim in progress ends after its current batch; no room means that it does not. */
 	sqe = io_uring_get_sqe(&writer->ring);
 	if (!sqe)
@@ -381,9 +404,7 @@ void writer_end_early(struct writer *writer, struct write_op *op)
 void writer_cancel(struct writer *writer, struct write_op *op)
 {
 	op->done = NULL;
-	if (writer->thread)
-		return;
-	if (op->slot == NO_SLOT) {
+	if (!writer->thread && op->slot == NO_SLOT) {
 		list_remove(&op->job.item);
 		writer_job_free(&op->job);
 		return;

@@ -39,8 +39,9 @@ const char *writer_kind(const struct writer *writer);
  */
 MUST_USE int writer_submit(struct writer *writer, int fd, const char *text, writer_done_fn done,
 			   void *userdata, struct write_op **ret_op);
-/* @done will not be called any more; the write itself may still take place, or end early. */
+/* @done will not be called any more. What waits in line is not begun, a write that has begun may
+ * still take place, or end early. */
 void writer_cancel(struct writer *writer, struct write_op *op);
 /* Asks the kernel to leave off: @done is called as ever, soon, with -ECANCELED if nothing had begun.
- * May be called again. Without effect on one that waits in line, and in a thread. */
+ * May be called again. A write that has begun in a thread ends by itself. */
 void writer_end_early(struct writer *writer, struct write_op *op);

@@ -69,10 +69,18 @@ static void do_job(struct writer_job *job)
 	job->result = n < 0 ? -errno : (int)n;
 }
 
+/* With the lock held. An eventfd takes this until 2^64 wake-ups were not read. */
+static void finish(struct writer_thread *t, struct writer_job *job)
+{
+	const uint64_t one = 1;
+
+	list_append(&t->finished, &job->item);
+	(void)!write(t->event_fd, &one, sizeof(one));
+}
+
 static void *run(void *userdata)
 {
 	struct writer_thread *t = userdata;
-	const uint64_t one = 1;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->is_stopping) {
@@ -87,9 +95,7 @@ static void *run(void *userdata)
 		pthread_mutex_unlock(&t->lock);
 		do_job(job);
 		pthread_mutex_lock(&t->lock);
-		list_append(&t->finished, &job->item);
-		/* an eventfd takes this until 2^64 wake-ups were not read */
-		(void)!write(t->event_fd, &one, sizeof(one));
+		finish(t, job);
 	}
 	drop(t);
 	return NULL;
@@ -159,6 +165,21 @@ void writer_thread_submit(struct writer_thread *t, struct writer_job *job)
 	pthread_mutex_lock(&t->lock);
 	list_append(&t->todo, &job->item);
 	pthread_cond_signal(&t->wake);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void writer_thread_withdraw(struct writer_thread *t, const struct writer_job *job)
+{
+	struct writer_job *waiting;
+
+	pthread_mutex_lock(&t->lock);
+	LIST_FOREACH(&t->todo, waiting, item) {
+		if (waiting != job)
+			continue;
+		list_remove(&waiting->item);
+		waiting->result = -ECANCELED;
+		finish(t, waiting);
+	}
 	pthread_mutex_unlock(&t->lock);
 }
 

@@ -26,6 +26,8 @@ MUST_USE int writer_thread_new(int event_fd, struct writer_thread **ret_thread);
 void writer_thread_free(struct writer_thread *thread);
 /* Takes the job over; @job->item is in no list. */
 void writer_thread_submit(struct writer_thread *thread, struct writer_job *job);
+/* One that has not begun is finished now, with -ECANCELED; else nothing happens. */
+void writer_thread_withdraw(struct writer_thread *thread, const struct writer_job *job);
 /* Next finished job, which the caller frees, or NULL. */
 struct writer_job *writer_thread_reap(struct writer_thread *thread);
 void writer_job_free(struct writer_job *job);
