@@ -155,6 +155,17 @@ expect add tmctl add big node=1 need=400M
 tmctl add hungry node=1 || fail "a guess must not refuse"
 [ "$(slot hungry .grantBytes)" = $((70 << 20)) ] || fail "$(tmctl --json show hungry)"
 
+say "nor is a guess waited for that no machine could fulfil"
+expect rm tmctl rm big
+expect rm tmctl rm hungry
+printf '[daemon]\novercommit=0.4\n[node default]\nbudget=400M\nhugepages=64\n' >/etc/taskmem/taskmemd.conf
+expect restart systemctl restart taskmemd.service
+wait_for 15 "the daemon is back" daemon_is_up
+expect "a guess of more than 156.8M" tmctl add hungry node=1 --wait=20s
+[ "$(slot hungry '.needBytes > .grantBytes')" = true ] || fail "$(tmctl --json show hungry)"
+[ "$(slot hungry .grantBytes)" = $((156 << 20)) ] || fail "$(tmctl --json show hungry)"
+refused "156.8M" tmctl add told node=1 --need 200M --wait=20s
+
 say "a torn file is set aside and said"
 systemctl stop taskmemd
 truncate -s 100 /var/lib/taskmem/history.json
