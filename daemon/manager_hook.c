@@ -14,7 +14,9 @@
 /*
  * The command of on-resize=. It hears what the tasks that watch hear (policy/notice.h), less
  * often, because it costs a process; one at a time for a slot, and a few for the machine, for a
- * change of one weight may concern all slots. What changes meanwhile is told by the next run.
+ * change of one weight may concern all slots. What changes meanwhile is told by the next run. One
+ * owner has half of these at most: commands that hang are ended after 30 s, and those of other
+ * owners do not wait for that.
  *
  * A slot that nobody runs in has nothing to resize. Whether the last run before a restart of the
  * daemon came through is not known, so it is run once after that.
@@ -22,6 +24,7 @@
 
 #define INTERVAL_NS (5 * NS_PER_SEC)
 #define RUNS_MAX 8
+#define RUNS_OF_OWNER_MAX (RUNS_MAX / 2)
 #define RETRY_NS NS_PER_SEC
 #define TIMER_ACCURACY_USEC 50000
 
@@ -179,7 +182,8 @@ void hook_consider(struct slot_notices *n, enum notice_why why)
 	if (cgdir_is_populated(n->slot->cg, &is_populated) != CGDIR_OK || !is_populated ||
 	    notices_read(n, why, &in) != CGDIR_OK)
 		return;
-	if (manager->n_hook_runs >= RUNS_MAX) {
+	if (manager->n_hook_runs >= RUNS_MAX ||
+	    hooks_count(manager->hook_runner, n->slot->policy.owner) >= RUNS_OF_OWNER_MAX) {
 		arm(n, in.now_ns + RETRY_NS);
 		return;
 	}

@@ -100,6 +100,16 @@ void hook_drop(struct hook_run *run)
 	free(run);
 }
 
+uint32_t hooks_count(const struct hooks *hooks, uid_t uid)
+{
+	const struct hook_run *run;
+	uint32_t n = 0;
+
+	LIST_FOREACH(&hooks->runs, run, in_hooks)
+		n += run->uid == uid;
+	return n;
+}
+
 static void finish(struct hook_run *run, enum hook_outcome outcome, const char *text)
 {
 	hook_done_fn done = run->done;

@@ -51,5 +51,7 @@ const char *hook_unit(const char *slot, char buf[static HOOK_UNIT_MAX]);
  */
 MUST_USE int hook_start(struct hooks *hooks, const struct hook_command *command, hook_done_fn done,
 			void *userdata, struct hook_run **ret_run);
+/* Commands under way that run as @uid. */
+uint32_t hooks_count(const struct hooks *hooks, uid_t uid);
 /* Its end is of no interest any more; the command runs on. NULL is fine. */
 void hook_drop(struct hook_run *run);

@@ -161,6 +161,23 @@ fails /nowhere/tool "its program is not there"
 fails "/bin/sh -c 'kill -9 \$\$\$\$'" "it was ended by SIGKILL"
 [ "$(systemctl --failed --no-legend | grep -c taskmem-hook)" = 0 ] || fail "failed units are left: $(systemctl --failed)"
 
+say "commands of one owner that hang do not keep another's from being run"
+rm -f /run/hook/out
+expect add tmctl add w node=1 owner=mallory
+$mallory tmctl run w -- sleep 300 &
+for ((i = 1; i <= 9; i++)); do
+	expect add tmctl add hang$i node=1 owner=alice
+	$alice tmctl run hang$i -- sleep 300 &
+done
+wait_for 20 "a process in the last" slot_is hang9 .processes 1
+for ((i = 1; i <= 9; i++)); do expect set $alice tmctl set hang$i "on-resize=/bin/sleep 60"; done
+wait_for 5 "one hangs" slot_is hang1 .onResize.running true
+expect set $mallory tmctl set w on-resize=/run/hook/tool
+wait_for 15 "the other's is run" test -s /run/hook/out
+[ "$(slot hang1 .onResize.running)" = true ] || fail "they did not hang: $(slot hang1 .onResize)"
+for ((i = 1; i <= 9; i++)); do expect rm tmctl rm hang$i --kill; done
+expect rm tmctl rm w --kill
+
 say "it is for the owner and root to say, and survives a restart"
 expect set $alice tmctl set h on-resize=/run/hook/tool
 for who in "$mallory" "$member"; do
