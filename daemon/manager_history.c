@@ -18,8 +18,8 @@
  * longer than the event loop may stand still, so a thread does it, on a copy. What a kill loses is
  * a few minutes of guessing material.
  *
- * Demand is memory.current and memory.swap.current of slots with tasks; a slot that reads through
- * files without reuse needs less than it uses, which is for the controller to tell.
+ * Demand is memory.current and memory.swap.current of slots with tasks; of what the controller
+ * takes for a scan without page cache. How much that is was read for emergencies some seconds ago.
  */
 
 #define SAVE_INTERVAL_NS (300 * NS_PER_SEC)
@@ -99,19 +99,36 @@ static void save_not_later_than(struct manager *manager, uint64_t at_ns)
 
 /* ---- feeding */
 
+static struct history_use slot_use(const struct slot *slot, uint64_t usage, uint64_t swap)
+{
+	const struct cgdir_stat *stat = &slot->watch.stat;
+	uint64_t cache = MIN(stat->file - MIN(stat->file, stat->shmem), usage);
+	const struct control_group *group;
+	const struct control_slot *control = slot_shown_control(slot, &group);
+
+	return (struct history_use){
+		.bytes = usage + swap,
+		.kept_bytes = usage - cache + swap,
+		.is_scan = control && (control->track.class == CONTROL_POLLUTER ||
+				       control_is_retested(control)),
+	};
+}
+
 static void sample_slot(struct slot *slot, uint64_t now_s)
 {
 	struct history *history = slot->manager->admission.history;
 	struct cgdir_events events = {};
 	uint64_t usage = 0, swap = 0, peak;
 	bool is_populated = false;
+	struct history_use use;
 
 	if (cgdir_is_populated(slot->cg, &is_populated) != CGDIR_OK ||
 	    cgdir_read_u64(slot->cg, CG_MEMORY_CURRENT, &usage) != CGDIR_OK)
 		return;
 	if (cgdir_read_u64(slot->cg, CG_MEMORY_SWAP_CURRENT, &swap) != CGDIR_OK)
 		swap = 0;
-	if (is_populated && history_note(history, slot->policy.name, usage + swap, now_s) < 0)
+	use = slot_use(slot, usage, swap);
+	if (is_populated && history_note_use(history, slot->policy.name, &use, now_s) < 0)
 		log_debug("slot %s: no memory for its history", slot->policy.name);
 	if (cgdir_read_events(slot->cg, &events) != CGDIR_OK)
 		return;

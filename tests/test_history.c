@@ -75,6 +75,28 @@ START_TEST(of_a_window_its_peak_counts_once)
 }
 END_TEST
 
+/* The page cache that it had before it was found out is not needed either. */
+START_TEST(of_a_scan_the_page_cache_does_not_count)
+{
+	struct history_use use = { .bytes = 300 * M, .kept_bytes = 20 * M };
+	struct history *h = history_new(HALF);
+
+	ck_assert_int_eq(history_note_use(h, "a", &use, T0), 0);
+	use = (struct history_use){ .bytes = 200 * M, .kept_bytes = 30 * M, .is_scan = true };
+	ck_assert_int_eq(history_note_use(h, "a", &use, T0 + 100), 0);
+	use = (struct history_use){ .bytes = 250 * M, .kept_bytes = 10 * M };
+	ck_assert_int_eq(history_note_use(h, "a", &use, T0 + 200), 0);
+	ck_assert_int_eq(history_note_use(h, "a", &use, T0 + HISTORY_WINDOW_S), 0);
+	ck_assert_uint_eq(only(h)->n_buckets, 1);
+	ck_assert_uint_eq(only(h)->buckets[0].index, history_bucket_of(30 * M));
+	/* nor does a later window know of it */
+	ck_assert_int_eq(history_close(h, "a", T0 + 2 * HISTORY_WINDOW_S), 0);
+	ck_assert_uint_eq(only(h)->n_buckets, 2);
+	ck_assert_uint_eq(only(h)->buckets[1].index, history_bucket_of(250 * M));
+	history_free(h);
+}
+END_TEST
+
 START_TEST(a_short_window_counts_by_its_time)
 {
 	struct history *h = history_new(HALF);
@@ -417,6 +439,7 @@ int main(void)
 
 	tcase_add_test(rules, buckets_are_five_percent_from_a_mib_to_64_tib);
 	tcase_add_test(rules, of_a_window_its_peak_counts_once);
+	tcase_add_test(rules, of_a_scan_the_page_cache_does_not_count);
 	tcase_add_test(rules, a_short_window_counts_by_its_time);
 	tcase_add_test(rules, weights_halve_with_each_half_life);
 	tcase_add_test(rules, a_clock_set_back_makes_nothing_younger);

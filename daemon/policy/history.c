@@ -276,11 +276,13 @@ static int close_window(const struct history *history, struct history_entry *ent
 		open_s = 1;
 	if (open_s > HISTORY_WINDOW_S)
 		open_s = HISTORY_WINDOW_S;
-	return add_peak(history, entry, entry->window_bytes, (double)open_s / HISTORY_WINDOW_S,
-			now_s);
+	return add_peak(history, entry,
+			entry->is_scan ? entry->window_kept_bytes : entry->window_bytes,
+			(double)open_s / HISTORY_WINDOW_S, now_s);
 }
 
-int history_note(struct history *history, const char *name, uint64_t bytes, uint64_t now_s)
+int history_note_use(struct history *history, const char *name, const struct history_use *use,
+		     uint64_t now_s)
 {
 	struct history_entry *entry = find_or_add(history, name, now_s);
 	int r = 0;
@@ -293,13 +295,22 @@ int history_note(struct history *history, const char *name, uint64_t bytes, uint
 		r = close_window(history, entry, now_s);
 	if (!entry->is_open) {
 		entry->is_open = true;
+		entry->is_scan = false;
 		entry->window_s = now_s;
-		entry->window_bytes = 0;
+		entry->window_bytes = entry->window_kept_bytes = 0;
 	}
-	if (bytes > entry->window_bytes)
-		entry->window_bytes = bytes;
+	entry->is_scan |= use->is_scan;
+	entry->window_bytes = MAX(entry->window_bytes, use->bytes);
+	entry->window_kept_bytes = MAX(entry->window_kept_bytes, use->kept_bytes);
 	entry->seen_s = now_s;
 	return r;
+}
+
+int history_note(struct history *history, const char *name, uint64_t bytes, uint64_t now_s)
+{
+	const struct history_use use = { .bytes = bytes, .kept_bytes = bytes };
+
+	return history_note_use(history, name, &use, now_s);
 }
 
 int history_close(struct history *history, const char *name, uint64_t now_s)

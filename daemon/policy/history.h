@@ -11,6 +11,8 @@
  *
  *  - Demand is noted as often as one likes; of each window of 300 s counts its peak. A window
  *    that is closed early counts as the part of 300 s that it was open (at least 1/300).
+ *  - In a window in which the slot was found to be a scan its page cache does not count, not even
+ *    before that: a scan fills whatever is free first, and nobody knows it by then.
  *  - Peaks go into buckets: bucket 0 is [0, 1 MiB), bucket i is [b(i), b(i+1)) with b(1) = 1 MiB
  *    and b(i+1) = b(i) + floor(b(i) / 20): 5 % each, 370 of them up to 64 TiB; the last one takes
  *    all above.
@@ -54,8 +56,15 @@ struct history_entry {
 	uint64_t oom_s;
 	char *extra; /* text kept for whoever stores the history, opaque here; may be NULL */
 	/* the open window; not stored */
-	bool is_open;
-	uint64_t window_s, window_bytes;
+	bool is_open, is_scan;
+	uint64_t window_s, window_bytes, window_kept_bytes;
+};
+
+/* What a slot uses at a moment. */
+struct history_use {
+	uint64_t bytes;      /* in memory and in swap */
+	uint64_t kept_bytes; /* of it what is no page cache */
+	bool is_scan;        /* it reads on and on and uses nothing again */
 };
 
 struct history_prediction {
@@ -76,11 +85,14 @@ void history_freep(struct history **history);
 MUST_USE struct history *history_clone(const struct history *history);
 
 /**
- * history_note() - the slot needs @bytes now
+ * history_note_use() - the slot uses that now
  * @name: valid as a slot's
  *
  * Opens a window when there is none, closes it when its time is over. Return: 0 or -ENOMEM.
  */
+MUST_USE int history_note_use(struct history *history, const char *name,
+			      const struct history_use *use, uint64_t now_s);
+/* The same of one that is no scan. */
 MUST_USE int history_note(struct history *history, const char *name, uint64_t bytes,
 			  uint64_t now_s);
 /* The window ends now: the slot is removed, or the daemon ends. No window: nothing happens.
