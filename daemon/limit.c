@@ -242,3 +242,26 @@ void limit_end_hold(struct limit *limit, uint64_t now_ns)
 	shrink_hold(&limit->shrink, now_ns);
 	limit_run(limit);
 }
+
+bool limit_verify(struct limit *limit, uint64_t now_ns, enum cgdir_file *ret_file,
+		  uint64_t *ret_seen)
+{
+	struct shrink *s = &limit->shrink;
+
+	if (s->is_pending || limit->op)
+		return false;
+	*ret_file = CG_MEMORY_MAX;
+	if (cgdir_read_u64(limit->cg, CG_MEMORY_MAX, ret_seen) == CGDIR_OK &&
+	    *ret_seen != s->target_bytes) {
+		limit_follow(limit, now_ns);
+		return true;
+	}
+	*ret_file = CG_MEMORY_HIGH;
+	if (s->brake_bytes != BYTES_UNLIMITED ||
+	    cgdir_read_u64(limit->cg, CG_MEMORY_HIGH, ret_seen) != CGDIR_OK ||
+	    *ret_seen == BYTES_UNLIMITED)
+		return false;
+	shrink_adopt_brake(s, *ret_seen);
+	limit_run(limit);
+	return true;
+}

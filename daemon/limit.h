@@ -46,6 +46,11 @@ void limit_follow(struct limit *limit, uint64_t now_ns);
 /* The wait for @hold_until_ns, if there is one, is over now. */
 void limit_end_hold(struct limit *limit, uint64_t now_ns);
 
+/* Has somebody else written memory.max or memory.high? Then it is brought back, as to any target, and
+ * *@ret_file and *@ret_seen tell what was there. Nothing is looked at while a change is pending. */
+bool limit_verify(struct limit *limit, uint64_t now_ns, enum cgdir_file *ret_file,
+		  uint64_t *ret_seen);
+
 /* What reclaim cannot take from @cg now, as the note of a shrink that does not get on counts it.
  * Return: enum cgdir_cond or -errno; @ret_bytes is left alone but for CGDIR_OK. */
 MUST_USE int limit_read_stuck(struct cgdir *cg, uint64_t *ret_bytes);

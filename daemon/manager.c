@@ -30,7 +30,7 @@
 #define TICK_USEC 1000000
 #define TICK_ACCURACY_USEC 50000
 /* A slot's limits are read back every so many ticks: someone else may have written them. */
-#define VERIFY_TICKS 10
+#define VERIFY_TICKS ((size_t)10)
 #define GROUP_MAX_LEAST (UINT64_C(16) << 20)
 
 /* The protection a slot gets is a little below its share: with all of the group's memory
@@ -372,6 +372,47 @@ static void verify_file(struct slot *slot, enum cgdir_file file, const char *nam
 		log_debug("slot %s: %s could not be restored", slot->policy.name, name);
 }
 
+/* @slot: NULL for a group, which @of names. What is above a smaller max goes by reclaim, so it may
+ * take a while. */
+static void verify_limit(struct manager *manager, struct limit *limit, const char *slot,
+			 const char *of, uint64_t now_ns)
+{
+	char was[FORMAT_BYTES_MAX], is[FORMAT_BYTES_MAX];
+	enum cgdir_file file;
+	uint64_t seen;
+
+	if (!limit_verify(limit, now_ns, &file, &seen))
+		return;
+	events_add(manager->events, LOG_LEVEL_WARNING, "foreign-writer", MESSAGE_FOREIGN_WRITER,
+		   slot, "somebody else set %s of %s to %s; back to %s",
+		   file == CG_MEMORY_MAX ? "memory.max" : "memory.high", of,
+		   format_bytes_exact(seen, was),
+		   format_bytes_exact(file == CG_MEMORY_MAX ? limit->shrink.target_bytes
+							    : BYTES_UNLIMITED,
+				      is));
+}
+
+static void group_verify(struct node_group *group, uint64_t now_ns)
+{
+	char name[48] = "the slots without a node";
+
+	if (group->node != NODE_ANY)
+		(void)snprintf(name, sizeof(name), "the slots of node %d", group->node);
+	if (group->has_limit)
+		verify_limit(group->manager, &group->limit, NULL, name, now_ns);
+}
+
+static void slot_verify(struct slot *slot, uint64_t now_ns)
+{
+	char name[SLOT_NAME_MAX + 8];
+
+	verify_file(slot, CG_MEMORY_MIN, "memory.min", &slot->min_written);
+	verify_file(slot, CG_MEMORY_LOW, "memory.low", &slot->low_written);
+	(void)snprintf(name, sizeof(name), "slot %s", slot->policy.name);
+	if (slot->has_limit)
+		verify_limit(slot->manager, &slot->limit, slot->policy.name, name, now_ns);
+}
+
 static void slot_sample(struct slot *slot, uint64_t now_ns)
 {
 	uint64_t usage;
@@ -387,7 +428,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *manager = userdata;
 	uint64_t now_ns = mono_now_ns();
-	size_t n_verify = (manager->n_slots + VERIFY_TICKS - 1) / VERIFY_TICKS;
+	size_t n_verify = (manager->n_slots + VERIFY_TICKS - 1) / VERIFY_TICKS, next_group;
 
 	if (tree_check(manager->tree) == CGDIR_GONE) {
 		/* "systemctl stop taskmem-slots.scope" ended everything: begin anew. */
@@ -406,12 +447,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	manager_tick_revoke(manager);
 	/* not with each page that is set apart: systemd is asked for it */
 	manager_protect(manager);
-	for (size_t i = 0; i < n_verify; i++) {
-		struct slot *slot = manager->slots[manager->next_verified++ % manager->n_slots];
-
-		verify_file(slot, CG_MEMORY_MIN, "memory.min", &slot->min_written);
-		verify_file(slot, CG_MEMORY_LOW, "memory.low", &slot->low_written);
-	}
+	for (size_t i = 0; i < n_verify; i++)
+		slot_verify(manager->slots[manager->next_verified++ % manager->n_slots], now_ns);
+	next_group = manager->next_verified_group++ % MAX(manager->n_nodes + 1, VERIFY_TICKS);
+	if (next_group <= manager->n_nodes)
+		group_verify(&manager->groups[next_group], now_ns);
 	(void)sd_event_source_set_time(source, usec + TICK_USEC);
 	return 0;
 }

@@ -131,7 +131,8 @@ struct manager {
 	size_t n_slots;
 	struct list leftovers; /* what slots that moved left behind */
 	struct list joins;     /* processes that wait until pages are moved */
-	size_t next_verified;  /* slot whose limits are read back in the next tick */
+	/* whose limits are read back in the next tick */
+	size_t next_verified, next_verified_group;
 	struct heat *heat;
 	uint64_t protected_bytes;
 	uint32_t last_grant_id;

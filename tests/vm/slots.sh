@@ -39,6 +39,17 @@ say "a foreign writer is put right and reported"
 echo 4096 >"$(echo $slots/*/join/memory.low)"
 wait_for 15 "memory.low is written back" slot_is join '.shareBytes - .kernelLowBytes < 4096' true
 wait_for 5 "the event" sh -c 'tmctl events | grep -q foreign'
+file_is() { [ "$(cat "$1")" = "$2" ]; }
+before=$(cat $slots/node0/memory.max)
+echo 64M >$slots/node0/join/memory.max
+echo 96M >$slots/node0/ingest/memory.high
+echo max >$slots/node0/memory.max
+wait_for 15 "memory.max is written back" file_is $slots/node0/join/memory.max $((256 << 20))
+wait_for 15 "memory.high is written back" file_is $slots/node0/ingest/memory.high max
+wait_for 15 "the node's is, too" file_is $slots/node0/memory.max "$before"
+wait_for 5 "memory.max in the event" sh -c 'tmctl events | grep -q "memory.max of slot join to 64M; back to 256M"'
+wait_for 5 "memory.high in the event" sh -c 'tmctl events | grep -q "memory.high of slot ingest to 96M; back to max"'
+wait_for 5 "the node's in the event" sh -c 'tmctl events | grep -q "memory.max of the slots of node 0 to max"'
 
 say "restart, kill -9, stop and start keep slots and limits"
 before=$(tmctl --json list | jq -S '[.slots[] | del(.usageBytes, .memoryNodes, .class, .reason, .demandBytes)]')
