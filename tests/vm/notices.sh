@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tasks hear what their slot's memory should come to and answer; the command of on-resize= is run
 # as the owner; the history of events has an end; what nobody ever heard of is freed.
-# takes: 36
+# takes: 38
 # timeout: 240
 . ./lib.sh
 

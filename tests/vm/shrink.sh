@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Lowering the max of a slot in use: nobody is killed, no brake (memory.high) is left behind, and
 # what cannot be done is said; also when the daemon is killed on the way.
-# takes: 80 busy
+# takes: 84 busy
 . ./lib.sh
 
 usage() { read -r REPLY <"$slots/node0/$1/memory.current"; }
@@ -51,7 +51,7 @@ sleep 2
 file_is busy memory.high max || fail "a brake after the end"
 nobody_killed busy
 
-say "kill -9 on the way"
+say "a smaller slot, as busy"
 expect rm tmctl rm busy --kill
 expect add tmctl add busy node=0 max=100M
 hog busy --bytes 190M --seconds 3600
@@ -62,6 +62,17 @@ grow() {
 }
 grow
 task=$(cgroup busy cgroup.procs)
+
+say "a larger max on the way is had at once, whatever is being written"
+is_braked() { read -r REPLY <"$slots/node0/busy/memory.high" && [ "$REPLY" != max ]; }
+expect set tmctl set busy max=60M
+end=$((SECONDS + 20))
+until is_braked || [ $SECONDS -ge $end ]; do pause 0.05; done
+say "memory.high is $(cgroup busy memory.high), memory.max $(cgroup busy memory.max)"
+grow
+wait_for 5 "no brake is left" file_is busy memory.high max
+
+say "kill -9 on the way"
 begin=${EPOCHREALTIME/./}
 expect set tmctl set busy max=60M
 wait_for 20 "the shrink is on its way" uses_most busy $((160 << 20))
