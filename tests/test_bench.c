@@ -81,13 +81,14 @@ END_TEST
 START_TEST(sizes_and_weights_follow_the_clock)
 {
 	const struct bench_load *swap = bench_load_find("L1"), *share = bench_load_find("share");
+	double first_s = swap->tasks[0].first_s, second_s = first_s + swap->tasks[0].phase_s;
 
 	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 0), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 13.9), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 14), 200);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], 14), 750);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 35.9), 200);
-	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], 36), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], first_s - 0.1), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], first_s), 200);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[1], first_s), 750);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], second_s - 0.1), 200);
+	ck_assert_uint_eq(bench_task_size(&swap->tasks[0], second_s), 750);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 11.5), 100);
 	ck_assert_uint_eq(bench_task_weight(share, 0, 12), 400);
 	ck_assert_uint_eq(bench_task_weight(share, 1, 12), 100);
