@@ -5,7 +5,7 @@
 #
 # An emulated processor takes several times as long, so the bars are the ratio of the cost of a slot
 # among many to that among fifty, and how many system calls a slot needs; and the part of a processor
-# that is used, divided by how much longer the machine takes for the yardstick (bench_cost_read).
+# that is used, divided by how much longer the machine takes for the yardstick (bench_yardstick.h).
 set -u
 . "$(dirname "$(realpath "$0")")/lab/common.sh"
 

@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "base/fd.h"
 #include "bench_policy.h"
 #include "bench_report.h"
 #include "bench_search.h"
+#include "bench_yardstick.h"
 #include "suite.h"
 
 #define NEAR(a, b) ck_assert_double_eq_tol(a, b, 1e-9)
@@ -54,6 +57,20 @@ START_TEST(an_interval_of_two_runs_is_from_one_to_the_other)
 END_TEST
 
 /* ---- loads */
+
+START_TEST(the_yardstick_adds_up_what_a_file_of_counters_says)
+{
+	static const char text[] = "nr_free 12\nnr_low 0\nlast 30\n";
+	CLEANUP(fd_closep) int fd = memfd_create("counters", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_uint_eq(bench_yardstick_read(fd), 0); /* there is nothing */
+	ck_assert_int_eq(fd_write_all(fd, text, strlen(text)), 0);
+	ck_assert_uint_eq(bench_yardstick_read(fd), 42);
+	ck_assert_uint_eq(bench_yardstick_read(fd), 42);
+	ck_assert_uint_gt(bench_yardstick_ns(), 0);
+}
+END_TEST
 
 START_TEST(every_load_has_names_of_its_own_and_useful_tasks)
 {
@@ -684,6 +701,7 @@ int main(void)
 	tcase_add_test(stat, a_median_is_the_middle_or_the_mean_of_two);
 	tcase_add_test(stat, an_interval_encloses_its_median_and_lies_within_the_values);
 	tcase_add_test(stat, an_interval_of_two_runs_is_from_one_to_the_other);
+	tcase_add_test(stat, the_yardstick_adds_up_what_a_file_of_counters_says);
 	tcase_add_test(load, every_load_has_names_of_its_own_and_useful_tasks);
 	tcase_add_test(load, sizes_and_weights_follow_the_clock);
 	tcase_add_test(load, tasks_that_are_the_same_alone_are_measured_once);
