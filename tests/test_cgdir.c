@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +20,9 @@
 #include "kern/psi.h"
 #include "kern/sample.h"
 #include "suite.h"
+
+#define N_MAPPED 2000
+#define TEXT_BYTES 262144
 
 static char root[64];
 static int root_fd;
@@ -427,10 +432,8 @@ START_TEST(limits_are_written_without_waiting_and_processor_time_is_read)
 }
 END_TEST
 
-START_TEST(a_sample_takes_in_all_counters_of_the_law)
+static void put_sample(void)
 {
-	struct memory_sample sample = { .refault_pages = 77 };
-
 	put("memory.stat", "pgfault 9\nworkingset_refault_anon 1\nworkingset_refault_file 2\n"
 			   "workingset_restore_anon 3\nworkingset_restore_file 4\npgsteal 30\n"
 			   "pgsteal_proactive 10\npgrefill 5\n");
@@ -439,6 +442,13 @@ START_TEST(a_sample_takes_in_all_counters_of_the_law)
 	put("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\n"
 			       "full avg10=0.00 avg60=0.00 avg300=0.00 total=12\n");
 	put("cpu.stat", "usage_usec 555\nuser_usec 500\n");
+}
+
+START_TEST(a_sample_takes_in_all_counters_of_the_law)
+{
+	struct memory_sample sample = { .refault_pages = 77 };
+
+	put_sample();
 	ck_assert_int_eq(sample_read(cg, &sample), CGDIR_OK);
 	ck_assert_uint_eq(sample.current_bytes, 8192);
 	ck_assert_uint_eq(sample.swap_bytes, 4096);
@@ -450,6 +460,81 @@ START_TEST(a_sample_takes_in_all_counters_of_the_law)
 	ck_assert_uint_eq(sample.stall_full_us, 12);
 	ck_assert_uint_eq(sample.cpu_us, 555);
 	ck_assert_uint_eq(sample.fault_count, 9);
+}
+END_TEST
+
+/* System calls of this process that read, so far; false: the kernel does not count them. */
+static bool count_reads(uint64_t *ret)
+{
+	char text[512];
+	const char *at;
+
+	if (file_read_small(AT_FDCWD, "/proc/self/io", text, sizeof(text)) < 0)
+		return false;
+	at = strstr(text, "syscr: ");
+	return at && sscanf(at, "syscr: %" SCNu64, ret) == 1;
+}
+
+/* Those since *@begin, without what it takes to count. */
+static uint64_t reads_since(uint64_t begin)
+{
+	uint64_t end = 0, again = 0;
+
+	ck_assert(count_reads(&end) && count_reads(&again));
+	return end - begin - (again - end);
+}
+
+START_TEST(each_file_of_a_sample_is_read_by_one_call)
+{
+	struct memory_sample sample;
+	uint64_t begin, usec, bytes[NODES_MAX];
+
+	if (!count_reads(&begin)) {
+		fprintf(stderr, "no accounting of reads: not tested\n");
+		return;
+	}
+	put_sample();
+	ck_assert(count_reads(&begin));
+	ck_assert_int_eq(sample_read(cg, &sample), CGDIR_OK);
+	ck_assert_uint_eq(reads_since(begin), 5);
+	ck_assert(count_reads(&begin));
+	ck_assert_int_eq(cgdir_read_cpu(cg, &usec), CGDIR_OK);
+	ck_assert_uint_eq(reads_since(begin), 1);
+	/* what has no newline at its end, or could have lines longer than all others, may go on */
+	put("cpu.stat", "usage_usec 555");
+	ck_assert(count_reads(&begin));
+	ck_assert_int_eq(cgdir_read_cpu(cg, &usec), CGDIR_OK);
+	ck_assert_uint_eq(reads_since(begin), 2);
+	put("memory.numa_stat", "anon N0=4096 N1=8192\n");
+	ck_assert(count_reads(&begin));
+	ck_assert_int_eq(cgdir_read_numa(cg, CG_MEMORY_NUMA_STAT, bytes), CGDIR_OK);
+	ck_assert_uint_eq(reads_since(begin), 2);
+}
+END_TEST
+
+/* A file of the kernel's that has a record for each line, as files of a cgroup might one day. */
+START_TEST(what_the_kernel_gives_in_pieces_of_a_page_is_read_to_its_end)
+{
+	static char whole[TEXT_BYTES], text[TEXT_BYTES];
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *pages = mmap(NULL, N_MAPPED * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	ssize_t n, n_whole;
+
+	/* two kinds in turn: some fifty characters for each page */
+	ck_assert_ptr_ne(pages, MAP_FAILED);
+	for (size_t i = 0; i < N_MAPPED; i += 2)
+		ck_assert_int_eq(mprotect(pages + i * page, page, PROT_NONE), 0);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	n_whole = fd_read_small(fd, whole, sizeof(whole)); /* without the newline at its end */
+	ck_assert_int_gt(n_whole, n);
+	ck_assert_int_eq(symlinkat("/proc/self/maps", root_fd, "slot/cgroup.freeze"), 0);
+	ck_assert_int_eq(cgdir_read_text(cg, CG_CGROUP_FREEZE, text, sizeof(text)), CGDIR_OK);
+	ck_assert_uint_eq(strlen(text), (size_t)n_whole + 1);
+	ck_assert(memcmp(text, whole, (size_t)n_whole) == 0);
+	close(fd);
+	(void)munmap(pages, N_MAPPED * page);
 }
 END_TEST
 
@@ -495,6 +580,8 @@ int main(void)
 	tcase_add_test(tc, a_trigger_is_one_line_on_a_descriptor_of_its_own);
 	tcase_add_test(tc, limits_are_written_without_waiting_and_processor_time_is_read);
 	tcase_add_test(tc, a_sample_takes_in_all_counters_of_the_law);
+	tcase_add_test(tc, each_file_of_a_sample_is_read_by_one_call);
+	tcase_add_test(tc, what_the_kernel_gives_in_pieces_of_a_page_is_read_to_its_end);
 	tcase_add_test(tc, a_sample_does_without_swap_and_pressure_but_not_without_usage);
 	suite_add_tcase(s, tc);
 	return suite_run(s);

@@ -29,6 +29,9 @@
 /* memory.stat is about 2 KiB; of memory.numa_stat the first two lines matter, with 64 nodes
  * of 25 characters each they are 3.2 KiB. */
 #define TEXT_MAX 16384
+/* The smallest page there is, and more than any line without a list has: one of pressure has 71. */
+#define PAGE_LEAST 4096
+#define LINE_MOST 256
 /* The policy is a few hundred bytes of JSON; the kernel allows 64 KiB an attribute. */
 #define POLICY_MAX 65536
 
@@ -41,6 +44,7 @@ struct cgdir {
 static const struct {
 	const char *name;
 	bool is_write_only;
+	bool has_long_lines; /* with a number for each node */
 } files[CG_FILES] = {
 	[CG_MEMORY_CURRENT] = { .name = "memory.current" },
 	[CG_MEMORY_PEAK] = { .name = "memory.peak" },
@@ -51,7 +55,7 @@ static const struct {
 	[CG_MEMORY_SWAP_CURRENT] = { .name = "memory.swap.current" },
 	[CG_MEMORY_SWAP_MAX] = { .name = "memory.swap.max" },
 	[CG_MEMORY_STAT] = { .name = "memory.stat" },
-	[CG_MEMORY_NUMA_STAT] = { .name = "memory.numa_stat" },
+	[CG_MEMORY_NUMA_STAT] = { .name = "memory.numa_stat", .has_long_lines = true },
 	[CG_MEMORY_EVENTS] = { .name = "memory.events" },
 	[CG_MEMORY_EVENTS_LOCAL] = { .name = "memory.events.local" },
 	[CG_MEMORY_PRESSURE] = { .name = "memory.pressure" },
@@ -66,11 +70,11 @@ static const struct {
 	[CG_HUGETLB_MAX] = { .name = "hugetlb.2MB.max" },
 	[CG_HUGETLB_RSVD_MAX] = { .name = "hugetlb.2MB.rsvd.max" },
 	[CG_HUGETLB_CURRENT] = { .name = "hugetlb.2MB.current" },
-	[CG_HUGETLB_NUMA_STAT] = { .name = "hugetlb.2MB.numa_stat" },
+	[CG_HUGETLB_NUMA_STAT] = { .name = "hugetlb.2MB.numa_stat", .has_long_lines = true },
 	[CG_GIGANTIC_MAX] = { .name = "hugetlb.1GB.max" },
 	[CG_GIGANTIC_RSVD_MAX] = { .name = "hugetlb.1GB.rsvd.max" },
 	[CG_GIGANTIC_CURRENT] = { .name = "hugetlb.1GB.current" },
-	[CG_GIGANTIC_NUMA_STAT] = { .name = "hugetlb.1GB.numa_stat" },
+	[CG_GIGANTIC_NUMA_STAT] = { .name = "hugetlb.1GB.numa_stat", .has_long_lines = true },
 };
 
 int cgdir_open(int parent_fd, const char *name, struct cgdir **ret_cg)
@@ -204,6 +208,26 @@ int cgdir_open_file(struct cgdir *cg, enum cgdir_file file, int *ret_fd)
 	return CGDIR_OK;
 }
 
+/*
+ * Do the @n bytes at @text, of @wanted, end the file? To read once more would tell, but that would
+ * be half of the calls of a daemon that looks at each slot twice a second.
+ *
+ * These files are one record of a seq_file each, however many lines they have: the kernel's buffer
+ * grows until the record fits, and as much of it is copied as was asked for. So whoever gets less has
+ * got the rest (seen on 6.12). A list of processes has a record for each line, and a read of it ends
+ * where the next one does not fit into the kernel's page; it is not read here.
+ *
+ * Nobody would notice if the end of memory.stat were missing, so this holds should it ever have a
+ * record for each line, too: a read that left room for a line in the smallest page has met none.
+ * Files with lines that may need more room are read until there is nothing more. And what the kernel
+ * breaks off in the middle of a line, for want of a page of @text, is gone on with.
+ */
+static bool is_end(enum cgdir_file file, const char *text, size_t n, size_t wanted)
+{
+	return n < wanted && n <= PAGE_LEAST - LINE_MOST && text[n - 1] == '\n' &&
+	       !files[file].has_long_lines;
+}
+
 /* Reads the first @size - 1 bytes as 0-terminated text; *@ret_full: there may be more. */
 static int read_text(struct cgdir *cg, enum cgdir_file file, char *buf, size_t size, bool *ret_full)
 {
@@ -213,7 +237,8 @@ static int read_text(struct cgdir *cg, enum cgdir_file file, char *buf, size_t s
 	if (fd < 0)
 		return to_cond(cg, fd);
 	while (len < size - 1) {
-		ssize_t n = pread(fd, buf + len, size - 1 - len, (off_t)len);
+		size_t wanted = size - 1 - len;
+		ssize_t n = pread(fd, buf + len, wanted, (off_t)len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -222,6 +247,8 @@ static int read_text(struct cgdir *cg, enum cgdir_file file, char *buf, size_t s
 		if (n == 0)
 			break;
 		len += (size_t)n;
+		if (is_end(file, buf + len - n, (size_t)n, wanted))
+			break;
 	}
 	buf[len] = '\0';
 	*ret_full = len == size - 1;

@@ -106,5 +106,15 @@ kill -9 "$(daemon_pid)"
 wait_for 15 "the daemon is back" daemon_is_up
 [ "$(slot roams '.node, .nodeAuto' | xargs)" = "1 true" ] || fail "after kill -9: $(slot roams '.node, .nodeAuto')"
 expect "rm --kill" tmctl rm roams --kill
+
+say "each file that the controller looks at is read by one call, and to its end"
+fresh_daemon
+expect add tmctl add own node=1
+timeout --signal=INT 3 strace -f -y -e trace=pread64 -o /run/reads -p "$(daemon_pid)" 2>/dev/null
+for file in memory.stat memory.current memory.swap.current memory.pressure cpu.stat; do
+	size=$(wc -c <"$slots/node1/own/$file")
+	was_read=$(sed -n "s|.*/own/$file>.* = ||p" /run/reads | sort -u | xargs)
+	[ "$was_read" = "$size" ] || fail "$file has $size bytes, reads gave: $was_read"
+done
 all_off
 exit 0
