@@ -6,6 +6,9 @@
  * ratio of refaults has a hundred of them for nothing: a run counts some when its tasks begin, and
  * none of nothing is no bar.
  *
+ * Processor time is judged at the speed of the host where a run has said how much slower its machine
+ * was; of runs that have not, as it was.
+ *
  * A bar is open while a run it needs is missing, unless what is there has missed it already: who
  * is behind one of the two senpais is behind the better one.
  */
@@ -472,12 +475,26 @@ static void judge_safety(struct judge *j)
 	}
 }
 
+/* What it costs to look at fifty tasks twice a second. */
+static void judge_cost(struct judge *j)
+{
+	struct bench_bar *bar = add(j, "idle50", "less than 1 %% of a processor");
+	struct bench_summary idle = summary(j, "idle50", "ours");
+	bool is_host = idle.n_host > 0;
+
+	if (!has(bar, "ours", idle.n))
+		return;
+	decide(bar, (is_host ? idle.host_loop_permille : idle.loop_permille) < 10);
+	note(bar, "%.2f %% emulated", idle.loop_permille / 10);
+	if (is_host)
+		note(bar, ", %.2f %% at the host's speed", idle.host_loop_permille / 10);
+	note_runs(bar, is_host ? idle.n_host : idle.n);
+}
+
 static void judge_all(struct judge *j)
 {
-	struct bench_summary idle = summary(j, "idle50", "ours");
 	const struct bench_load *load;
 	uint32_t n_all = 0, n_split = 0;
-	struct bench_bar *bar;
 
 	for (size_t i = 0; (load = bench_load_at(i)); i++) {
 		judge_load(j, load->name);
@@ -491,12 +508,7 @@ static void judge_all(struct judge *j)
 	judge_whole(j, &j->best, j->best.sum / MAX(j->best.n, 1u), 0.9, n_split,
 		    ">= 0.9 of the best static split, in the mean");
 	judge_safety(j);
-	bar = add(j, "idle50", "less than 1 %% of a processor");
-	if (has(bar, "ours", idle.n)) {
-		decide(bar, idle.loop_permille < 10);
-		note(bar, "%.2f %%", idle.loop_permille / 10);
-		note_runs(bar, idle.n);
-	}
+	judge_cost(j);
 }
 
 size_t bench_bars_judge(const struct bench_store *store,

@@ -26,6 +26,7 @@
 #include "bench_report.h"
 #include "bench_run.h"
 #include "bench_search.h"
+#include "bench_yardstick.h"
 
 /* More runs are to do, but the time is over. */
 #define EXIT_MORE 75
@@ -39,7 +40,8 @@ struct options {
 	const char *policies; /* a list with commas; NULL: those that decide the bars */
 	uint64_t reps, budget_s;
 	uint64_t n_tries; /* of a search; 0: no search */
-	bool is_report, is_legacy, is_full, is_tsv, is_svg, is_list;
+	uint64_t host_ns; /* bench_yardstick_ns() there; 0: unknown */
+	bool is_report, is_legacy, is_full, is_tsv, is_svg, is_list, is_yardstick;
 };
 
 struct bench {
@@ -148,12 +150,20 @@ static void print_progress(const struct bench *b, const struct bench_result *r)
 		printf(", settle %.1f s, missed %u/%u", r->settle_s, r->n_missed, r->n_flips);
 	printf(", %u writes <= %.1f ms, loop %.2f%%", r->n_writes, r->longest_write_ms,
 	       r->loop_permille / 10);
+	if (r->slower > 0)
+		printf(" / %.1f", r->slower);
 	printf(", spin %.1f us%s", r->spin_us,
 	       bench_store_is_disturbed(&b->store, r) ? ": DISTURBED, not counted" : "");
 	if (r->n_kills > 0)
 		printf(", %u KILLED", r->n_kills);
 	putchar('\n');
 	(void)fflush(stdout);
+}
+
+/* How much slower than the host this machine is now, when nothing else works in it; 0: unknown. */
+static double measure_slower(const struct bench *b)
+{
+	return b->o.host_ns > 0 ? (double)bench_yardstick_ns() / (double)b->o.host_ns : 0;
 }
 
 static int run_one(struct bench *b, const struct bench_load *load,
@@ -179,6 +189,7 @@ static int run_one(struct bench *b, const struct bench_load *load,
 		       policy->name, rep);
 	b->env.trace = trace;
 	b->env.split = bench_store_split(&b->store, load);
+	result.slower = measure_slower(b);
 	r = bench_run(&b->env, load, policy, rep, &s);
 	b->env.trace = NULL;
 	b->n_left--;
@@ -351,11 +362,24 @@ static int list(void)
 	return EXIT_SUCCESS;
 }
 
+/* For the --host-ns of a call in a machine. */
+static int print_yardstick(void)
+{
+	uint64_t ns = bench_yardstick_ns();
+
+	if (ns == 0) {
+		perror("bench_control: /proc/vmstat");
+		return EXIT_FAILURE;
+	}
+	printf("%" PRIu64 "\n", ns);
+	return EXIT_SUCCESS;
+}
+
 static int usage(void)
 {
-	fputs("usage: bench_control --run DIR | --report DIR | --list\n"
+	fputs("usage: bench_control --run DIR | --report DIR | --list | --yardstick\n"
 	      "       [--load A,B] [--policy A,B] [--reps N] [--full] [--budget S]\n"
-	      "       [--legacy] [--search N] [--tsv | --svg]\n"
+	      "       [--host-ns NS] [--legacy] [--search N] [--tsv | --svg]\n"
 	      "called by tests/bench_control.sh\n",
 	      stderr);
 	return 2;
@@ -376,6 +400,8 @@ static bool parse(struct options *o, int argc, char **argv)
 		{ "tsv", no_argument, NULL, 't' },
 		{ "svg", no_argument, NULL, 's' },
 		{ "search", required_argument, NULL, 'S' },
+		{ "host-ns", required_argument, NULL, 'h' },
+		{ "yardstick", no_argument, NULL, 'y' },
 		{},
 	};
 	int c;
@@ -419,6 +445,13 @@ static bool parse(struct options *o, int argc, char **argv)
 			if (parse_u64(optarg, 1000, &o->n_tries) < 0)
 				return false;
 			break;
+		case 'h':
+			if (parse_u64(optarg, NS_PER_SEC, &o->host_ns) < 0)
+				return false;
+			break;
+		case 'y':
+			o->is_yardstick = true;
+			break;
 		case 't':
 			o->is_tsv = true;
 			break;
@@ -426,7 +459,7 @@ static bool parse(struct options *o, int argc, char **argv)
 			return false;
 		}
 	}
-	return optind == argc && (o->dir || o->is_list);
+	return optind == argc && (o->dir || o->is_list || o->is_yardstick);
 }
 
 int main(int argc, char **argv)
@@ -439,6 +472,8 @@ int main(int argc, char **argv)
 		return usage();
 	if (b.o.is_list)
 		return list();
+	if (b.o.is_yardstick)
+		return print_yardstick();
 	b.store.is_legacy = b.o.is_legacy;
 	b.dir_fd = open(b.o.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = b.dir_fd < 0 ? -errno : bench_store_read(&b.store, b.dir_fd, "results");

@@ -17,7 +17,9 @@ usage() {
 
 	Without options it does what decides the bars, once:
 	$("$lab_dir/enter" "$program" --list | tail -n 1)
-	Bars that ask for every load are open until --full has been through.
+	Bars that ask for every load are open until --full has been through. The one that is about
+	processor time divides that by how much longer the emulated processor took than the host's to
+	read the kernel's counters, before the run.
 
 	  --load A,B     only these loads
 	  --policy A,B   these policies for all loads, not only where they decide a bar
@@ -108,13 +110,15 @@ measure() {
 	done
 }
 
-# boot: one machine; 75 when more is to do
+# boot: one machine; 75 when more is to do. How fast the host is is measured with the lock held, when
+# no other machine has a part of it.
 boot() {
-	local fd=
+	local fd='' host_ns
 	[ -z "$lock" ] || { exec {fd}>>"$lock" && run_child flock "$fd"; } || return 2
+	host_ns=$("$lab_dir/enter" "$dir/program" --yardstick) || return 2
 	run_child "$lab_dir/vm" --memory 2560 --nodes 1 --swap 1G --no-stage \
 		--timeout $((minutes * 60 + 120)) --lab "$dir" \
-		/lab/program --run /lab --budget $((minutes * 60)) "${args[@]}" "${lru_args[@]}"
+		/lab/program --run /lab --budget $((minutes * 60)) --host-ns "$host_ns" "${args[@]}" "${lru_args[@]}"
 	set -- $?
 	[ -z "$fd" ] || exec {fd}>&-
 	return "$1"

@@ -181,8 +181,8 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 	struct bench_summary s = {};
 	const struct bench_result *runs[REPS_MAX];
 	double refaults[REPS_MAX], mean[REPS_MAX], least[REPS_MAX], error[REPS_MAX],
-		settle[REPS_MAX], writes[REPS_MAX], loop[REPS_MAX], mib[REPS_MAX], speed[REPS_MAX],
-		refaults_of[REPS_MAX];
+		settle[REPS_MAX], writes[REPS_MAX], loop[REPS_MAX], host_loop[REPS_MAX],
+		mib[REPS_MAX], speed[REPS_MAX], refaults_of[REPS_MAX];
 
 	for (size_t i = 0; i < store->n_runs && s.n < REPS_MAX; i++)
 		if (is_of(store, &store->runs[i], load, policy))
@@ -197,6 +197,8 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 		settle[i] = r->settle_s;
 		writes[i] = r->n_writes;
 		loop[i] = r->loop_permille;
+		if (r->slower > 0)
+			host_loop[s.n_host++] = r->loop_permille / r->slower;
 		s.longest_write_ms = MAX(s.longest_write_ms, r->longest_write_ms);
 		s.short_mib = fmax(s.short_mib, r->short_mib);
 		s.n_flips += r->n_flips;
@@ -220,6 +222,7 @@ struct bench_summary bench_summarize(const struct bench_store *store, const stru
 	s.settle_s = bench_interval(settle, s.n);
 	s.n_writes = bench_median(writes, s.n);
 	s.loop_permille = bench_median(loop, s.n);
+	s.host_loop_permille = bench_median(host_loop, s.n_host);
 	return s;
 }
 

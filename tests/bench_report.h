@@ -60,6 +60,9 @@ struct bench_summary {
 	uint32_t n_flips, n_missed, n_kills;              /* sums */
 	double n_writes, longest_write_ms, loop_permille; /* median, largest, median */
 	double short_mib;                                 /* largest */
+	/* loop_permille at the speed of the host, median of the runs that this is known of */
+	double host_loop_permille;
+	size_t n_host;
 };
 /* n = 0: none. */
 struct bench_summary bench_summarize(const struct bench_store *store, const struct bench_load *load,

@@ -221,6 +221,8 @@ void bench_result_print(FILE *f, const struct bench_result *r)
 		r->load, r->policy, r->rep, r->hash, r->version, r->n_tasks, r->refaults, r->mean,
 		r->least, r->share_error, r->settle_s, r->n_flips, r->n_missed, r->loop_permille,
 		r->n_writes, r->longest_write_ms, r->n_kills, r->spin_us, r->short_mib);
+	if (r->slower > 0)
+		fprintf(f, " slower=%.3f", r->slower);
 	print_list(f, "mib_of", r->mib_of, r->n_tasks);
 	print_list(f, "speed_of", r->speed_of, r->n_tasks);
 	fputs(" refaults_of=", f);
@@ -311,6 +313,7 @@ int bench_result_parse(const char *line, struct bench_result *ret)
 	    !find_number(line, "kills", 10, &n[8]) || !find_number(line, "spin", 10, &r.spin_us))
 		return -EBADMSG;
 	(void)find_number(line, "short", 10, &r.short_mib); /* in lines of before: no guarantees */
+	(void)find_number(line, "slower", 10, &r.slower);   /* unknown */
 	r.rep = (uint32_t)n[0];
 	r.hash = (uint32_t)n[1];
 	r.version = (uint32_t)n[2];

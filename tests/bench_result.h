@@ -54,6 +54,7 @@ struct bench_result {
 	double loop_permille, longest_write_ms, spin_us;
 	uint32_t n_writes, n_kills;
 	double short_mib; /* the most that a task was below its guarantee, once it had had it */
+	double slower;    /* bench_yardstick_ns() before it by that of the host; 0: unknown */
 };
 
 /**

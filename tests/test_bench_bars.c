@@ -275,6 +275,32 @@ START_TEST(a_guarantee_is_violated_by_one_run)
 }
 END_TEST
 
+START_TEST(processor_time_is_judged_at_the_speed_of_the_host_if_that_is_known)
+{
+	struct bench_store store = {};
+
+	ck_assert_int_eq(judged(&store, "idle50", "of a processor").verdict, BENCH_OPEN);
+	add_rep(&store, "idle50", "ours", 1, 0.5)->loop_permille = 18.2;
+	ck_assert_int_eq(judged(&store, "idle50", "of a processor").verdict, BENCH_FAIL);
+	ck_assert_str_eq(judged(&store, "idle50", "of a processor").value,
+			 "1.82 % emulated (1 run)");
+	store.runs[0].slower = 5;
+	ck_assert_int_eq(judged(&store, "idle50", "of a processor").verdict, BENCH_PASS);
+	ck_assert_str_eq(judged(&store, "idle50", "of a processor").value,
+			 "1.82 % emulated, 0.36 % at the host's speed (1 run)");
+	store.runs[0].slower = 1.5;
+	ck_assert_int_eq(judged(&store, "idle50", "of a processor").verdict, BENCH_FAIL);
+	/* what is known of some decides, and how few these are is said */
+	store.runs[0].slower = 2;
+	for (uint32_t rep = 2; rep <= 5; rep++)
+		add_rep(&store, "idle50", "ours", rep, 0.5)->loop_permille = 30;
+	ck_assert_int_eq(judged(&store, "idle50", "of a processor").verdict, BENCH_PASS);
+	ck_assert_str_eq(judged(&store, "idle50", "of a processor").value,
+			 "3.00 % emulated, 0.91 % at the host's speed (1 run)");
+	bench_store_free(&store);
+}
+END_TEST
+
 START_TEST(bars_that_are_open_are_listed)
 {
 	struct bench_store store = {};
@@ -459,6 +485,7 @@ int main(void)
 		       five_pairs_have_an_interval_of_their_ratios_and_fewer_are_said_to_be_few);
 	tcase_add_test(bars, refaults_that_are_free_are_said_to_decide);
 	tcase_add_test(bars, a_guarantee_is_violated_by_one_run);
+	tcase_add_test(bars, processor_time_is_judged_at_the_speed_of_the_host_if_that_is_known);
 	tcase_add_test(bars, bars_that_are_open_are_listed);
 	tcase_add_test(quick, a_quick_list_names_policies_and_repetitions);
 	tcase_add_test(quick, what_decides_the_bars_takes_less_than_half_an_hour);
