@@ -53,7 +53,8 @@ struct bench_task {
 	uint32_t on_s, off_s;  /* works for on_s, sleeps for off_s; 0: works always */
 	uint32_t rate_mib;     /* BENCH_LEAK: MiB a second */
 	const char *command;   /* BENCH_COMMAND: for sh -c, repeated for ever */
-	bool is_counted;       /* it writes a byte to descriptor 3 for each operation */
+	const char *prepare;   /* the same, once before each run and outside of it; NULL: nothing */
+	bool is_counted;       /* it writes a byte to descriptor 3 for each so many operations */
 };
 
 struct bench_load {

@@ -415,6 +415,14 @@ static int run_load(struct run *run, const struct bench_policy *policy, struct b
 	return r;
 }
 
+static int prepare(const struct bench_load *load)
+{
+	for (size_t i = 0; i < load->n_tasks; i++)
+		if (load->tasks[i].prepare && system(load->tasks[i].prepare) != 0)
+			return -ECHILD; /* it has said why */
+	return 0;
+}
+
 static void empty_scratch(void)
 {
 	DIR *dir;
@@ -437,8 +445,10 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 		.n_ticks = (load->warm_s + load->score_s) * NS_PER_SEC / CONTROL_TICK_NS + 1,
 	};
 	static struct run run;
-	int r;
+	int r = prepare(load);
 
+	if (r < 0)
+		return r;
 	run = (struct run){ .env = env, .seed = seed };
 	for (size_t i = 0; i < BENCH_TASKS_MAX; i++)
 		run.count_fds[i] = -1;

@@ -23,7 +23,8 @@ MUST_USE int bench_env_open(bool is_legacy, struct bench_env *ret);
 void bench_env_close(struct bench_env *env);
 
 /* @seed: the same accesses for the same number. On 0 the caller frees the series by
- * bench_series_free(). */
+ * bench_series_free(). Return: 0, -ECHILD (a task can not be prepared or has ended, and has said why)
+ * or another -errno. */
 MUST_USE int bench_run(const struct bench_env *env, const struct bench_load *load,
 		       const struct bench_policy *policy, uint64_t seed, struct bench_series *ret);
 void bench_series_free(struct bench_series *s);

@@ -142,6 +142,9 @@ START_TEST(only_what_is_new_in_a_load_is_new_in_its_number)
 	load.tasks[0].min = 0;
 	load.tasks[0].is_counted = true;
 	ck_assert_uint_ne(bench_load_hash(&load), hash);
+	load.tasks[0].is_counted = false;
+	load.tasks[0].prepare = "true";
+	ck_assert_uint_ne(bench_load_hash(&load), hash);
 }
 END_TEST
 
