@@ -3,6 +3,7 @@
 /* The heat curve: what it says of memory that is known, and what must not change it. */
 
 #include <check.h>
+#include <math.h>
 #include <string.h>
 
 #include "policy/heat.h"
@@ -243,6 +244,118 @@ START_TEST(absurd_regions_are_cut_not_wrapped)
 }
 END_TEST
 
+START_TEST(samples_are_counted_as_parts_of_their_regions)
+{
+	static const struct {
+		struct heat_sampled regions[4];
+		size_t n;
+		uint32_t n_drawn;
+		uint64_t bytes, error_bytes;
+	} cases[] = {
+		{ {}, 0, 4, 0, 0 },
+		{ { { 64 * MIB, 4 }, { 64 * MIB, 0 } }, 2, 4, 64 * MIB, 0 },
+		/* the same in parts, and in one region with something cold: in part hot, so in doubt */
+		{ { { 16 * MIB, 4 }, { 48 * MIB, 4 }, { 64 * MIB, 0 } }, 3, 4, 64 * MIB, 0 },
+		{ { { 128 * MIB, 1 } }, 1, 2, 64 * MIB, 64 * MIB },
+		{ { { 96 * MIB, 1 }, { 32 * MIB, 1 } }, 2, 2, 64 * MIB, 53054215 }, /* 48, 16 */
+		{ { { 30 * MIB, 2 }, { 40 * MIB, 1 }, { 30 * MIB, 1 } }, 3, 2, 65 * MIB, 25 * MIB },
+		{ { { 128 * MIB, 5 } }, 1, 10, 64 * MIB, 22369621 }, /* 128 MiB / 6 */
+		/* what cannot be */
+		{ { { 8 * MIB, 9 } }, 1, 2, 8 * MIB, 0 },
+		{ { { 8 * MIB, 1 } }, 1, 0, 4 * MIB, 4 * MIB },
+		{ { { UINT64_MAX, 2 }, { UINT64_MAX, 2 } }, 2, 2, HEAT_BYTES_MAX, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct heat_estimate got =
+			heat_estimate(cases[i].regions, cases[i].n, cases[i].n_drawn);
+
+		ck_assert_msg(got.bytes == cases[i].bytes, "case %zu: %llu bytes", i,
+			      (unsigned long long)got.bytes);
+		ck_assert_msg(got.error_bytes == cases[i].error_bytes, "case %zu: error %llu", i,
+			      (unsigned long long)got.error_bytes);
+	}
+}
+END_TEST
+
+#define SPACE_MIB 512
+#define DRAWN 2
+
+/* Hot memory of @hot_mib in three pieces somewhere in SPACE_MIB; true for each MiB of it. */
+static void draw_hot(bool *is_hot, uint64_t hot_mib)
+{
+	const uint64_t parts[] = { hot_mib / 4, hot_mib / 4, hot_mib / 2 };
+	uint64_t at = 0, rest = SPACE_MIB - hot_mib;
+
+	memset(is_hot, 0, SPACE_MIB);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		uint64_t gap = random_below(rest + 1);
+
+		memset(is_hot + at + gap, 1, parts[i]);
+		at += gap + parts[i];
+		rest -= gap;
+	}
+}
+
+/* Cuts it anywhere into @n regions and draws pages of each. Return: the bytes of all regions that
+ * had a hot page. */
+static uint64_t draw_samples(const bool *is_hot, struct heat_sampled *sampled, size_t n)
+{
+	uint64_t at = 0, whole = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t rest = SPACE_MIB * MIB - at, mean = rest / (n - i);
+		uint64_t bytes = i + 1 < n ? mean / 2 + random_below(mean) : rest;
+
+		sampled[i] = (struct heat_sampled){ .bytes = bytes };
+		for (int k = 0; k < DRAWN; k++)
+			sampled[i].n_touched += is_hot[(at + random_below(bytes)) / MIB];
+		whole += sampled[i].n_touched > 0 ? bytes : 0;
+		at += bytes;
+	}
+	return whole;
+}
+
+/* Many estimates of @hot_mib in @n_regions: their mean is right, three of four are @off_mib off at
+ * most, and whole regions would be @whole times what is right, or more. */
+static void check_estimates(uint64_t hot_mib, size_t n_regions, double off_mib, double whole)
+{
+	double want = (double)(hot_mib * MIB), estimated = 0, counted = 0;
+	int n_near = 0, n_within = 0;
+	const int n = 10000;
+
+	for (int i = 0; i < n; i++) {
+		struct heat_sampled sampled[200];
+		struct heat_estimate got;
+		bool is_hot[SPACE_MIB];
+		double off;
+
+		draw_hot(is_hot, hot_mib);
+		counted += (double)draw_samples(is_hot, sampled, n_regions) / n;
+		got = heat_estimate(sampled, n_regions, DRAWN);
+		estimated += (double)got.bytes / n;
+		off = fabs((double)got.bytes - want);
+		n_near += off <= off_mib * MIB;
+		n_within += off <= 2 * (double)got.error_bytes + 2 * MIB;
+	}
+	ck_assert_msg(fabs(estimated - want) < 0.02 * want, "%g for %g", estimated, want);
+	ck_assert_msg(n_near > n * 3 / 4, "%d near %g", n_near, want);
+	ck_assert_msg(n_within > n * 7 / 10, "%d within the error of %g", n_within, want);
+	ck_assert_msg(counted > want * whole, "whole regions: %g for %g", counted, want);
+}
+
+START_TEST(an_estimate_from_samples_is_right_on_average)
+{
+	random_state = 1;
+	check_estimates(64, 12, 45, 1.4);
+	check_estimates(128, 12, 45, 1.25);
+	check_estimates(256, 12, 45, 1.13);
+	check_estimates(64, 200, 3, 1.03);
+	check_estimates(128, 200, 3, 1.015);
+	check_estimates(256, 200, 3, 1.008);
+}
+END_TEST
+
 START_TEST(measuring_that_is_dear_is_done_less_often)
 {
 	ck_assert_uint_eq(heat_next_interval_ms(60000, 0), 60000);
@@ -266,6 +379,8 @@ int main(void)
 	tcase_add_test(tc, generations_become_rates_by_their_age);
 	tcase_add_test(tc, nothing_and_even_memory_have_no_knee);
 	tcase_add_test(tc, absurd_regions_are_cut_not_wrapped);
+	tcase_add_test(tc, samples_are_counted_as_parts_of_their_regions);
+	tcase_add_test(tc, an_estimate_from_samples_is_right_on_average);
 	tcase_add_test(tc, measuring_that_is_dear_is_done_less_often);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

@@ -12,6 +12,7 @@
 #include "policy/heat.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,6 +255,26 @@ uint64_t heat_knee(const struct heat_curve *curve)
 		}
 	}
 	return knee;
+}
+
+struct heat_estimate heat_estimate(const struct heat_sampled *regions, size_t n, uint32_t n_drawn)
+{
+	uint64_t touched = 0;
+	double square = 0;
+
+	n_drawn = MAX(n_drawn, UINT32_C(2));
+	for (size_t i = 0; i < n; i++) {
+		uint64_t bytes = MIN(regions[i].bytes, HEAT_BYTES_MAX);
+		uint32_t n_touched = MIN(regions[i].n_touched, n_drawn);
+		double part = (double)n_touched / n_drawn;
+
+		touched = add_saturated(touched, multiply_saturated(bytes, n_touched));
+		square += (double)bytes * (double)bytes * part * (1 - part) / (n_drawn - 1);
+	}
+	return (struct heat_estimate){
+		.bytes = MIN(touched / n_drawn, HEAT_BYTES_MAX),
+		.error_bytes = (uint64_t)MIN(sqrt(square), (double)HEAT_BYTES_MAX),
+	};
 }
 
 uint64_t heat_next_interval_ms(uint64_t interval_ms, uint64_t cost_us)

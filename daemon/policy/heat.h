@@ -107,6 +107,34 @@ uint64_t heat_working_set(const struct heat_curve *curve, uint64_t horizon_ms);
  */
 uint64_t heat_knee(const struct heat_curve *curve);
 
+/* ---- samples */
+
+/* Memory at consecutive addresses. Of each region the same number of pages is drawn at random, and
+ * each is watched for one sampling interval. */
+struct heat_sampled {
+	uint64_t bytes;
+	uint32_t n_touched; /* of the pages drawn */
+};
+
+struct heat_estimate {
+	uint64_t bytes;
+	uint64_t error_bytes; /* its standard error */
+};
+
+/**
+ * heat_estimate() - how much of sampled memory is touched within one sampling interval
+ * @n_drawn: pages of each region, 2 or more
+ *
+ * Σ bytes · n_touched / n_drawn. A page drawn of a region of which the part f is touched is found
+ * touched with probability f, so this is right on average whatever f is, and however regions were
+ * cut. To count whole regions of which any page was found touched is not: of memory that is hot in
+ * part, all is counted that was not cut finely enough.
+ *
+ * The error is that of a stratified sample: Σ (bytes)² · p (1 - p) / (n_drawn - 1) is the expected
+ * square, with p = n_touched / n_drawn. Regions that are all hot or all cold add nothing to it.
+ */
+struct heat_estimate heat_estimate(const struct heat_sampled *regions, size_t n, uint32_t n_drawn);
+
 /* ---- how often to measure */
 
 /* What is spent on ageing and reading: at most one part in this many of one processor. */
