@@ -165,7 +165,8 @@ static void end_with_regions(struct measurement *m)
 	}
 	if (cgdir_read_stat(m->slot->cg, &stat) != CGDIR_OK)
 		stat = (struct cgdir_stat){};
-	r = heat_report_regions(regions, n, stat.anon + stat.file, &report);
+	r = heat_report_regions(regions, n, damon_sample_ms(m->damon), stat.anon + stat.file,
+				&report);
 	if (r < 0)
 		return fail(m, "working set", r);
 	end_with_report(m, &report);

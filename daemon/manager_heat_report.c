@@ -20,11 +20,12 @@
 /* Parts that make a difference to what is said. */
 #define IDLE_PART 8
 #define IDLE_MIN_BYTES (UINT64_C(8) << 20)
-#define LARGE_PART 8    /* 1/8: page cache of which nothing is known */
-#define REFAULT_PART 20 /* 1/20: it came back while being watched, so it does not fit */
+#define LARGE_PART 8             /* 1/8: page cache of which nothing is known */
+#define REFAULT_PART 20          /* 1/20: it came back while being watched, so it does not fit */
+#define SAMPLED_ERROR_PERCENT 15 /* of the estimate: more is no measurement */
 /* With which address does not matter; it is not one of a process. */
 #define COLD_START (UINT64_C(1) << 62)
-#define ONE_HZ UINT64_C(1000000)
+#define KILOHERTZ UINT64_C(1000000000) /* in micro-hertz */
 
 __attribute__((format(printf, 2, 3))) static void add_note(struct heat_report *report,
 							   const char *format, ...)
@@ -181,7 +182,7 @@ int heat_report_ages(const struct lru_gen_ages *ages, const uint64_t base_seq[st
 	report->file_bytes = sums.file;
 	report->working_set_bytes = sums.anon + sums.file;
 	report->seen_bytes = curve->bytes;
-	report->window_ms = sums.window_ms;
+	report->window_ms = report->within_ms = sums.window_ms;
 	take_curve(report, curve);
 	weigh_refaults(report);
 	weigh_idleness(report);
@@ -200,25 +201,46 @@ int heat_report_ages(const struct lru_gen_ages *ages, const uint64_t base_seq[st
 
 /* ---- regions */
 
-int heat_report_regions(const struct damon_region *regions, size_t n, uint64_t usage_bytes,
-			struct heat_report *report)
+/* A page drawn stands for its region, so no more than medium. The error that the samples show is
+ * small where regions are all hot or all cold; it is large in an address space of which much is
+ * reserved and little used, where regions are large. */
+static void weigh_sampling(struct heat_report *report, const struct heat_estimate *estimate)
+{
+	uint64_t error_bytes = 2 * estimate->error_bytes; /* 95 of 100 are within */
+	char text[FORMAT_BYTES_MAX];
+
+	doubt(report, HEAT_MEDIUM);
+	if (error_bytes > estimate->bytes / 100 * SAMPLED_ERROR_PERCENT)
+		doubt(report, HEAT_LOW);
+	if (error_bytes > 0)
+		add_note(report, "sampled: give or take %s", format_bytes(error_bytes, text));
+	else
+		add_note(report, "sampled");
+}
+
+int heat_report_regions(const struct damon_region *regions, size_t n, uint64_t sample_ms,
+			uint64_t usage_bytes, struct heat_report *report)
 {
 	struct heat_region hot[DAMON_REGIONS_MAX + 1];
+	struct heat_sampled sampled[DAMON_REGIONS_MAX];
 	CLEANUP(heat_freep) struct heat_curve *curve = NULL;
+	struct heat_estimate estimate;
 	uint64_t hot_bytes = 0;
 	size_t n_hot = 0;
 	int r;
 
 	for (size_t i = 0; i < n && n_hot < DAMON_REGIONS_MAX; i++) {
-		uint64_t bytes = regions[i].end - regions[i].start;
+		uint64_t bytes = regions[i].end - regions[i].start, rate_uhz;
+		uint32_t n_touched = MIN(regions[i].n_accesses, (uint32_t)DAMON_SAMPLES);
 
-		if (regions[i].n_accesses == 0 || bytes > HEAT_BYTES_MAX)
+		if (n_touched == 0 || bytes > HEAT_BYTES_MAX)
 			continue;
-		/* seen in so many of the samples of a second */
-		hot[n_hot++] = (struct heat_region){ regions[i].start, bytes,
-						     regions[i].n_accesses * ONE_HZ };
+		sampled[n_hot] = (struct heat_sampled){ bytes, n_touched };
+		rate_uhz = n_touched * KILOHERTZ / (DAMON_SAMPLES * sample_ms);
+		hot[n_hot++] = (struct heat_region){ regions[i].start, bytes, rate_uhz };
 		hot_bytes += bytes;
 	}
+	estimate = heat_estimate(sampled, n_hot, DAMON_SAMPLES);
 	/* Regions without touches are mostly holes between mappings. */
 	if (usage_bytes > hot_bytes)
 		hot[n_hot++] = (struct heat_region){ COLD_START, usage_bytes - hot_bytes, 0 };
@@ -226,10 +248,12 @@ int heat_report_regions(const struct damon_region *regions, size_t n, uint64_t u
 	if (r < 0)
 		return r;
 	report->source = HEAT_DAMON;
-	report->confidence = HEAT_MEDIUM; /* one page stands for a region in each sample */
-	report->working_set_bytes = hot_bytes;
+	report->confidence = HEAT_HIGH;
+	report->working_set_bytes = estimate.bytes;
+	report->within_ms = sample_ms;
 	report->seen_bytes = curve->bytes;
 	take_curve(report, curve);
+	weigh_sampling(report, &estimate);
 	weigh_refaults(report);
 	return 0;
 }

@@ -25,6 +25,12 @@ MUST_USE int heat_report_ages(const struct lru_gen_ages *ages,
 			      const uint64_t base_seq[static NODES_MAX],
 			      struct heat_report *report);
 
-/* The same of DAMON's regions. @usage_bytes: all memory of the slot, for what was not touched. */
-MUST_USE int heat_report_regions(const struct damon_region *regions, size_t n, uint64_t usage_bytes,
-				 struct heat_report *report);
+/**
+ * heat_report_regions() - the same of DAMON's regions, DAMON_SAMPLES pages of each
+ * @sample_ms:   for which each page was watched
+ * @usage_bytes: all memory of the slot, for what was not touched
+ *
+ * Return: 0 or -ENOMEM.
+ */
+MUST_USE int heat_report_regions(const struct damon_region *regions, size_t n, uint64_t sample_ms,
+				 uint64_t usage_bytes, struct heat_report *report);

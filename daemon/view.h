@@ -70,7 +70,8 @@ struct heat_report {
 	enum heat_confidence confidence;
 	uint64_t measured_ns;            /* monotonic, when the window ended */
 	uint64_t window_ms;              /* how long was watched */
-	uint64_t working_set_bytes;      /* touched within the window; 0 with HEAT_NONE */
+	uint64_t within_ms;              /* the window; a sampling interval with HEAT_DAMON */
+	uint64_t working_set_bytes;      /* touched within that; 0 with HEAT_NONE */
 	uint64_t anon_bytes, file_bytes; /* parts of it, with HEAT_LRU_GEN */
 	uint64_t seen_bytes;             /* all the slot's memory that the source sees */
 	uint64_t knee_bytes, score_uhz;  /* see policy/heat.h */

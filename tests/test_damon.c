@@ -18,6 +18,7 @@
 #include "suite.h"
 
 #define SCHEME "kdamonds/0/contexts/0/schemes/0/"
+#define ATTRS "kdamonds/0/contexts/0/monitoring_attrs/"
 #define MARK "8386110886374632704" /* "taskmem\0" */
 
 static char root[64];
@@ -156,10 +157,16 @@ START_TEST(a_measurement_sets_up_reads_and_takes_down)
 	expect("kdamonds/0/contexts/0/targets/1/pid_target", "102");
 	expect(SCHEME "action", "stat");
 	expect(SCHEME "access_pattern/sz/max", MARK);
+	/* five intervals of two samples, half of the regions for each process */
+	expect(ATTRS "intervals/sample_us", "500000");
+	expect(ATTRS "intervals/aggr_us", "1000000");
+	expect(ATTRS "nr_regions/min", "100");
+	expect(ATTRS "nr_regions/max", "1000");
+	ck_assert_uint_eq(damon_sample_ms(damon), 500);
 	put("on\n", "kdamonds/0/state");
 	action = damon_step(damon, 2);
 	ck_assert_int_eq(action.verb, DAMON_WAIT);
-	ck_assert_uint_eq(action.wait_ms, 5000);
+	ck_assert_uint_eq(action.wait_ms, 4500); /* into the fifth */
 	expect_write(damon_step(damon, 0), "update_schemes_tried_regions");
 	expect_write(next(damon, 28), "off");
 	put("off\n", "kdamonds/0/state");

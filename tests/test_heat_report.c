@@ -43,6 +43,7 @@ START_TEST(what_is_younger_than_the_base_was_touched)
 	ck_assert_uint_eq(report.anon_bytes, 128 * MIB);
 	ck_assert_uint_eq(report.seen_bytes, 256 * MIB);
 	ck_assert_uint_eq(report.window_ms, 5000);
+	ck_assert_uint_eq(report.within_ms, 5000);
 	ck_assert_uint_eq(report.knee_bytes, 128 * MIB);
 	ck_assert_int_eq(report.confidence, HEAT_HIGH);
 	ck_assert_str_eq(report.note, "");
@@ -68,6 +69,7 @@ START_TEST(generations_that_the_kernel_merged_shorten_the_window)
 	report.window_ms = 60000;
 	ck_assert_int_eq(heat_report_ages(&ages, base, &report), 0);
 	ck_assert_uint_eq(report.window_ms, 10010);
+	ck_assert_uint_eq(report.within_ms, 10010);
 }
 END_TEST
 
@@ -129,7 +131,7 @@ START_TEST(a_slot_without_memory_has_no_working_set)
 	ck_assert_int_eq(heat_report_ages(&ages, base, &report), 0);
 	ck_assert_uint_eq(report.working_set_bytes + report.seen_bytes + report.knee_bytes, 0);
 	ck_assert_uint_eq(report.n_points, 1);
-	ck_assert_int_eq(heat_report_regions(NULL, 0, 0, &report), 0);
+	ck_assert_int_eq(heat_report_regions(NULL, 0, 500, 0, &report), 0);
 	ck_assert_uint_eq(report.working_set_bytes + report.seen_bytes + report.knee_bytes, 0);
 }
 END_TEST
@@ -137,18 +139,42 @@ END_TEST
 START_TEST(regions_without_touches_are_holes_and_the_rest_is_cold)
 {
 	const struct damon_region regions[] = {
-		{ 0, 64 * MIB, 20 },
+		{ 0, 64 * MIB, 2 },
 		{ 64 * MIB, 1064 * MIB, 0 }, /* mostly not mapped */
 		{ 1064 * MIB, 1068 * MIB, 1 },
 		{ 0, UINT64_MAX, 1 }, /* no process has so much */
 	};
 
-	ck_assert_int_eq(heat_report_regions(regions, ARRAY_LEN(regions), 128 * MIB, &report), 0);
+	ck_assert_int_eq(heat_report_regions(regions, ARRAY_LEN(regions), 500, 128 * MIB, &report),
+			 0);
 	ck_assert_int_eq(report.source, HEAT_DAMON);
-	ck_assert_uint_eq(report.working_set_bytes, 68 * MIB);
+	ck_assert_uint_eq(report.working_set_bytes, 66 * MIB); /* half of the 4 */
+	ck_assert_uint_eq(report.within_ms, 500);
+	ck_assert_uint_eq(report.window_ms, 5000);
 	ck_assert_uint_eq(report.seen_bytes, 128 * MIB);
 	ck_assert_uint_eq(report.knee_bytes, 64 * MIB);
-	ck_assert_uint_eq(report.points[0].next_uhz, 512 * UINT64_C(20000000));
+	ck_assert_uint_eq(report.points[0].next_uhz, 512 * UINT64_C(2000000));
+	ck_assert_int_eq(report.confidence, HEAT_MEDIUM);
+	ck_assert_str_eq(report.note, "sampled: give or take 4M");
+}
+END_TEST
+
+START_TEST(large_regions_that_are_hot_in_part_are_no_measurement)
+{
+	const struct damon_region regions[] = {
+		{ 0, 1024 * MIB, 1 },
+		{ 1024 * MIB, 2048 * MIB, 2 },
+	};
+
+	ck_assert_int_eq(heat_report_regions(regions, ARRAY_LEN(regions), 500, 1200 * MIB, &report),
+			 0);
+	ck_assert_uint_eq(report.working_set_bytes, 1536 * MIB);
+	ck_assert_int_eq(report.confidence, HEAT_LOW);
+	ck_assert_str_eq(report.note, "sampled: give or take 1G");
+	setup();
+	ck_assert_int_eq(heat_report_regions(&regions[1], 1, 500, 1200 * MIB, &report), 0);
+	ck_assert_int_eq(report.confidence, HEAT_MEDIUM);
+	ck_assert_str_eq(report.note, "sampled");
 }
 END_TEST
 
@@ -166,6 +192,7 @@ int main(void)
 	tcase_add_test(tc, page_cache_that_is_not_mapped_is_doubted);
 	tcase_add_test(tc, a_slot_without_memory_has_no_working_set);
 	tcase_add_test(tc, regions_without_touches_are_holes_and_the_rest_is_cold);
+	tcase_add_test(tc, large_regions_that_are_hot_in_part_are_no_measurement);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
 }

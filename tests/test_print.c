@@ -363,6 +363,32 @@ START_TEST(a_working_set_is_shown_with_its_curve)
 }
 END_TEST
 
+START_TEST(a_sampled_working_set_says_within_which_time)
+{
+	CLEANUP(sd_json_variant_unrefp)
+	sd_json_variant *slot =
+		parse("{\"name\":\"a\",\"heat\":{\"source\":\"damon\",\"confidence\":\"medium\","
+		      "\"ageUsec\":0,\"windowUsec\":5000000,\"workingSetBytes\":67108864,"
+		      "\"withinUsec\":500000,\"seenBytes\":134217728,\"kneeBytes\":67108864,"
+		      "\"scoreMilliHz\":64000,\"refaultBytes\":0,\"stallUsec\":0,\"costUsec\":8000,"
+		      "\"note\":\"sampled: give or take 4M\"}}");
+
+	EXPECT_OUTPUT(
+		"\n"
+		"working set (damon, 0ms ago, watched 5s, confidence medium)\n"
+		"  working set           64M       touched within 500ms\n"
+		"  of                    128M      all its memory that is looked at\n"
+		"  knee                  64M       more than this is worth less than the "
+		"average\n"
+		"  score                 64.0/s    touches of a page, summed over buckets of 2M\n"
+		"  refaulted             0         came back from swap or disk meanwhile\n"
+		"  stalled               0ms       waited for memory meanwhile\n"
+		"  cost                  8ms       of the kernel's time\n"
+		"  note: sampled: give or take 4M\n",
+		view_heat(slot, out));
+}
+END_TEST
+
 START_TEST(evidence_alone_is_not_shown_as_a_working_set)
 {
 	CLEANUP(sd_json_variant_unrefp)
@@ -482,6 +508,7 @@ int main(void)
 	tcase_add_test(output, a_slot_is_shown_in_sections);
 	tcase_add_test(output, what_a_slot_was_told_is_a_section);
 	tcase_add_test(output, a_working_set_is_shown_with_its_curve);
+	tcase_add_test(output, a_sampled_working_set_says_within_which_time);
 	tcase_add_test(output, evidence_alone_is_not_shown_as_a_working_set);
 	tcase_add_test(output, pools_are_a_row_each_and_tasks_a_line);
 	tcase_add_test(output, each_error_is_a_sentence_and_an_exit_status);

@@ -74,6 +74,19 @@ static void head_line(FILE *out, sd_json_variant *heat, const char *source, bool
 		is_none ? "" : field_text(heat, "confidence", "low"));
 }
 
+/* Sampled pages are watched for a part of the time each. */
+static void working_set_line(FILE *out, sd_json_variant *heat)
+{
+	uint64_t window = field_u64(heat, "windowUsec", 0);
+	uint64_t within = field_u64(heat, "withinUsec", window);
+	char text[FORMAT_DURATION_MAX], meaning[FORMAT_DURATION_MAX + 16] = "touched in that time";
+
+	if (within < window)
+		(void)snprintf(meaning, sizeof(meaning), "touched within %s",
+			       format_duration(within, text));
+	bytes_line(out, heat, "workingSetBytes", "working set", meaning);
+}
+
 void view_heat(sd_json_variant *slot, FILE *out)
 {
 	sd_json_variant *heat = sd_json_variant_by_key(slot, "heat");
@@ -89,7 +102,7 @@ void view_heat(sd_json_variant *slot, FILE *out)
 	source = field_text(heat, "source", "none");
 	is_none = strcmp(source, "none") == 0;
 	head_line(out, heat, source, is_none);
-	bytes_line(out, heat, "workingSetBytes", "working set", "touched in that time");
+	working_set_line(out, heat);
 	if (field_u64(heat, "anonBytes", UNKNOWN) != UNKNOWN)
 		fprintf(out, "  %-21s anonymous %s, files %s\n", "of it",
 			format_bytes(field_u64(heat, "anonBytes", 0), anon),

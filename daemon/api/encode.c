@@ -151,6 +151,7 @@ static int encode_heat(const struct slot_view *view, sd_json_variant **ret)
 		PAIR_UNSIGNED("ageUsec", view->heat_age_ns / 1000),
 		PAIR_UNSIGNED("windowUsec", heat->window_ms * 1000),
 		NULL_IF(is_none, "workingSetBytes", UNSIGNED(heat->working_set_bytes)),
+		NULL_IF(is_none, "withinUsec", UNSIGNED(heat->within_ms * 1000)),
 		NULL_IF(!has_parts, "anonBytes", UNSIGNED(heat->anon_bytes)),
 		NULL_IF(!has_parts, "fileBytes", UNSIGNED(heat->file_bytes)),
 		NULL_IF(is_none, "seenBytes", UNSIGNED(heat->seen_bytes)),

@@ -16,11 +16,17 @@
 
 #define DAMON_PATH "/sys/kernel/mm/damon/admin"
 #define DAMON_PIDS_MAX 16
-/* The kernel keeps to it: what bounds its work, one page of each region in each sample. */
-#define DAMON_REGIONS_MAX 200
-#define DAMON_REGIONS_MIN 10
-#define DAMON_SAMPLE_US 50000
-#define DAMON_AGGREGATE_US 1000000
+/* Of all processes. The kernel keeps to the upper one: what bounds its work, one page of each
+ * region in each sample. The lower one bounds the error: few of so many are hot in part. */
+#define DAMON_REGIONS_MAX 1000
+#define DAMON_REGIONS_MIN 200
+/* The window is so many aggregation intervals, after each of which the kernel tells counts, merges
+ * and splits, and each of these so many samples. Regions halve from interval to interval where they
+ * are hot in part. A sampling interval is as long as that leaves it: what a task comes back to
+ * within one is seen as a whole. */
+#define DAMON_AGGREGATIONS 5
+#define DAMON_SAMPLES 2
+#define DAMON_WINDOW_MS_MIN 3000
 
 /* Expected outcomes that the direct caller handles. */
 enum damon_cond {
@@ -34,7 +40,7 @@ enum damon_cond {
 /* Addresses of one process. */
 struct damon_region {
 	uint64_t start, end;
-	uint32_t n_accesses; /* samples with a touch, of DAMON_AGGREGATE_US / DAMON_SAMPLE_US */
+	uint32_t n_accesses; /* samples with a touch, of DAMON_SAMPLES */
 };
 
 enum damon_verb {
@@ -58,7 +64,7 @@ MUST_USE int damon_check(const char *path);
 /**
  * damon_new() - a measurement of processes, not begun
  * @pids:      1 .. DAMON_PIDS_MAX
- * @window_ms: how long to watch; at least three aggregation intervals are
+ * @window_ms: how long to watch; at least DAMON_WINDOW_MS_MIN is
  *
  * Return: DAMON_OK, DAMON_ABSENT, DAMON_DENIED or -errno.
  */
@@ -79,6 +85,8 @@ void damon_clean(const char *path);
 struct damon_action damon_step(struct damon *damon, int write_result);
 /* Borrowed, until damon_free(); valid while a DAMON_WRITE is to be done. */
 int damon_command_fd(const struct damon *damon);
+/* Within which time a page was touched, or not, that was sampled. */
+uint64_t damon_sample_ms(const struct damon *damon);
 /* After DAMON_DONE: enum damon_cond or -errno; with DAMON_OK regions, borrowed. */
 MUST_USE int damon_result(const struct damon *damon, const struct damon_region **ret_regions,
 			  size_t *ret_n);

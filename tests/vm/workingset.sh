@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# The working set of tasks whose hot memory is known, out of the sandbox of the installed unit:
-# within 15 % by the multi-gen LRU, which is what is used unless it is not there, and within 25 % by
-# DAMON, which samples; and what is said where there is neither.
-# takes: 105
+# The working set of tasks whose hot memory is known, out of the sandbox of the installed unit: within
+# 5 % by the multi-gen LRU, which is what is used unless it is not there, and within 10 % by DAMON,
+# which samples; and what is said where there is neither.
+# takes: 130
 # timeout: 480
 . ./lib.sh
 
@@ -36,14 +36,29 @@ measure() {
 	for pid in "${pids[@]}"; do expect "measure $*" wait "$pid"; done
 }
 
-# is_measured NAME WHAT MIB: an estimate close enough, printed
+# is_measured NAME WHAT MIB [PERCENT]: an estimate close enough, printed
 is_measured() {
-	local name=$1 what=$2 want=$(($3 << 20)) percent=15 got
+	local name=$1 what=$2 want=$(($3 << 20)) percent=${4:-5} got
 	got=$(field "$name" workingSetBytes)
 	say "$what: $((got >> 10))K for $((want >> 10))K, $(((got - want) * 1000 / want)) permille off;" \
 		"confidence $(field "$name" confidence), cost $(field "$name" costUsec) us," \
 		"knee $(($(field "$name" kneeBytes) >> 10))K, $(tail -n 1 "/run/heat.$name")"
 	close_to "$got" "$want" "$percent" || fail "$what: $got is not within $percent % of $want: $(tmctl show "$name")"
+}
+
+# is_sampled NAME WHAT MIB: the same by DAMON, which can watch one slot at a time. 2.5 % off at most were
+# seen in thirty looks. A task must come back to its memory within a tenth of the window, or is seen in
+# part: with 5 s it has half a second for what takes it 0.15 s, and on a machine beside another longer.
+is_sampled() {
+	expect "measure $1" tmctl show "$1" --json --heat --source damon >"/run/shown.$1"
+	[ "$(field "$1" withinUsec)" = 500000 ] || fail "within $(field "$1" withinUsec)"
+	if ! close_to "$(field "$1" workingSetBytes)" $(($3 << 20)) 10; then
+		say "it is $(field "$1" workingSetBytes) within half a second, $(tail -n 1 "/run/heat.$1")"
+		expect "measure $1" tmctl show "$1" --json --heat=20s --source damon >"/run/shown.$1"
+	fi
+	is_measured "$1" "by DAMON, $2" "$3" 10
+	[ "$(field "$1" source)" = damon ] || fail "source $(field "$1" source)"
+	[ "$(field "$1" confidence)" = medium ] || fail "confidence: $(tmctl show "$1")"
 }
 
 check_of() { tmctl --json doctor | jq -r ".checks[] | select(.name == \"$1\") | .status"; }
@@ -92,23 +107,19 @@ for size in 64 128 256; do
 	is_measured "hot$size" "$size of $((size + 64)) MiB" $size
 	[ "$(field "hot$size" source)" = lru_gen ] || fail "source $(field "hot$size" source)"
 	[ "$(field "hot$size" confidence)" = high ] || fail "confidence: $(tmctl show "hot$size")"
-	close_to "$(field "hot$size" seenBytes)" $((size + 64 << 20)) 15 || fail "seen $(field "hot$size" seenBytes)"
-	[ "$size" = 64 ] || expect rm tmctl rm "hot$size" --kill
+	close_to "$(field "hot$size" seenBytes)" $((size + 64 << 20)) 5 || fail "seen $(field "hot$size" seenBytes)"
 done
 is_measured file "64M of mapped file" 64
 [ "$(field file fileBytes)" -gt $((60 << 20)) ] || fail "not as file memory: $(field file fileBytes)"
 
-# DAMON samples, so it may be off by more: 8 % was seen, and 29 % once beside another machine, where it
-# had no time to split the region that is hot in part. The longer it looks the better it is.
 say "the same by DAMON"
-damon_is_close() {
-	expect measure tmctl show "$1" --json --heat="$2" --source damon >/run/shown
-	say "$1, damon in $2: $(($(field "$1" workingSetBytes) >> 10))K for $(($3 << 10))K"
-	close_to "$(field "$1" workingSetBytes)" $(($3 << 20)) 25
-}
-damon_is_close hot64 8s 64 || damon_is_close hot64 20s 64 || fail "by DAMON: $(tmctl show hot64)"
-[ "$(field hot64 source)" = damon ] || fail "source $(field hot64 source)"
+for size in 256 128 64; do
+	is_sampled "hot$size" "$size of $((size + 64)) MiB" $size
+	[ "$size" = 64 ] || expect rm tmctl rm "hot$size" --kill
+done
+is_sampled file "64M of mapped file" 64
 [ "$(cat /sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds)" = 0 ] || fail "DAMON was left on"
+tmctl show file | sed -n '/^working set/,/note/p'
 
 say "somebody else's DAMON is left alone"
 echo 1 >/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds
@@ -123,7 +134,7 @@ is_newer() { [ "$(field hot64 windowUsec)" -gt $((old + 5000000)) ]; }
 wait_for 120 "a longer window than was asked for" is_newer
 got=$(field hot64 workingSetBytes)
 say "background: $((got >> 10))K in $(($(field hot64 windowUsec) / 1000)) ms, cost $(field hot64 costUsec) us"
-close_to "$got" $((64 << 20)) 15 || fail "background: $got"
+close_to "$got" $((64 << 20)) 5 || fail "background: $got"
 tmctl show hot64
 tmctl show hot64 | grep -q 'the next 2M save' || fail "no chart"
 tmctl --json list | jq -e '.slots[0].heat.points == null and .slots[0].heat.workingSetBytes > 0' >/dev/null ||
@@ -183,7 +194,7 @@ expect measure tmctl show file --heat=2s >/run/shown
 grep 'the multi-gen LRU is off: only refaults and stall are known' /run/shown || fail "$(cat /run/shown)"
 [ "$(field file source)" = none ] || fail "source $(field file source)"
 refuse 6 tmctl show file --source lru_gen
-damon_is_close again 8s 64 || damon_is_close again 20s 64 || fail "on the legacy LRU: $(tmctl show again)"
+is_sampled again "64 of 128 MiB, on the legacy LRU" 64
 echo y >/sys/kernel/mm/lru_gen/enabled
 
 all_off
