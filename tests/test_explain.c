@@ -206,7 +206,7 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 		{ "retestMsec", 13000 },
 		{ "retestIntervalMsec", 60000 },
 		{ "taxBytes", 14 * M },
-		{ "taxKeptMsec", 1000 },
+		{ "taxKeptMsec", 28000 },
 		{ "taxedFromBytes", 15 * M },
 		{ "taxedBytes", 8 * M },
 		{ "proving", 1 },

@@ -264,7 +264,7 @@ START_TEST(shares_come_back_and_save_gives_back_when_it_is_told)
 	tax();
 	for (; b.low_bytes < SHARE; n++)
 		plan();
-	ck_assert_uint_eq(n * CONTROL_TICK_NS, EXPLAIN_TAX_KEEP_NS);
+	ck_assert_uint_eq(n * CONTROL_TICK_NS, EXPLAIN_LENT_KEEP_NS);
 	b.mode = SLOT_SAVE;
 	plan();
 	ck_assert_uint_eq(b.reclaim_bytes, law_of(&b).save_bytes);
@@ -517,7 +517,7 @@ START_TEST(what_is_lent_and_kept_is_told_with_what_moves_it)
 		 "half a second (now 0), down to a protection of 20M");
 	plan();
 	says(&b,
-	     "Nobody is in need now: in 3 s, 3 s after the last one was, it is protected at its "
+	     "Nobody is in need now: in 30 s, 30 s after the last one was, it is protected at its "
 	     "share");
 	tax();
 	b.sample.current_bytes = SHARE / 2;

@@ -98,6 +98,7 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		     uint64_t now_ns, struct control_term terms[static CONTROL_TERMS])
 {
 	const struct control_track *t = &slot->track;
+	bool is_lending = t->taxed_ns > 0 && slot->low_bytes < slot->share_bytes;
 	uint64_t save_ns = slot->mode == SLOT_SAVE ? EXPLAIN_SAVE_INTERVAL_NS : 0;
 	const struct control_term all[] = {
 		{ "demandBytes", slot->demand_bytes, "shown to need" },
@@ -134,7 +135,7 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		  "between two tests; 0: it was no scan" },
 		{ "taxBytes", t->tax_bytes, "of what it uses lent at a time" },
 		{ "taxKeptMsec",
-		  t->tax_bytes > 0 ? ms_until(t->taxed_ns + EXPLAIN_TAX_KEEP_NS, now_ns) : 0,
+		  is_lending ? ms_until(t->taxed_ns + EXPLAIN_LENT_KEEP_NS, now_ns) : 0,
 		  "until it lends nothing if nobody asks" },
 		{ "taxedFromBytes", t->tax_bytes > 0 ? t->tax_from_bytes : 0,
 		  "used when it began to lend" },

@@ -196,7 +196,7 @@ static void say_lending(struct text *text, const struct control_group *group,
 			const struct control_slot *slot, const struct explain_law *law)
 {
 	const struct control_track *track = &slot->track;
-	uint64_t now_ns = track->sampled_ns, kept_ns = track->taxed_ns + EXPLAIN_TAX_KEEP_NS;
+	uint64_t now_ns = track->sampled_ns, kept_ns = track->taxed_ns + EXPLAIN_LENT_KEEP_NS;
 	bool is_calm = track->class == CONTROL_QUIET || track->class == CONTROL_IDLE;
 	bool is_taxed = is_calm && track->tax_bytes > 0;
 
@@ -221,11 +221,12 @@ static void say_lending(struct text *text, const struct control_group *group,
 			"half a second (now %s), down to a protection of %s",
 			BYTES(track->tax_bytes), BYTES(law->tax_taken_from_bytes),
 			SIZE(track->steal_pages), BYTES(control_least_bytes(group, slot)));
-	else if (is_taxed && group->n_evidence == 0 && kept_ns > now_ns)
+	else if (is_calm && track->taxed_ns > 0 && slot->low_bytes < slot->share_bytes &&
+		 group->n_evidence == 0 && kept_ns > now_ns)
 		text_add(
 			text,
-			". Nobody is in need now: in %llu s, 3 s after the last one was, it is protected "
-			"at its share",
+			". Nobody is in need now: in %llu s, 30 s after the last one was, it is "
+			"protected at its share",
 			(unsigned long long)seconds(kept_ns - now_ns));
 	if (track->floor_bytes > 0 && track->floor_until_ns > now_ns)
 		text_add(text,

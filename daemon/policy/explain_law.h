@@ -49,7 +49,7 @@ struct explain_law explain_law(const struct control_group *group, const struct c
 
 /* Time in which nobody may have asked before a slot has its share again, and between what mode save
  * gives back. */
-#define EXPLAIN_TAX_KEEP_NS (6 * CONTROL_TICK_NS)
+#define EXPLAIN_LENT_KEEP_NS (60 * CONTROL_TICK_NS)
 #define EXPLAIN_SAVE_INTERVAL_NS (12 * CONTROL_TICK_NS)
 
 #define EXPLAIN_LAW_MAX 1000
