@@ -223,11 +223,10 @@ static void say_lending(struct text *text, const struct control_group *group,
 			SIZE(track->steal_pages), BYTES(control_least_bytes(group, slot)));
 	else if (is_calm && track->taxed_ns > 0 && slot->low_bytes < slot->share_bytes &&
 		 group->n_evidence == 0 && kept_ns > now_ns)
-		text_add(
-			text,
-			". Nobody is in need now: in %llu s, 30 s after the last one was, it is "
-			"protected at its share",
-			(unsigned long long)seconds(kept_ns - now_ns));
+		text_add(text,
+			 ". Nobody is in need now: in %llu s, 30 s after the last one was, it is "
+			 "protected at its share",
+			 (unsigned long long)seconds(kept_ns - now_ns));
 	if (track->floor_bytes > 0 && track->floor_until_ns > now_ns)
 		text_add(text,
 			 ". For %llu s it lends nothing below %s, which it needed before; that is "
