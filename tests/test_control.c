@@ -45,14 +45,14 @@ START_TEST(counters_decide_the_class)
 		/* a quarter turned over without reuse is doubtful, with it not */
 		{ .refault = 32000, .steal = 32000, .class = CONTROL_EVIDENCE },
 		{ .refault = 32001, .steal = 32001, .class = CONTROL_SUSPECT },
-		{ .refault = 40000, .steal = 40000, .restore = 39, .class = CONTROL_SUSPECT },
-		{ .refault = 40000, .steal = 40000, .restore = 40, .class = CONTROL_EVIDENCE },
+		{ .refault = 40000, .steal = 40000, .restore = 199, .class = CONTROL_SUSPECT },
+		{ .refault = 40000, .steal = 40000, .restore = 200, .class = CONTROL_EVIDENCE },
 		{ .refault = 40000, .steal = 40000, .refill = 3999, .class = CONTROL_SUSPECT },
 		{ .refault = 40000, .steal = 40000, .refill = 4000, .class = CONTROL_EVIDENCE },
 		/* all of it: a scan, whether it shows refaults (a first pass has none) or not */
 		{ .refault = 128001, .steal = 128001, .class = CONTROL_POLLUTER },
 		{ .steal = 128001, .class = CONTROL_POLLUTER },
-		{ .steal = 128001, .restore = 129, .class = CONTROL_QUIET },
+		{ .steal = 128001, .restore = 641, .class = CONTROL_QUIET },
 		{ .steal = 128001, .refill = 12801, .class = CONTROL_QUIET },
 		/* what it lost by shrinking was not replaced */
 		{ .steal = 128000, .growth = -100, .class = CONTROL_QUIET },

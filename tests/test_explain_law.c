@@ -101,7 +101,7 @@ END_TEST
 START_TEST(reuse_clears_of_suspicion_from_what_is_told)
 {
 	bool is_refill = _i >= 2;
-	uint64_t n = (is_refill ? 4001 : 41) - 1 + (uint64_t)(_i % 2); /* of 40001: rounded up */
+	uint64_t n = (is_refill ? 4001 : 201) - 1 + (uint64_t)(_i % 2); /* of 40001: rounded up */
 	struct explain_law law;
 
 	settle();
@@ -484,7 +484,7 @@ START_TEST(scans_are_told_with_what_would_clear_them)
 	plan();
 	says(&a,
 	     "It is suspect because more than 125M, a quarter of its memory, are turned over and "
-	     "less than 208K of that, 0.1 %, were restored (0) and less than 20M, 10 %, found in "
+	     "less than 1M of that, 0.5 %, were restored (0) and less than 20M, 10 %, found in "
 	     "use (0); at more than 500M, all of its memory, it is a scan");
 	count_scan(&a, 400);
 	plan();

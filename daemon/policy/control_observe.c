@@ -33,11 +33,13 @@
  * all the time, finds the group full, reclaims for them and waits for that: 16 % of a tick for
  * three pages of 18000 was seen on 6.12, and for none. A set that misses a hundredth fetches more. */
 #define NEED_FETCH_DIVISOR 2000
-/* A quarter of a turnover without reuse makes evidence doubtful, a whole one refutes it. */
+/* A quarter of a turnover without reuse makes evidence doubtful, a whole one refutes it. At 0.1 %
+ * restored a scan in 60M was cleared on 6.12 by the 20 pages of its own code; hot sets with little
+ * more, which are those of the legacy LRU, are known by what is refilled. */
 #define SUSPECT_DIVISOR 4
-#define REUSE_RESTORE_DIVISOR 1000
+#define REUSE_RESTORE_DIVISOR 200
 #define REUSE_REFILL_DIVISOR 10
-/* A label is taken off at ten times what avoids it: a single burst of a scan must not do. 1.5 % of
+/* A label is taken off at twice what avoids it: a single burst of a scan must not do. 1.5 % of
  * the flow is between the 0.1 % of scans and the 2.6 % of hot sets above; and 4 pages in a tick,
  * which is what readers of hot files had at least on 6.12 and scans never, keep a stray page of a
  * small flow from being so much. Within that gap it is a choice: half and twice as much fail no

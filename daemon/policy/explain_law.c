@@ -51,7 +51,7 @@ struct explain_law explain_law(const struct control_group *group, const struct c
 		.fetch_above = own / 2000,
 		.suspect_above = own / 4,
 		.polluter_above = own,
-		.reuse_restore_from = part_from(track->turnover_pages, 1000),
+		.reuse_restore_from = part_from(track->turnover_pages, 200),
 		.reuse_refill_from = part_from(track->turnover_pages, 10),
 		.pardon_restore_from = part_from(turnover, 100),
 		.pardon_refill_from = part_from(turnover, 10),
@@ -151,7 +151,7 @@ static void say_suspect(struct text *text, const struct control_track *track,
 	text_add(
 		text,
 		"It is suspect because more than %s, a quarter of its memory, are turned over and less "
-		"than %s of that, 0.1 %%, were restored (%s) and less than %s, 10 %%, found in use "
+		"than %s of that, 0.5 %%, were restored (%s) and less than %s, 10 %%, found in use "
 		"(%s); at more than %s, all of its memory, it is a scan",
 		SIZE(law->suspect_above), SIZE(law->reuse_restore_from),
 		SIZE(track->window_restore), SIZE(law->reuse_refill_from),
@@ -185,7 +185,7 @@ static void say_retest(struct text *text, const struct control_track *track,
 	text_add(
 		text,
 		". It was a scan and is tested again until more than %s, all of its memory, are turned "
-		"over (now %s): with 0.1 %% of that restored (now %s) or 10 %% found in use (now %s) it "
+		"over (now %s): with 0.5 %% of that restored (now %s) or 10 %% found in use (now %s) it "
 		"is none",
 		SIZE(law->polluter_above), SIZE(track->turnover_pages), SIZE(track->window_restore),
 		SIZE(track->window_refill));
