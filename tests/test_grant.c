@@ -119,6 +119,31 @@ START_TEST(a_grant_keeps_its_kind_and_its_pages_over_a_restart)
 }
 END_TEST
 
+/* Its task may run when the next daemon comes, and would only fault a fresh page in. */
+START_TEST(what_a_killed_daemon_was_about_to_take_is_left_to_the_next_freeze)
+{
+	uint64_t *bits;
+	off_t at;
+
+	fill(/* present= */ 0xe, 0, 0);
+	bits = ledger_bits(grant->ledger_fd, BITMAPS, &at);
+	bits[PRESENT] = 0x6;
+	bits[REVOKED] = 0x8;
+	ck_assert_int_eq(pwrite(grant->ledger_fd, bits, BITMAPS * sizeof(bits[0]), at),
+			 BITMAPS * sizeof(bits[0]));
+	leave();
+	adopt();
+	ck_assert_uint_eq(grant->n_held, 2);
+	ck_assert_uint_eq(grant->n_revoked, 1);
+	expect_present(3);
+	ck_assert(grant_has_strays(grant));
+	grant_punch_revoked(grant);
+	expect_present(2);
+	ck_assert(!grant_has_strays(grant));
+	grant_release(grant);
+}
+END_TEST
+
 START_TEST(what_is_given_back_is_free_and_counts_as_huge_no_more)
 {
 	const uint32_t chunks[] = { 1, 3, 3 }, beyond[] = { 2, N_CHUNKS };
@@ -229,6 +254,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, a_grant_keeps_its_kind_and_its_pages_over_a_restart);
+	tcase_add_test(tc, what_a_killed_daemon_was_about_to_take_is_left_to_the_next_freeze);
 	tcase_add_test(tc, what_is_given_back_is_free_and_counts_as_huge_no_more);
 	tcase_add_loop_test(tc, a_ledger_of_an_earlier_version_is_taken_up, 1, VERSION);
 	tcase_add_test(tc, a_ledger_of_a_wrong_size_or_a_later_version_is_not);

@@ -29,7 +29,8 @@
  *
  * A chunk that was taken by force is in `revoked` until the task says that no buffer of it is in
  * use any more; only then may its index be filled again, else stale pointers of the task would
- * mean new buffers. Killed between the bits and the hole, the next daemon punches it.
+ * mean new buffers. Killed between the bits and the hole, the next daemon takes it again: the task
+ * may run by then, and a hole takes nothing from a task that runs (grant_has_strays()).
  *
  * A page of 1 GiB is 512 chunks that come and go together: the kernel frees whole pages, of less it
  * only clears the bytes.
@@ -354,7 +355,7 @@ static void forget_parts(struct grant *grant)
 	}
 }
 
-/* Frees every page that no task was told of: half-filled, or half-returned, or half-revoked. */
+/* Frees every page that no task was told of: half-filled, or half-returned. */
 static void adopt_chunks(struct grant *grant)
 {
 	uint32_t n = grant->n_file_chunks, hole = 0;
@@ -362,13 +363,14 @@ static void adopt_chunks(struct grant *grant)
 	memset(filling_bits(grant), 0, ledger_words(n) * sizeof(uint64_t));
 	forget_parts(grant);
 	for (uint32_t i = 0; i <= n; i++) {
-		if (i < n && !bit_get(present_bits(grant), i))
+		bool is_held = i < n && bit_get(present_bits(grant), i);
+
+		if (i < n && !is_held && !bit_get(revoked_bits(grant), i))
 			continue;
 		if (i > hole)
 			(void)hugetlb_punch(grant->file_fd, hole, i - hole);
 		hole = i + 1;
-		if (i < n)
-			grant->n_held++;
+		grant->n_held += is_held;
 	}
 	for (size_t i = 0; i < ledger_words(n); i++)
 		huge_bits(grant)[i] &= present_bits(grant)[i];

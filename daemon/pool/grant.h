@@ -132,7 +132,8 @@ MUST_USE int grant_note_draining(struct grant *grant, const uint32_t *chunks, si
  */
 uint32_t grant_revoke(struct grant *grant, uint32_t n, uint64_t revocation, uint32_t *ret_chunks);
 void grant_punch_revoked(struct grant *grant);
-/* Has the task faulted pages into revoked chunks? */
+/* Are there pages in revoked chunks? The task has faulted them in, or a daemon was killed that was
+ * about to take them. */
 bool grant_has_strays(const struct grant *grant);
 /* Indexes into @chunks (room for n_revoked). Returns their number. */
 size_t grant_list_revoked(const struct grant *grant, uint32_t *chunks);
