@@ -18,8 +18,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "config.h"
+#include "kern/freeze.h"
 #include "kern/host.h"
 #include "manager.h"
+#include "message_ids.h"
 #include "turns.h"
 #include "version.h"
 
@@ -40,7 +42,7 @@ enum exit_status {
 struct options {
 	const char *config_file;
 	bool is_config_given;
-	bool is_check, is_hold, is_json;
+	bool is_check, is_hold, is_json, is_thaw;
 	const char *log_level;
 };
 
@@ -70,6 +72,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		OPT_CHECK,
 		OPT_JSON,
 		OPT_HOLD,
+		OPT_THAW,
 		OPT_LOG_LEVEL,
 		OPT_VERSION,
 		OPT_HELP
@@ -78,6 +81,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 					       { "check", no_argument, NULL, OPT_CHECK },
 					       { "json", no_argument, NULL, OPT_JSON },
 					       { "hold", no_argument, NULL, OPT_HOLD },
+					       { "thaw", no_argument, NULL, OPT_THAW },
 					       { "log-level", required_argument, NULL,
 						 OPT_LOG_LEVEL },
 					       { "version", no_argument, NULL, OPT_VERSION },
@@ -99,6 +103,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_HOLD:
 			o->is_hold = true;
+			break;
+		case OPT_THAW:
+			o->is_thaw = true;
 			break;
 		case OPT_LOG_LEVEL:
 			o->log_level = optarg;
@@ -129,6 +136,36 @@ static int parse_options(int argc, char **argv, struct options *o)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	for (;;)
 		pause();
+}
+
+static void on_thawed(const char *name, int r, void *userdata)
+{
+	int *status = userdata;
+
+	if (r == CGDIR_OK) {
+		log_event(LOG_LEVEL_WARNING, MESSAGE_SLOT_THAWED, name,
+			  "slot %s is thawed: a daemon that has ended had left it frozen", name);
+		return;
+	}
+	log_event(LOG_LEVEL_ERROR, NULL, name, "slot %s is frozen and cannot be thawed: %s", name,
+		  r < 0 ? strerror(-r) : "the kernel has no file for it");
+	*status = STATUS_FAILED;
+}
+
+/* What the unit runs when the daemon has ended. Nothing here may depend on the configuration. */
+static int thaw(void)
+{
+	int status = STATUS_DONE;
+	int r = freeze_end_left(on_thawed, &status);
+
+	if (r == -ENOENT) /* it ended before it had slots */
+		return STATUS_DONE;
+	if (r < 0)
+		log_error("slots that a daemon had frozen cannot be looked for: %s",
+			  r == -ENXIO ? "this is for taskmemd.service to run; $RUNTIME_DIRECTORY "
+					"is not set"
+				      : strerror(-r));
+	return r < 0 ? STATUS_FAILED : status;
 }
 
 /* A missing file is an empty one unless it was named. */
@@ -290,6 +327,8 @@ int main(int argc, char **argv)
 	if (options.is_hold)
 		hold();
 	log_setup(level);
+	if (options.is_thaw)
+		return thaw();
 	if (options.log_level && log_level_parse(options.log_level, &level) < 0) {
 		fprintf(stderr, "taskmemd: --log-level %s: error, warning, notice, info or debug\n",
 			options.log_level);

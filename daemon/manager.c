@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/freeze.h"
 #include "kern/hook.h"
 #include "kern/host.h"
 #include "kern/peer.h"
@@ -557,6 +558,11 @@ static int manager_open_tree(struct manager *manager, char error[static MANAGER_
 		(void)snprintf(error, MANAGER_ERROR_MAX, "%s", why);
 		return r;
 	}
+	r = freeze_remember(manager->tree);
+	if (r < 0)
+		log_warning("if this daemon is killed, a slot that it has frozen then stays so "
+			    "until it is started again: %s",
+			    strerror(-r));
 	/* nobody could be charged */
 	for (size_t i = 0; i < manager->n_nodes && !tree_get_controllers(manager->tree)->hugetlb;
 	     i++)

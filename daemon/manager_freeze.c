@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager_private.h"
 
+#include "kern/freeze.h"
 #include "message_ids.h"
 
 /*
  * Who keeps a slot's tasks from running: an emergency for up to 2 s, a revocation for
  * milliseconds. The slot runs again when the last of them lets go.
  *
- * Who has frozen it is known to this process alone. A daemon that is killed meanwhile is started
- * again by systemd within a second and finds the slot frozen; it is thawed when the new daemon has
- * its books in order (slot_thaw_found()), for pages that were to be taken may be half taken.
+ * Who of them it was is known to this process alone; that it was us is noted on the cgroup
+ * (kern/freeze.c), so what an administrator has frozen stays frozen. A daemon that is killed
+ * meanwhile is followed by what its unit runs then, which thaws. Where there is no such unit, or
+ * that was killed, too, the next daemon does when it has its books in order (slot_thaw_found()).
  */
 
 int slot_freeze(struct slot *slot, enum freeze_by by)
 {
 	int r = CGDIR_OK;
 
-	if (slot->frozen_by == 0)
-		r = cgdir_write_u64(slot->cg, CG_CGROUP_FREEZE, 1);
+	/* also if it is frozen: the note on the cgroup is of all of them */
+	if (!(slot->frozen_by & FREEZE_ELSEWHERE))
+		r = freeze_begin(slot->cg, (slot->frozen_by | by) & FREEZE_REVOCATION);
+	if (r == CGDIR_BUSY) {
+		slot->frozen_by |= FREEZE_ELSEWHERE;
+		r = CGDIR_OK;
+	}
 	if (r == CGDIR_OK)
 		slot->frozen_by |= by;
 	return r;
@@ -25,21 +32,19 @@ int slot_freeze(struct slot *slot, enum freeze_by by)
 
 int slot_thaw(struct slot *slot, enum freeze_by by)
 {
+	unsigned rest = slot->frozen_by & ~(unsigned)by;
 	int r = CGDIR_OK;
 
-	if (slot->frozen_by == by)
-		r = cgdir_write_u64(slot->cg, CG_CGROUP_FREEZE, 0);
+	if (slot->frozen_by & by && rest == 0)
+		r = freeze_end(slot->cg);
 	if (r == CGDIR_OK || r == CGDIR_GONE)
-		slot->frozen_by &= ~(unsigned)by;
+		slot->frozen_by = rest == FREEZE_ELSEWHERE ? 0 : rest;
 	return r;
 }
 
 void slot_find_frozen(struct slot *slot)
 {
-	char text[8] = "";
-
-	if (cgdir_read_text(slot->cg, CG_CGROUP_FREEZE, text, sizeof(text)) == CGDIR_OK &&
-	    text[0] == '1')
+	if (freeze_is_ours(slot->cg))
 		slot->frozen_by |= FREEZE_FOUND;
 }
 

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/freeze.h"
 #include "message_ids.h"
 
 /*
@@ -262,7 +263,7 @@ static void leftover_settle(struct leftover *l)
 
 	l->phase = LEFTOVER_DRAINING;
 	/* A slot that comes back finds it as a new one is. */
-	(void)!cgdir_write_u64(l->cg, CG_CGROUP_FREEZE, 0);
+	(void)!freeze_end(l->cg);
 	(void)!cgdir_write_u64(l->cg, CG_MEMORY_MIN, 0);
 	if (tree_bind_slot(manager->tree, l->node, l->cg) < 0)
 		log_debug("slot %s: what it left on node %d keeps its cpuset", l->name, l->node);
@@ -357,7 +358,7 @@ static void leftover_look(struct leftover *l)
 	l->n_looks++;
 	tell_stuck(l);
 	if (l->n_looks == LOOKS_BEFORE_FREEZE &&
-	    cgdir_write_u64(l->cg, CG_CGROUP_FREEZE, 1) != CGDIR_OK)
+	    freeze_begin(l->cg, /* takes_pages= */ false) != CGDIR_OK)
 		log_debug("slot %s: what is left on node %d cannot be frozen", l->name, l->node);
 	l->n_moved_before = l->n_moved;
 	l->next = 0;

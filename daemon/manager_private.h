@@ -329,14 +329,15 @@ void slot_watch_kills(struct slot *slot, const char *group, bool has_group_oom);
 enum freeze_by {
 	FREEZE_EMERGENCY = 1,
 	FREEZE_REVOCATION = 2,
-	FREEZE_FOUND = 4, /* by an earlier daemon */
+	FREEZE_FOUND = 4,     /* by an earlier daemon */
+	FREEZE_ELSEWHERE = 8, /* by somebody else, before us: it stays so */
 };
 
 /* Both return at once, the slot is frozen a little later: cgroup.events. As cgdir_write_u64(). */
 MUST_USE int slot_freeze(struct slot *slot, enum freeze_by by);
 /* It runs on unless somebody else wants it frozen, or this fails. */
 MUST_USE int slot_thaw(struct slot *slot, enum freeze_by by);
-/* When it is opened: has an earlier daemon left it frozen? */
+/* When its cgroup is opened: has an earlier daemon left it frozen? */
 void slot_find_frozen(struct slot *slot);
 /* Thaws one that was found so. */
 void slot_thaw_found(struct slot *slot);

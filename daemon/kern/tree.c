@@ -353,8 +353,13 @@ static int foreach_slot_of(int tree_fd, const char *group, int node, tree_slot_f
 
 int tree_foreach_slot(struct tree *tree, tree_slot_fn fn, void *userdata)
 {
+	return tree_foreach_slot_below(tree->dir_fd, fn, userdata);
+}
+
+int tree_foreach_slot_below(int tree_fd, tree_slot_fn fn, void *userdata)
+{
 	CLEANUP(closedirp) DIR *dir = NULL;
-	int r = open_iterator(tree->dir_fd, ".", &dir);
+	int r = open_iterator(tree_fd, ".", &dir);
 
 	if (r < 0)
 		return r;
@@ -368,7 +373,7 @@ int tree_foreach_slot(struct tree *tree, tree_slot_fn fn, void *userdata)
 			return -errno;
 		if (e->d_type != DT_DIR || place_parse_group(e->d_name, &node) < 0)
 			continue;
-		r = foreach_slot_of(tree->dir_fd, e->d_name, node, fn, userdata);
+		r = foreach_slot_of(tree_fd, e->d_name, node, fn, userdata);
 		if (r != 0)
 			return r;
 	}

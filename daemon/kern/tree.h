@@ -100,6 +100,8 @@ MUST_USE int tree_remove_slot(struct tree *tree, int node, const char *name);
  * with @fn's result when that is not 0. */
 typedef int (*tree_slot_fn)(int node, const char *name, struct cgdir *cg, void *userdata);
 MUST_USE int tree_foreach_slot(struct tree *tree, tree_slot_fn fn, void *userdata);
+/* The same for the tree whose directory is @tree_fd. */
+MUST_USE int tree_foreach_slot_below(int tree_fd, tree_slot_fn fn, void *userdata);
 
 /**
  * tree_attach() - move a process into a slot (libcgroup)

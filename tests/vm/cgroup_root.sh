@@ -67,6 +67,17 @@ for round in 1 2 3; do
 done
 tmctl list
 
+say "without a unit the next daemon thaws what the last one had frozen, and nothing else"
+freeze_as_daemon $root/node0/a pause
+echo 1 >$root/node1/b/cgroup.freeze
+kill -9 $daemon
+wait $daemon 2>/dev/null
+begin
+[ "$(cgroup a cgroup.freeze)" = 0 ] || fail "a is still frozen"
+[ "$(cgroup b cgroup.freeze)" = 1 ] || fail "b, which was frozen by hand, is thawed"
+grep "slot a is thawed: it was found frozen" $home/log || fail "nobody tells of it: $(tail $home/log)"
+echo 0 >$root/node1/b/cgroup.freeze
+
 say "it ends when it is told to, and leaves what is there"
 kill $daemon
 wait $daemon || fail "the daemon ended with status $?"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two leaks beside two slots that keep to their shares, in a node with little swap: that of the lower
 # tier, though slower, is frozen, then killed, and nobody else notices; a daemon killed while it has
-# frozen a slot; what the kernel kills is told of; contention alone is no emergency.
+# frozen a slot, which does not come back; what was frozen by hand; what the kernel kills is told of;
+# contention alone is no emergency.
 # takes: 135
 # timeout: 420
 . ./lib.sh
@@ -101,8 +102,16 @@ is_protected() { [ "$(cgroup leak memory.low)" -gt $((50 << 20)) ]; }
 wait_for 5 "the leak's slot is protected again" is_protected
 innocents_are_well
 
-say "kill -9 while a slot is frozen"
+say "kill -9 while a slot is frozen, and a configuration that is refused then"
+conf=/etc/taskmem/taskmemd.conf
 begin_journal
+expect add tmctl add held node=0
+tmctl run held -- sleep 3600 &
+wait_for 10 "a task in held" slot_is held .processes 1
+echo 1 >$slots/node0/held/cgroup.freeze # an administrator
+[ "$(realpath /run/taskmem/slots)" = $slots ] || fail "not remembered: $(ls -l /run/taskmem)"
+cp $conf /run/good.conf
+echo nonsense >>$conf
 hog leak --bytes 2G --seconds 3600 --pattern touch-once --pace 800
 old=$(daemon_pid) # not later: it is frozen for a second and a half only
 end=$((SECONDS + 150))
@@ -118,9 +127,17 @@ while is_frozen leak; do
 	pause 0.05
 done
 say "thawed $(((${EPOCHREALTIME/./} - begin) / 1000)) ms after the daemon was killed"
-wait_for 15 "the daemon is back" daemon_is_up
-messages $thawed leak | grep -q "was found frozen" || fail "the new daemon does not tell: $(messages $thawed)"
+echo 1 >$slots/node0/leak/cgroup.kill
+wait_for 15 "the configuration is refused" systemctl -q is-failed taskmemd.service
+[ "$(systemctl show -P ExecMainStatus taskmemd.service)" = 3 ] || fail "$(systemctl status taskmemd)"
+messages $thawed leak | grep -q "had left it frozen" || fail "nobody tells of it: $(messages $thawed)"
+file_is held cgroup.freeze 1 || fail "what was frozen by hand is thawed when the daemon has ended"
+cp /run/good.conf $conf
+expect start systemctl start taskmemd.service
+file_is held cgroup.freeze 1 || fail "what was frozen by hand is thawed by the next daemon"
+[ -z "$(messages $thawed held)" ] || fail "$(messages $thawed held)"
 expect rm tmctl rm leak --kill
+expect rm tmctl rm held --kill
 innocents_are_well
 
 say "a slot that hits its own max"

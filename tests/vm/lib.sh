@@ -86,6 +86,15 @@ cgroup() {
 	done
 }
 
+# freeze_as_daemon DIR pages|pause: as the daemon does when it takes pages, or in an emergency. Perl,
+# for there is no setfattr; 188 is setxattr()
+freeze_as_daemon() {
+	# shellcheck disable=SC2016
+	perl -e 'syscall(188, $ARGV[0], $ARGV[1], $ARGV[2], 5, 0) == 0 or die $!' "$1" user.taskmem.frozen "$2" ||
+		fail "no note on $1"
+	echo 1 >"$1/cgroup.freeze"
+}
+
 # loop_turns FIELD: how long the daemon's event loop was held up, since it started
 loop_turns() { tmctl --json info | jq -r ".loop.$1"; }
 

@@ -92,9 +92,9 @@ for delay in 0.1 0.12 0.15; do
 	expect set tmctl set sink pool=16M pool-max=16M
 	says t1 "take 192" '.buffers == 192 and .error == ""'
 done
-# what a daemon that ended between the two leaves
+# as it is between the two
+freeze_as_daemon "$(echo "$slots"/*/sink)" pages
 kill -9 "$(daemon_pid)"
-echo 1 >"$(echo "$slots"/*/sink/cgroup.freeze)"
 wait_for 15 "the daemon is back" daemon_is_up
 wait_for 5 "the slot runs" runs sink
 says t1 check '.buffers == 192 and .bad == 0'
