@@ -287,7 +287,7 @@ static bool slot_keeps_pages(const struct slot *slot, const struct slot_policy *
 		policy->pool_max_bytes == slot->policy.pool_max_bytes);
 }
 
-/* For a change of a slot that is there; a new need sets .grant_bytes. */
+/* For a change of a slot that is there; .grant_bytes is set. */
 static enum fault_kind manager_admit(struct manager *manager, struct slot_policy *policy,
 				     struct fault *fault)
 {
@@ -316,9 +316,12 @@ static enum fault_kind manager_admit(struct manager *manager, struct slot_policy
 			policy->grant_bytes = admitted.grant_bytes;
 		return kind;
 	}
-	cond = admit(manager->nodes, manager->n_nodes, policies, manager->n_slots, &raised.policy,
-		     &refusal);
-	return cond == ADMIT_OK ? FAULT_NONE : fault_from_refusal(fault, cond, &refusal);
+	cond = booking_change(manager->nodes, manager->n_nodes, policies, manager->n_slots,
+			      &manager->config->booking, &raised.policy, &refusal);
+	if (cond != ADMIT_OK)
+		return fault_from_refusal(fault, cond, &refusal);
+	policy->grant_bytes = raised.policy.grant_bytes;
+	return FAULT_NONE;
 }
 
 enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,

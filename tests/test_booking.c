@@ -316,6 +316,113 @@ START_TEST(a_request_takes_lent_memory_of_lower_tiers_first)
 }
 END_TEST
 
+/* 1000M of a node; tier 1 may book 1200M of it, of which others have 800M. */
+static struct slot_policy changed;
+
+static int change_of(struct slot_policy old)
+{
+	const struct node_info there = node_of(0, 1020 * M, 20 * M);
+	const struct slot_policy with[] = { slot_of("a", 0, 1, 0, 500 * M),
+					    slot_of("b", 0, 1, 300 * M, 0),
+					    slot_of("c", 0, 2, 0, 900 * M), old };
+
+	return booking_change(&there, 1, with, 4, &rules, &changed, &why);
+}
+
+START_TEST(a_max_that_cut_off_a_need_is_raised_where_there_is_room)
+{
+	struct slot_policy old = slot_of("d", 0, 1, 0, 600 * M);
+
+	old.max_bytes = 300 * M;
+	changed = old;
+	changed.max_bytes = 400 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	changed.max_bytes = 401 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_REFUSED);
+	ck_assert_str_eq(why.field, "max");
+	ck_assert_int_eq(why.node, 0);
+	ck_assert_uint_eq(why.needed, 1201 * M);
+	ck_assert_uint_eq(why.available, 1200 * M);
+	ck_assert_ptr_nonnull(strstr(why.message, "max=401M on node 0: booked needs would sum to"));
+	ck_assert_ptr_nonnull(
+		strstr(why.message, "(overcommit 1.20 for tier 1); 400M is still free"));
+	changed.max_bytes = BYTES_UNLIMITED;
+	ck_assert_int_eq(change_of(old), ADMIT_REFUSED);
+	/* nor does it matter to who has no need, or is guaranteed all that it books */
+	changed = old = slot_of("d", 0, 1, 10 * M, 0);
+	old.max_bytes = 20 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	changed = old = slot_of("d", 0, 1, 0, 600 * M);
+	old.max_bytes = 300 * M;
+	changed.min_bytes = 600 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+}
+END_TEST
+
+START_TEST(a_higher_tier_is_for_who_fits_there)
+{
+	struct slot_policy old = slot_of("d", 0, 1, 0, 700 * M);
+
+	/* tier 0 has no overcommit, and lower ones count by their guarantees there: 300M */
+	changed = old;
+	changed.tier = 0;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	old.need_bytes = old.grant_bytes = 701 * M;
+	changed = old;
+	changed.tier = 0;
+	ck_assert_int_eq(change_of(old), ADMIT_REFUSED);
+	ck_assert_str_eq(why.field, "tier");
+	ck_assert_uint_eq(why.needed, 1001 * M);
+	ck_assert_uint_eq(why.available, 1000 * M);
+	ck_assert_ptr_nonnull(strstr(why.message, "tier=0 on node 0: "));
+	/* it may come with a smaller max */
+	changed.max_bytes = 700 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	/* from below into one that is full */
+	old = changed = slot_of("d", 0, 3, 0, 401 * M);
+	changed.tier = 1;
+	ck_assert_int_eq(change_of(old), ADMIT_REFUSED);
+	ck_assert_uint_eq(why.needed, 1201 * M);
+}
+END_TEST
+
+START_TEST(what_raises_no_sum_is_admitted_where_it_is_too_high)
+{
+	struct slot_policy old = slot_of("d", 0, 1, 0, 600 * M);
+
+	changed = old;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	changed.max_bytes = 500 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	for (uint32_t tier = 2; tier < TIERS; tier++) {
+		changed.tier = tier;
+		ck_assert_int_eq(change_of(old), ADMIT_OK);
+	}
+	changed.weight = 0;
+	ck_assert_int_eq(change_of(old), ADMIT_BAD_VALUE);
+}
+END_TEST
+
+START_TEST(of_a_guess_less_is_granted_when_it_does_not_fit_any_more)
+{
+	struct slot_policy old = slot_of("d", 0, 3, 0, 450 * M);
+
+	old.is_need_predicted = true;
+	changed = old;
+	changed.tier = 1;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	ck_assert_uint_eq(changed.grant_bytes, 400 * M);
+	ck_assert_uint_eq(changed.need_bytes, 450 * M);
+	/* never less than what was counted of it before */
+	old = slot_of("d", 0, 1, 0, 700 * M);
+	old.is_need_predicted = true;
+	changed = old;
+	old.max_bytes = 600 * M;
+	ck_assert_int_eq(change_of(old), ADMIT_OK);
+	ck_assert_uint_eq(changed.grant_bytes, 600 * M);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("booking");
@@ -328,6 +435,10 @@ int main(void)
 	tcase_add_test(tcase, a_guarantee_is_not_refused_for_what_others_may_need);
 	tcase_add_test(tcase, the_node_that_grants_most_is_chosen);
 	tcase_add_test(tcase, a_slot_without_a_node_books_a_part_of_each);
+	tcase_add_test(tcase, a_max_that_cut_off_a_need_is_raised_where_there_is_room);
+	tcase_add_test(tcase, a_higher_tier_is_for_who_fits_there);
+	tcase_add_test(tcase, what_raises_no_sum_is_admitted_where_it_is_too_high);
+	tcase_add_test(tcase, of_a_guess_less_is_granted_when_it_does_not_fit_any_more);
 	tcase_add_test(runs, what_is_granted_is_within_the_rule_and_no_less_than_it_allows);
 	tcase_add_test(runs, a_request_takes_lent_memory_of_lower_tiers_first);
 	tcase_set_timeout(runs, 100);

@@ -115,34 +115,44 @@ static uint64_t most_bookable(const struct node_info *nodes, size_t n_nodes,
 	return n == 0 ? 0 : MIN((u128)least * n, (u128)ADMIT_BYTES_MAX);
 }
 
-static void refuse_need(const struct node_info *nodes, size_t n_nodes,
-			const struct booking_rules *rules, const struct booking_request *request,
-			const struct slot_policy *p, struct room room, size_t k,
-			struct refusal *ret)
+/* @asked: "need=1G"; @bytes: what it would book then, whatever its node */
+static int refuse(const struct node_info *nodes, size_t n_nodes, const struct booking_rules *rules,
+		  const struct slot_policy *p, const char *field, const char *asked, uint64_t bytes,
+		  struct room room, size_t k, struct refusal *ret)
 {
-	char need[FORMAT_BYTES_MAX], sum[FORMAT_BYTES_MAX], limit[FORMAT_BYTES_MAX];
-	char left[FORMAT_BYTES_MAX], smaller[FORMAT_BYTES_MAX + 32] = "";
-	uint64_t own = part_on(nodes, n_nodes, k, p, MAX(p->need_bytes, p->min_bytes));
-	u128 needed = (u128)room.taken_bytes + own;
+	char sum[FORMAT_BYTES_MAX], limit[FORMAT_BYTES_MAX], left[FORMAT_BYTES_MAX];
+	u128 needed = (u128)room.taken_bytes + part_on(nodes, n_nodes, k, p, bytes);
 
 	*ret = (struct refusal){
-		.field = "need",
+		.field = field,
 		.node = nodes[k].node,
 		.needed = needed > ADMIT_BYTES_MAX ? ADMIT_BYTES_MAX : (uint64_t)needed,
 		.available = room.limit_bytes,
 	};
-	if (request->min_grant_bytes < p->need_bytes)
-		(void)snprintf(smaller, sizeof(smaller), " (min-grant=%s)",
-			       format_bytes(request->min_grant_bytes, need));
 	(void)snprintf(ret->message, sizeof(ret->message),
-		       "need=%s%s on node %d%s: booked needs would sum to %s of %s (overcommit "
+		       "%s on node %d%s: booked needs would sum to %s of %s (overcommit "
 		       "%u.%02u for tier %u); %s is still free",
-		       format_bytes(p->need_bytes, need), smaller, nodes[k].node,
+		       asked, nodes[k].node,
 		       p->node == NODE_ANY ? " (its part of a slot on any node)" : "",
 		       format_bytes(ret->needed, sum), format_bytes(room.limit_bytes, limit),
 		       rules->overcommit_percent[p->tier] / 100,
 		       rules->overcommit_percent[p->tier] % 100, p->tier,
 		       format_bytes(room_left(room), left));
+	return ADMIT_REFUSED;
+}
+
+static int refuse_need(const struct node_info *nodes, size_t n_nodes,
+		       const struct booking_rules *rules, const struct booking_request *request,
+		       const struct slot_policy *p, struct room room, size_t k, struct refusal *ret)
+{
+	char need[FORMAT_BYTES_MAX], smaller[FORMAT_BYTES_MAX], asked[2 * FORMAT_BYTES_MAX + 32];
+	int n = snprintf(asked, sizeof(asked), "need=%s", format_bytes(p->need_bytes, need));
+
+	if (request->min_grant_bytes < p->need_bytes)
+		(void)snprintf(asked + n, sizeof(asked) - (size_t)n, " (min-grant=%s)",
+			       format_bytes(request->min_grant_bytes, smaller));
+	return refuse(nodes, n_nodes, rules, p, "need", asked, MAX(p->need_bytes, p->min_bytes),
+		      room, k, ret);
 }
 
 static int admit_there(const struct node_info *nodes, size_t n_nodes,
@@ -164,10 +174,8 @@ static int admit_there(const struct node_info *nodes, size_t n_nodes,
 		grant = p->need_bytes;
 		if (MAX(MIN(grant, p->max_bytes), p->min_bytes) > most)
 			grant = most - most % BOOKING_GRAIN_BYTES;
-		if (grant < request->min_grant_bytes && grant < p->need_bytes) {
-			refuse_need(nodes, n_nodes, rules, request, p, room, k, refusal);
-			return ADMIT_REFUSED;
-		}
+		if (grant < request->min_grant_bytes && grant < p->need_bytes)
+			return refuse_need(nodes, n_nodes, rules, request, p, room, k, refusal);
 		p->grant_bytes = grant;
 	}
 	/* a guess is no reason to be held back */
@@ -262,4 +270,45 @@ uint64_t booking_attainable(const struct node_info *nodes, size_t n_nodes,
 	if (booking_admit(nodes, n_nodes, NULL, 0, rules, &alone, &granted, &refusal) != ADMIT_OK)
 		return 0;
 	return granted.grant_bytes;
+}
+
+/* What the slot counts with for who is of @tier. */
+static uint64_t counted_for(const struct slot_policy *p, uint32_t tier)
+{
+	return p->tier <= tier ? booking_of(p) : p->min_bytes;
+}
+
+int booking_change(const struct node_info *nodes, size_t n_nodes, const struct slot_policy *slots,
+		   size_t n_slots, const struct booking_rules *rules, struct slot_policy *policy,
+		   struct refusal *refusal)
+{
+	char max[FORMAT_BYTES_MAX], asked[FORMAT_BYTES_MAX + 16];
+	uint64_t after = booking_of(policy), before = 0, most;
+	int r = admit(nodes, n_nodes, slots, n_slots, policy, refusal);
+	struct room room = {};
+	bool is_tier = false;
+	size_t k = 0;
+
+	for (size_t i = 0; i < n_slots; i++) {
+		if (strcmp(slots[i].name, policy->name) != 0)
+			continue;
+		before = counted_for(&slots[i], policy->tier);
+		is_tier = policy->tier < slots[i].tier;
+	}
+	if (r != ADMIT_OK || after <= before || after == policy->min_bytes)
+		return r;
+	most = most_bookable(nodes, n_nodes, slots, n_slots, rules, policy, &room, &k);
+	if (after <= most)
+		return ADMIT_OK;
+	if (policy->is_need_predicted) {
+		policy->grant_bytes = MAX(before, most - most % BOOKING_GRAIN_BYTES);
+		return ADMIT_OK;
+	}
+	if (is_tier)
+		(void)snprintf(asked, sizeof(asked), "tier=%u", policy->tier);
+	else
+		(void)snprintf(asked, sizeof(asked), "max=%s",
+			       format_bytes_exact(policy->max_bytes, max));
+	return refuse(nodes, n_nodes, rules, policy, is_tier ? "tier" : "max", asked, after, room,
+		      k, refusal);
 }

@@ -14,7 +14,8 @@
  *
  * Lower tiers count by their guarantees only, because that is all that a higher tier leaves
  * them when it needs its memory. A request without a need is tried by its guarantee alone: what
- * others are expected to need is no reason to refuse memory that can be promised.
+ * others are expected to need is no reason to refuse memory that can be promised. A change of tier
+ * or max is tried as well (booking_change()).
  */
 
 #include <stdbool.h>
@@ -71,6 +72,23 @@ MUST_USE int booking_admit(const struct node_info *nodes, size_t n_nodes,
 			   const struct slot_policy *slots, size_t n_slots,
 			   const struct booking_rules *rules, const struct booking_request *request,
 			   struct slot_policy *ret, struct refusal *refusal);
+
+/**
+ * booking_change() - may a slot become @policy, on its node and with the need that it has?
+ * @slots:  all of them; that of its name is what it was
+ * @policy: .grant_bytes as it was granted; less of a guess, if less fits
+ *
+ * All that admit() asks. If its booking grows, or counts in a higher tier than it did, the rule above
+ * holds for it as for a new one: a max that cut off its grant may be raised, and its tier, where there
+ * is room. What raises no sum always may be, also where the sum is too high, and what it books as its
+ * guarantee is for admit() alone. Not for a new need: that is asked for by booking_admit().
+ *
+ * Return: an enum admit_cond; refusal.field is "tier" or "max", or one of admit()'s.
+ */
+MUST_USE int booking_change(const struct node_info *nodes, size_t n_nodes,
+			    const struct slot_policy *slots, size_t n_slots,
+			    const struct booking_rules *rules, struct slot_policy *policy,
+			    struct refusal *refusal);
 
 /**
  * booking_attainable() - what would be granted of the request's need if there were no other slot

@@ -38,9 +38,15 @@ expect "the same again" tmctl add c node=0 --need 100M --min-grant 50M
 refused "overcommit 1.20 for tier 1" tmctl set c need=101M
 expect "less" tmctl set c need=60M
 [ "$(slot c '[.needBytes, .grantBytes] | tojson')" = '[62914560,62914560]' ] || fail "$(tmctl --json show c)"
+expect "a need that its max cuts off" tmctl add g node=0 need=70M max=8M
+refused "max=64M on node 0: booked needs would sum to 524M of 470.4M" tmctl set g max=64M
+expect "less" tmctl set g max=4M tier=2
+expect rm tmctl rm g
 expect "a guarantee fits" tmctl add d node=0 min=100M
 expect "tier 0 counts lower tiers by their guarantees" tmctl add e node=0 tier=0 need=290M
 refused "overcommit 1.00 for tier 0" tmctl add f node=0 tier=0 need=3M
+refused "tier=0 on node 0: booked needs would sum to 590M of 392M" tmctl set a tier=0
+[ "$(slot a .tier)" = 1 ] || fail "$(tmctl --json show a)"
 for s in c d e; do tmctl rm $s; done
 tmctl --json list | jq -e '.nodes[] | select(.node == 0) | .bookedBytes == 419430400' >/dev/null || fail "$(tmctl --json list)"
 
