@@ -132,6 +132,21 @@ static enum fault_kind admit_best(struct slot *slot, struct slot_policy *ret_pol
 	return FAULT_NONE;
 }
 
+/* Without a person's word for it, so it is held back like a request that comes now. */
+static enum fault_kind admit_advised(struct slot *slot, struct slot_policy *ret_policy,
+				     struct fault *fault)
+{
+	struct manager *manager = slot->manager;
+	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(manager);
+	struct queue_entry entry =
+		admission_entry(manager, &slot->policy, /* choose_node= */ false, 0);
+
+	if (!others)
+		return fault_set(fault, FAULT_FAILED, "out of memory");
+	return admit_there(slot, others, admission_closed_nodes(manager, &entry), slot->advice.node,
+			   ret_policy, fault);
+}
+
 enum fault_kind slot_admit_on(struct slot *slot, int node, struct slot_policy *ret_policy,
 			      struct fault *fault)
 {
@@ -151,12 +166,23 @@ static bool may_be_placed_anew(const struct slot *slot)
 	       slot->lease_bytes == 0 && !slot_is_populated(slot);
 }
 
+/* It takes what it books of its new node, and passes who waits for that as a request would that
+ * came now. */
+static void slot_count_pass(struct slot *slot)
+{
+	struct manager *manager = slot->manager;
+	struct queue_entry entry =
+		admission_entry(manager, &slot->policy, /* choose_node= */ false, 0);
+
+	admission_note_served(manager, &entry,
+			      booking_nodes(manager->nodes, manager->n_nodes, &slot->policy));
+}
+
 void slot_place_anew(struct slot *slot)
 {
 	struct manager *manager = slot->manager;
 	struct fault fault = { .node = NODE_ANY };
 	struct slot_policy policy;
-	struct queue_entry entry;
 	int old = slot->policy.node;
 
 	if (!may_be_placed_anew(slot) || admit_best(slot, &policy, &fault) != FAULT_NONE ||
@@ -166,9 +192,7 @@ void slot_place_anew(struct slot *slot)
 		log_warning("slot %s stays on node %d: %s", slot->policy.name, old, fault.message);
 		return;
 	}
-	entry = admission_entry(manager, &slot->policy, /* choose_node= */ false, 0);
-	admission_note_served(manager, &entry,
-			      booking_nodes(manager->nodes, manager->n_nodes, &slot->policy));
+	slot_count_pass(slot);
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-placed", MESSAGE_SLOT_PLACED,
 		   slot->policy.name,
 		   "slot %s, empty, went from node %d to node %d, where more of what it may need "
@@ -222,9 +246,11 @@ static void slot_tell_advice(struct slot *slot)
 		   is_moved ? "; it is moved now (move=auto)" : "");
 	if (!is_moved)
 		return;
-	if (slot_admit_on(slot, slot->advice.node, &policy, &fault) != FAULT_NONE ||
+	if (admit_advised(slot, &policy, &fault) != FAULT_NONE ||
 	    slot_relocate(slot, &policy, NULL, NULL, &fault) != FAULT_NONE)
 		log_warning("slot %s could not be moved: %s", slot->policy.name, fault.message);
+	else
+		slot_count_pass(slot);
 }
 
 const char *slot_advice(const struct slot *slot, char buf[static ADVICE_TEXT_MAX])

@@ -14,7 +14,9 @@ swap_on 512M
 
 advised() { tmctl events | grep -q "move-advised.*slot $1 "; }
 
-expect add tmctl add roams
+waits() { [ "$(tmctl --json queue | jq '.waiting | length')" = 1 ]; }
+
+expect add tmctl add roams min=8M
 hog roams --bytes 120M --seconds 300
 roams=$hog_pid
 # the place is chosen when it starts: stays, which names that node, must not be there yet
@@ -23,6 +25,11 @@ from=$(slot roams .node) to=$((1 - from))
 expect add tmctl add stays node="$from"
 hog stays --bytes 120M --seconds 300
 stays=$hog_pid
+
+# of the 188M that may be booked of that node
+expect add tmctl add booked node=$to need=2M
+tmctl add late node=$to need=187M --wait >/run/late 2>&1 &
+wait_for 10 "a request waits for the other node" waits
 
 say "told after half a minute, and moved"
 start=$SECONDS
@@ -33,6 +40,9 @@ wait_for 60 "its processes are" slot_is roams '[.left[].processes] | add // 0' 0
 [ -n "$(cat $slots/node$to/roams/cgroup.procs)" ] || fail "nobody is in the new cgroup of roams"
 [ -z "$(cat $slots/node$from/roams/cgroup.procs 2>/dev/null)" ] || fail "somebody is left on node $from"
 kill -0 $roams && kill -0 $stays || fail "a task has died"
+
+say "who waits for what it takes there was passed by it"
+[ "$(tmctl --json queue | jq '.waiting[0].passed')" = 1 ] || fail "$(tmctl --json queue)"
 
 say "the slot that names its node is left there, and nobody is moved twice"
 [ "$(slot stays .node)" = "$from" ] || fail "stays was moved"
