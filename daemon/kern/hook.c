@@ -3,9 +3,12 @@
 /*
  * The daemon has neither the powers nor the wish to become another user: systemd runs the
  * command, as a oneshot service of that user with limits of its own. The start job of a oneshot
- * ends with its process, so JobRemoved tells the end; a unit that failed stays loaded until
- * ResetFailedUnit, so how it failed can be read. (RuntimeMaxSec= does nothing for a oneshot;
+ * ends with its process, so JobRemoved tells the end. (RuntimeMaxSec= does nothing for a oneshot;
  * TimeoutStartSec= is what bounds it. Seen with systemd 257.)
+ *
+ * A unit that has ended, failed or not, goes when nobody refers to it (CollectMode=), and the
+ * connection that had it started does (AddRef=) until it is told how it ended, or has no interest in
+ * that any more. So nothing is left behind by a slot that was removed, nor by a daemon that was killed.
  *
  * The unit's name is the slot's: systemd refuses a second one while the first runs, also one
  * that a daemon before this one had started.
@@ -89,10 +92,20 @@ void hooks_free(struct hooks *hooks)
 	free(hooks);
 }
 
+/* The unit may go when it ends, if it has not yet. What cannot be sent is done by the connection's
+ * end. */
+static void unref_unit(struct hook_run *run)
+{
+	if (run->hooks->bus)
+		(void)sd_bus_call_method_async(run->hooks->bus, NULL, MANAGER, "UnrefUnit", NULL,
+					       NULL, "s", run->unit);
+}
+
 void hook_drop(struct hook_run *run)
 {
 	if (!run)
 		return;
+	unref_unit(run);
 	list_remove(&run->in_hooks);
 	sd_bus_slot_unref(run->call);
 	sd_event_source_disable_unref(run->timer);
@@ -119,7 +132,7 @@ static void finish(struct hook_run *run, enum hook_outcome outcome, const char *
 	done(outcome, text, userdata);
 }
 
-/* A failed unit would stand in the way of the next one. What cannot be sent shows then. */
+/* One that failed would stand in the way for ever, if it was left by an earlier version. */
 static void reset_failed(struct hook_run *run)
 {
 	(void)sd_bus_call_method_async(run->hooks->bus, NULL, MANAGER, "ResetFailedUnit", NULL,
@@ -193,7 +206,6 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ret_er
 	if (sd_bus_message_is_method_error(m, NULL) || read_ending(m, &ending) < 0)
 		ending.result[0] = 0;
 	explain(run, &ending, text);
-	reset_failed(run);
 	finish(run, HOOK_FAILED, text);
 	return 0;
 }
@@ -319,6 +331,9 @@ static int append_properties(sd_bus_message *m, const struct hook_command *comma
 					  "ProtectSystem", "s", "full", "RestrictSUIDSGID", "b", 1,
 					  "UMask", "u", (uint32_t)0077);
 	if (r >= 0)
+		r = sd_bus_message_append(m, "(sv)(sv)", "CollectMode", "s", "inactive-or-failed",
+					  "AddRef", "b", 1);
+	if (r >= 0)
 		r = append_exec(m, command->words);
 	return r >= 0 ? append_environment(m, command->environment) : r;
 }
@@ -332,7 +347,7 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
 
 	(void)ret_error;
 	if (e && sd_bus_error_has_name(e, DESTINATION ".UnitExists")) {
-		reset_failed(run); /* it may be one that failed when nobody looked */
+		reset_failed(run);
 		finish(run, HOOK_BUSY, "");
 		return 0;
 	}

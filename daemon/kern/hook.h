@@ -53,5 +53,5 @@ MUST_USE int hook_start(struct hooks *hooks, const struct hook_command *command,
 			void *userdata, struct hook_run **ret_run);
 /* Commands under way that run as @uid. */
 uint32_t hooks_count(const struct hooks *hooks, uid_t uid);
-/* Its end is of no interest any more; the command runs on. NULL is fine. */
+/* Its end is of no interest any more; the command runs on, and leaves nothing behind. NULL is fine. */
 void hook_drop(struct hook_run *run);

@@ -170,7 +170,9 @@ for ((i = 1; i <= 9; i++)); do
 	$alice tmctl run hang$i -- sleep 300 &
 done
 wait_for 20 "a process in the last" slot_is hang9 .processes 1
-for ((i = 1; i <= 9; i++)); do expect set $alice tmctl set hang$i "on-resize=/bin/sleep 60"; done
+for ((i = 1; i <= 9; i++)); do
+	expect set $alice tmctl set hang$i "on-resize=/bin/sh -c 'sleep 20; exit 3'"
+done
 wait_for 5 "one hangs" slot_is hang1 .onResize.running true
 expect set $mallory tmctl set w on-resize=/run/hook/tool
 wait_for 15 "the other's is run" test -s /run/hook/out
@@ -213,6 +215,11 @@ done
 begin=${EPOCHREALTIME/./}
 tmctl events >/dev/null || fail "events"
 echo "tmctl events took $(((${EPOCHREALTIME/./} - begin) / 1000)) ms"
+
+say "a command leaves no unit behind that fails after its slot was removed"
+no_unit_of() { [ -z "$(systemctl list-units --all --no-legend --plain "taskmem-hook-$1*")" ]; }
+wait_for 30 "the last command that hung has ended" no_unit_of hang
+[ "$(systemctl --failed --no-legend | grep -c taskmem-hook)" = 0 ] || fail "failed units are left: $(systemctl --failed)"
 
 say "what a client without a token never heard of is freed; what it knows is kept"
 expect add tmctl add p node=0 owner=alice pool=8M
