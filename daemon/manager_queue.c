@@ -17,8 +17,8 @@
  * survive: a client whose daemon was restarted asks again and says how long it has waited. Who is
  * next is policy/queue.h's to say; here it is asked whenever the plan changed, from a deferred
  * event, so that no request is answered from within another one. With 10 000 slots it takes a
- * millisecond or more to find out whether one request fits, so that a long queue is gone through in
- * parts.
+ * millisecond or more to find out whether one request fits, and some ten microseconds to tell a
+ * client its new place, so that a long queue is gone through in parts.
  */
 
 /* Of one part. */
@@ -230,24 +230,7 @@ void manager_view_nth_waiting(struct manager *manager, size_t i, struct wait_vie
 	view_waiting(manager, i, view);
 }
 
-static void tell_waiting(struct manager *manager)
-{
-	for (size_t i = 0; i < manager->admission.n_waiting; i++) {
-		struct waiter *waiter = waiter_of(manager->admission.queue[i]);
-		struct wait_view view;
-
-		if (waiter->told_position == i + 1 &&
-		    strcmp(waiter->told_reason, waiter->refusal.message) == 0)
-			continue;
-		waiter->told_position = i + 1;
-		(void)snprintf(waiter->told_reason, sizeof(waiter->told_reason), "%s",
-			       waiter->refusal.message);
-		view_waiting(manager, i, &view);
-		manager->hooks.waiting(&view, waiter->subscriber, manager->hooks.userdata);
-	}
-}
-
-/* ---- serving */
+/* ---- serving and telling */
 
 struct turn {
 	struct manager *manager;
@@ -256,6 +239,27 @@ struct turn {
 	uint64_t end_ns;
 	bool has_asked; /* one at least, however slow the machine */
 };
+
+static bool tell(size_t i, void *userdata)
+{
+	struct turn *turn = userdata;
+	struct manager *manager = turn->manager;
+	struct waiter *waiter = waiter_of(manager->admission.queue[i]);
+	struct wait_view view;
+
+	if (waiter->told_position == i + 1 &&
+	    strcmp(waiter->told_reason, waiter->refusal.message) == 0)
+		return true;
+	if (turn->has_asked && mono_now_ns() >= turn->end_ns)
+		return false;
+	turn->has_asked = true;
+	waiter->told_position = i + 1;
+	(void)snprintf(waiter->told_reason, sizeof(waiter->told_reason), "%s",
+		       waiter->refusal.message);
+	view_waiting(manager, i, &view);
+	manager->hooks.waiting(&view, waiter->subscriber, manager->hooks.userdata);
+	return true;
+}
 
 static enum queue_fit fit(size_t i, uint64_t closed, uint64_t *ret_taken, void *userdata)
 {
@@ -304,30 +308,43 @@ static void serve(struct turn *turn, struct waiter *waiter, uint64_t taken)
 	waiter_finish(waiter, kind, &fault);
 }
 
-static int on_turn(sd_event_source *source, void *userdata)
+/* The first that fits. Return: may there be another? */
+static bool serve_one(struct turn *turn)
 {
-	struct manager *manager = userdata;
-	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(manager);
-	struct turn turn = { .manager = manager, .others = others };
-	struct admission *admission = &manager->admission;
-	uint64_t now_ns = mono_now_ns(), taken = QUEUE_TAKES_NOTHING;
+	struct admission *admission = &turn->manager->admission;
+	CLEANUP(freep) struct slot_policy *others = manager_copy_policies(turn->manager);
+	uint64_t taken = QUEUE_TAKES_NOTHING;
 	size_t i;
 
 	if (!others) {
 		log_error("out of memory: who waits goes on waiting");
-		return 0;
+		admission->is_changed = false;
+		admission->pass = 0;
+		return false;
 	}
-	turn.end_ns = now_ns + TURN_NS;
+	turn->others = others;
 	if (admission->pass == 0)
 		admission->is_changed = false;
-	i = queue_next(admission->queue, admission->n_waiting, now_ns, &admission->pass, fit, &turn,
-		       &taken);
-	if (i == QUEUE_NOBODY)
-		tell_waiting(manager);
-	else if (i != QUEUE_INTERRUPTED)
-		serve(&turn, waiter_of(admission->queue[i]), taken);
-	/* perhaps the next one, too */
-	if (i != QUEUE_NOBODY || admission->is_changed)
+	i = queue_next(admission->queue, admission->n_waiting, mono_now_ns(), &admission->pass, fit,
+		       turn, &taken);
+	if (i != QUEUE_NOBODY && i != QUEUE_INTERRUPTED)
+		serve(turn, waiter_of(admission->queue[i]), taken);
+	return i != QUEUE_NOBODY;
+}
+
+/* Who is left is told when nobody can be served any more. */
+static int on_turn(sd_event_source *source, void *userdata)
+{
+	struct manager *manager = userdata;
+	struct admission *admission = &manager->admission;
+	struct turn turn = { .manager = manager, .end_ns = mono_now_ns() + TURN_NS };
+	bool is_through = true;
+
+	if (admission->is_changed || admission->pass > 0)
+		is_through = !serve_one(&turn);
+	if (is_through)
+		is_through = queue_tell(admission->n_waiting, &admission->next_told, tell, &turn);
+	if (!is_through || admission->is_changed)
 		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
 }

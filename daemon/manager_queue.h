@@ -52,6 +52,7 @@ struct admission {
 	sd_event_source *turn; /* deferred: somebody may fit now */
 	size_t pass;           /* of queue_next(): how far these turns have come */
 	bool is_changed;       /* something did since the pass began, so it is not the last */
+	size_t next_told;      /* of queue_tell() */
 	struct list leases;
 	struct history *history; /* NULL: not loaded */
 	struct saver *saver;     /* of the history, under way; NULL: none */

@@ -68,6 +68,51 @@ START_TEST(first_that_fits_is_served_and_counted)
 }
 END_TEST
 
+/* Time for @left of them; how often each was told. */
+struct telling {
+	unsigned left, n_told[5];
+};
+
+static bool tell_some(size_t i, void *userdata)
+{
+	struct telling *t = userdata;
+
+	ck_assert_uint_lt(i, ARRAY_LEN(t->n_told));
+	if (t->left == 0)
+		return false;
+	t->left--;
+	t->n_told[i]++;
+	return true;
+}
+
+START_TEST(all_are_told_in_parts_and_none_is_left_out)
+{
+	struct telling t = {};
+	size_t next = 0;
+
+	ck_assert(queue_tell(0, &next, tell_some, &t));
+	t.left = 2;
+	ck_assert(!queue_tell(5, &next, tell_some, &t));
+	/* the first ones have something new each time */
+	t.left = 2;
+	ck_assert(!queue_tell(5, &next, tell_some, &t));
+	t.left = 2;
+	ck_assert(!queue_tell(5, &next, tell_some, &t));
+	for (size_t i = 0; i < 5; i++)
+		ck_assert_uint_eq(t.n_told[i], i == 0 ? 2 : 1);
+	/* there is time for all */
+	t.left = 9;
+	ck_assert(queue_tell(5, &next, tell_some, &t));
+	ck_assert_uint_eq(t.left, 4);
+	/* some have left */
+	next = 4;
+	t = (struct telling){ .left = 1 };
+	ck_assert(!queue_tell(3, &next, tell_some, &t));
+	ck_assert_uint_eq(t.n_told[0], 1);
+	ck_assert_uint_eq(next, 1);
+}
+END_TEST
+
 /* Says LATER when it has been asked @left times. */
 struct patience {
 	unsigned left, n_asked;
@@ -450,6 +495,7 @@ int main(void)
 
 	tcase_add_test(rules, tier_then_age_then_sequence_decide);
 	tcase_add_test(rules, first_that_fits_is_served_and_counted);
+	tcase_add_test(rules, all_are_told_in_parts_and_none_is_left_out);
 	tcase_add_test(rules, a_pass_goes_on_where_it_was_interrupted);
 	tcase_add_test(rules, after_so_many_passes_the_nodes_are_closed);
 	tcase_add_test(rules, after_so_long_a_time_the_nodes_are_closed);

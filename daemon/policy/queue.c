@@ -89,3 +89,15 @@ size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns,
 	*pass = 0;
 	return QUEUE_NOBODY;
 }
+
+bool queue_tell(size_t n, size_t *next, queue_tell_fn tell, void *userdata)
+{
+	for (size_t asked = 0; asked < n; asked++) {
+		if (*next >= n)
+			*next = 0;
+		if (!tell(*next, userdata))
+			return false;
+		++*next;
+	}
+	return true;
+}

@@ -103,3 +103,18 @@ typedef enum queue_fit (*queue_fit_fn)(size_t i, uint64_t closed, uint64_t *ret_
  */
 size_t queue_next(struct queue_entry *const *entries, size_t n, uint64_t now_ns, size_t *pass,
 		  queue_fit_fn fit, void *userdata, uint64_t *ret_taken_nodes);
+
+/* Tells entry i what is new for it, if something is. False: there is no time for it now. */
+typedef bool (*queue_tell_fn)(size_t i, void *userdata);
+
+/**
+ * queue_tell() - has all that wait told what is new, in parts
+ * @next: where the last part ended, kept between calls; 0 at first
+ *
+ * When the first one leaves all others have another place, and to tell a thousand of them takes
+ * longer than the event loop may be held up. Each part goes on behind the last one, so that nobody
+ * is left out because something is always new for those before him.
+ *
+ * Return: does everybody know? Else call again.
+ */
+bool queue_tell(size_t n, size_t *next, queue_tell_fn tell, void *userdata);
