@@ -17,6 +17,7 @@
 #include "api/server.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/mono.h"
 #include "config.h"
 #include "kern/freeze.h"
 #include "kern/host.h"
@@ -231,7 +232,7 @@ static int on_status_timer(sd_event_source *source, uint64_t usec, void *userdat
 		(void)sd_notifyf(0, "STATUS=%s", status);
 		memcpy(timer->last, status, sizeof(status));
 	}
-	(void)sd_event_source_set_time(source, usec + STATUS_USEC);
+	(void)sd_event_source_set_time(source, mono_next_usec(usec, STATUS_USEC));
 	return 0;
 }
 

@@ -453,7 +453,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	next_group = manager->next_verified_group++ % MAX(manager->n_nodes + 1, VERIFY_TICKS);
 	if (next_group <= manager->n_nodes)
 		group_verify(&manager->groups[next_group], now_ns);
-	(void)sd_event_source_set_time(source, usec + TICK_USEC);
+	(void)sd_event_source_set_time(source, mono_next_usec(usec, TICK_USEC));
 	return 0;
 }
 

@@ -170,7 +170,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata)
 	const struct manager *manager = heat->manager;
 	uint64_t now_ns = mono_now_ns();
 
-	(void)sd_event_source_set_time(source, usec + LOOK_USEC);
+	(void)sd_event_source_set_time(source, mono_next_usec(usec, LOOK_USEC));
 	for (size_t i = 0; i < MIN(manager->n_slots, LOOK_SLOTS) && !heat->background; i++) {
 		struct slot *slot = manager->slots[heat->next++ % manager->n_slots];
 

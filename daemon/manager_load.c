@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/mono.h"
 
 /*
  * What tasks report of their pools, and pages that follow it from slot to slot.
@@ -134,7 +135,7 @@ static int on_load_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		manager->has_new_needs = false;
 		manager_replan_pools(manager);
 	}
-	(void)sd_event_source_set_time(source, usec + LOAD_USEC);
+	(void)sd_event_source_set_time(source, mono_next_usec(usec, LOAD_USEC));
 	return 0;
 }
 

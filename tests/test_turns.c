@@ -104,6 +104,52 @@ START_TEST(a_handler_that_works_is_counted_with_its_processor_time)
 }
 END_TEST
 
+/* ---- timers */
+
+#define PERIOD_USEC 50000
+
+static uint64_t n_ticks;
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)userdata;
+	n_ticks++;
+	return sd_event_source_set_time(source, mono_next_usec(usec, PERIOD_USEC));
+}
+
+START_TEST(what_a_timer_has_missed_is_not_made_up_for)
+{
+	sd_event_source *tick = NULL, *end = NULL;
+	uint64_t now_usec = mono_now_ns() / 1000;
+
+	/* as after a SIGSTOP of two hundred periods */
+	n_ticks = 0;
+	ck_assert_int_ge(sd_event_add_time(event, &tick, CLOCK_MONOTONIC,
+					   now_usec - 200 * PERIOD_USEC, 1, on_tick, NULL),
+			 0);
+	ck_assert_int_ge(sd_event_source_set_enabled(tick, SD_EVENT_ON), 0);
+	ck_assert_int_ge(sd_event_add_time(event, &end, CLOCK_MONOTONIC, now_usec + PERIOD_USEC, 1,
+					   on_end, NULL),
+			 0);
+	ck_assert_int_eq(turns_loop(event, &turns), CODE);
+	ck_assert_uint_ge(n_ticks, 1);
+	ck_assert_uint_le(n_ticks, 3);
+	sd_event_source_unref(tick);
+	sd_event_source_unref(end);
+}
+END_TEST
+
+START_TEST(a_late_timer_keeps_its_times)
+{
+	uint64_t now_usec = mono_now_ns() / 1000, due_usec = now_usec - PERIOD_USEC / 2;
+
+	ck_assert_uint_eq(mono_next_usec(due_usec, 1000 * PERIOD_USEC),
+			  due_usec + 1000 * PERIOD_USEC);
+	due_usec = now_usec - 10 * PERIOD_USEC;
+	ck_assert_uint_ge(mono_next_usec(due_usec, PERIOD_USEC), now_usec + PERIOD_USEC);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("turns");
@@ -113,6 +159,8 @@ int main(void)
 	tcase_add_test(cases, waiting_for_events_is_no_turn);
 	tcase_add_test(cases, a_handler_that_sleeps_is_counted_with_its_sleep);
 	tcase_add_test(cases, a_handler_that_works_is_counted_with_its_processor_time);
+	tcase_add_test(cases, what_a_timer_has_missed_is_not_made_up_for);
+	tcase_add_test(cases, a_late_timer_keeps_its_times);
 	suite_add_tcase(suite, cases);
 	return suite_run(suite);
 }

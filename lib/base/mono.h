@@ -28,3 +28,13 @@ static inline uint64_t mono_tick_ns(void)
 {
 	return mono_read_ns_(CLOCK_MONOTONIC_COARSE);
 }
+
+/* When a timer is due again that came for @due_usec: a period later, so that no delay adds up. If it
+ * missed more than one period (the process was stopped) a period from now: what was missed is not
+ * made up for, one turn of a loop after the other. */
+static inline uint64_t mono_next_usec(uint64_t due_usec, uint64_t period_usec)
+{
+	uint64_t now_usec = mono_now_ns() / NS_PER_USEC;
+
+	return (now_usec > due_usec + period_usec ? now_usec : due_usec) + period_usec;
+}

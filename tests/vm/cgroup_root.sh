@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A host without systemd: the daemon is started by hand on a cgroup v2 directory that was delegated
 # to it, and killed in the middle of changes. Slots, limits and the task stay, and the books agree.
-# takes: 12
+# takes: 24
 . ./lib.sh
 
 root=/sys/fs/cgroup/byhand home=/run/byhand
@@ -77,6 +77,15 @@ begin
 [ "$(cgroup b cgroup.freeze)" = 1 ] || fail "b, which was frozen by hand, is thawed"
 grep "slot a is thawed: it was found frozen" $home/log || fail "nobody tells of it: $(tail $home/log)"
 echo 0 >$root/node1/b/cgroup.freeze
+
+say "a daemon that stood still does not make up for the time"
+before=$(loop_turns turns)
+kill -STOP $daemon
+sleep 10
+kill -CONT $daemon
+turns=$(($(loop_turns turns) - before)) # four timers would have come forty times
+echo "$turns turns of the loop"
+[ $turns -lt 30 ] || fail "$turns turns of the loop, at once"
 
 say "it ends when it is told to, and leaves what is there"
 kill $daemon
