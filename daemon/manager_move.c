@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mono.h"
+#include "kern/freeze.h"
 #include "message_ids.h"
 
 /*
@@ -89,7 +90,10 @@ enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *polic
 		return fault_set(fault, FAULT_FAILED, "its cgroup on node %d could not be made: %s",
 				 policy->node, strerror(-r));
 	}
-	slot_leave_cgroup(slot);
+	slot_leave_cgroup(slot); /* what we had frozen runs again */
+	if (freeze_follow(old_cg, cg) < 0)
+		log_warning("slot %s: it was frozen on node %d, and is not on node %d", old.name,
+			    old.node, policy->node);
 	slot->policy = *policy;
 	if (slot_enter_cgroup(slot, cg) < 0)
 		log_error("slot %s: memory.max stays as it is for want of memory", policy->name);

@@ -121,6 +121,30 @@ START_TEST(what_somebody_else_froze_is_not)
 }
 END_TEST
 
+START_TEST(what_somebody_else_froze_is_frozen_where_it_moves_to)
+{
+	struct cgdir *to = NULL;
+
+	ck_assert_int_eq(mkdirat(tree.dir_fd, "node1", 0755), 0);
+	ck_assert_int_eq(mkdirat(tree.dir_fd, "node1/a", 0755), 0);
+	put("node1/a/cgroup.procs", "");
+	put("node1/a/cgroup.freeze", "0");
+	ck_assert_int_eq(cgdir_open(tree.dir_fd, "node1/a", &to), CGDIR_OK);
+	ck_assert_int_eq(freeze_follow(cg, to), CGDIR_OK);
+	expect("node1/a/cgroup.freeze", "0");
+	if (has_attributes) {
+		ck_assert_int_eq(freeze_begin(cg, false), CGDIR_OK);
+		ck_assert_int_eq(freeze_follow(cg, to), CGDIR_OK);
+		expect("node1/a/cgroup.freeze", "0");
+		ck_assert_int_eq(freeze_end(cg), CGDIR_OK);
+	}
+	put("node0/a/cgroup.freeze", "1");
+	ck_assert_int_eq(freeze_follow(cg, to), CGDIR_OK);
+	expect("node1/a/cgroup.freeze", "1");
+	cgdir_close(to);
+}
+END_TEST
+
 START_TEST(a_note_of_a_freeze_that_never_came_makes_no_later_one_ours)
 {
 	if (!has_attributes)
@@ -188,6 +212,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_we_froze_is_ours_until_it_is_thawed);
 	tcase_add_test(tc, what_somebody_else_froze_is_not);
+	tcase_add_test(tc, what_somebody_else_froze_is_frozen_where_it_moves_to);
 	tcase_add_test(tc, a_note_of_a_freeze_that_never_came_makes_no_later_one_ours);
 	tcase_add_loop_test(tc, what_a_daemon_that_ended_had_frozen_is_thawed, 0, 2);
 	tcase_add_test(tc, where_the_slots_are_is_remembered_in_the_runtime_directory);

@@ -105,6 +105,16 @@ bool freeze_is_ours(struct cgdir *cg)
 	return is_frozen;
 }
 
+int freeze_follow(struct cgdir *from, struct cgdir *to)
+{
+	bool is_frozen = false;
+	int r = read_frozen(from, &is_frozen);
+
+	if (r != CGDIR_OK || !is_frozen || has_note(from))
+		return r;
+	return cgdir_write_u64(to, CG_CGROUP_FREEZE, 1);
+}
+
 /* ---- what a daemon that has ended left */
 
 static const char *runtime_path(const char *name, char buf[static PATH_MAX])

@@ -29,6 +29,10 @@ MUST_USE int freeze_end(struct cgdir *cg);
 /* Is it frozen, by us? A note of what is over is taken away. */
 bool freeze_is_ours(struct cgdir *cg);
 
+/* If somebody else has frozen @from, whose processes are about to move into @to, so is @to. As
+ * cgdir_write_u64(). */
+MUST_USE int freeze_follow(struct cgdir *from, struct cgdir *to);
+
 /**
  * freeze_remember() - where to look when this daemon has ended
  *

@@ -58,8 +58,11 @@ say "a restart keeps what is left; the slot may come back to it, and it drains"
 systemctl restart taskmemd
 wait_for 60 "the daemon is back" daemon_is_up
 [ "$(slot mover '.left[0].bytes')" -ge $((60 << 20)) ] || fail "after a restart: $(slot mover .left)"
+echo 1 >$slots/node1/mover/cgroup.freeze # by hand: that goes with it
 expect "move back" tmctl move mover node=0
 settled mover 0 || fail "back: $(slot mover '.node, .pending, .left')"
+[ "$(cat $slots/node0/mover/cgroup.freeze)" = 1 ] || fail "what was frozen by hand runs where it was moved to"
+echo 0 >$slots/node0/mover/cgroup.freeze
 has_pages 0 $pid 64 || fail "pages did not come back: $(pages_on 0 $pid) MiB"
 kill -0 $pid && kill -0 $forks || fail "a task has died on the way back"
 wait_for 60 "nothing is left on node 1" is_gone 1 mover
