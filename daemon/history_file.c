@@ -56,7 +56,6 @@ static int entry_to_variant(const struct history_entry *entry, sd_json_variant *
 {
 	CLEANUP(variant_unrefp) sd_json_variant *v = NULL;
 	CLEANUP(variant_unrefp) sd_json_variant *buckets = NULL;
-	CLEANUP(variant_unrefp) sd_json_variant *extra = NULL;
 	int r = buckets_to_variant(entry, &buckets);
 
 	if (r >= 0)
@@ -66,10 +65,8 @@ static int entry_to_variant(const struct history_entry *entry, sd_json_variant *
 				   SD_JSON_BUILD_PAIR_VARIANT("buckets", buckets),
 				   SD_JSON_BUILD_PAIR_UNSIGNED("oomBytes", entry->oom_bytes),
 				   SD_JSON_BUILD_PAIR_UNSIGNED("oomAt", entry->oom_s));
-	if (r >= 0 && entry->extra)
-		r = sd_json_parse(entry->extra, 0, &extra, NULL, NULL);
-	if (r >= 0 && extra)
-		r = sd_json_variant_merge_object(&v, extra);
+	if (r >= 0)
+		r = safefile_merge_extra(&v, entry->extra);
 	if (r < 0)
 		return r;
 	*ret = TAKE(v);
@@ -143,17 +140,6 @@ static int buckets_from(sd_json_variant *list, struct history_entry *entry,
 	return 0;
 }
 
-static int extra_from(sd_json_variant *object, char **ret)
-{
-	CLEANUP(variant_unrefp) sd_json_variant *extra = NULL;
-	int r = safefile_extra_fields(object, name_fields, ARRAY_LEN(name_fields), &extra);
-
-	if (r < 0 || !extra)
-		return r;
-	r = sd_json_variant_format(extra, 0, ret);
-	return r < 0 ? r : 0;
-}
-
 static int entry_from(sd_json_variant *object, struct history_entry *entry,
 		      char error[static SAFEFILE_ERROR_MAX])
 {
@@ -173,7 +159,10 @@ static int entry_from(sd_json_variant *object, struct history_entry *entry,
 		r = number_from(object, "oomAt", &entry->oom_s, error);
 	if (r == 0)
 		r = buckets_from(sd_json_variant_by_key(object, "buckets"), entry, error);
-	return r == 0 ? extra_from(object, &entry->extra) : r;
+	if (r == 0)
+		r = safefile_extra_fields(object, name_fields, ARRAY_LEN(name_fields),
+					  &entry->extra);
+	return r;
 }
 
 static int take_name(struct history *history, sd_json_variant *object,

@@ -42,10 +42,10 @@ static void variant_unrefp(sd_json_variant **v)
 }
 
 int safefile_extra_fields(sd_json_variant *object, const char *const *known, size_t n_known,
-			  sd_json_variant **ret)
+			  char **ret)
 {
 	CLEANUP(variant_unrefp) sd_json_variant *extra = sd_json_variant_ref(object);
-	int r;
+	int r = 0;
 
 	for (size_t i = 0; i < n_known; i++) {
 		char *one[] = { (char *)known[i], NULL };
@@ -54,9 +54,20 @@ int safefile_extra_fields(sd_json_variant *object, const char *const *known, siz
 		if (r < 0)
 			return r;
 	}
-	if (extra && sd_json_variant_elements(extra) > 0)
-		*ret = TAKE(extra);
-	return 0;
+	if (!extra || sd_json_variant_elements(extra) == 0)
+		return 0;
+	r = sd_json_variant_format(extra, 0, ret);
+	return r < 0 ? r : 0;
+}
+
+int safefile_merge_extra(sd_json_variant **object, const char *extra)
+{
+	CLEANUP(variant_unrefp) sd_json_variant *fields = NULL;
+	int r = extra ? sd_json_parse(extra, 0, &fields, NULL, NULL) : 0;
+
+	if (r >= 0 && fields)
+		r = sd_json_variant_merge_object(object, fields);
+	return r < 0 ? r : 0;
 }
 
 static size_t format_header(const struct safefile *kind, char buf[static HEADER_MAX],

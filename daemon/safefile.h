@@ -69,7 +69,10 @@ MUST_USE int safefile_load(const struct safefile *kind, int dir_fd, safefile_tak
 /* Replaces the file below @dir_fd atomically. Return: 0 or -errno; then the old one holds. */
 MUST_USE int safefile_save(const struct safefile *kind, int dir_fd, sd_json_variant *body);
 
-/* The fields of @object that are not in @known, as an object in *@ret; none: *@ret stays as it
- * is. Return: 0 or -ENOMEM. */
+/* The fields of @object that are not in @known, as the text of an object in *@ret, the caller's;
+ * none: *@ret stays as it is. Text, for a variant counts its references for one thread alone.
+ * Return: 0 or -ENOMEM. */
 MUST_USE int safefile_extra_fields(sd_json_variant *object, const char *const *known,
-				   size_t n_known, sd_json_variant **ret);
+				   size_t n_known, char **ret);
+/* Puts them, which may be NULL, into *@object again. Return: 0 or -errno. */
+MUST_USE int safefile_merge_extra(sd_json_variant **object, const char *extra);

@@ -37,9 +37,9 @@ void state_free(struct state *state)
 	if (!state)
 		return;
 	for (size_t i = 0; i < state->n_slots; i++)
-		sd_json_variant_unref(state->slots[i].extra);
+		free(state->slots[i].extra);
 	free(state->slots);
-	sd_json_variant_unref(state->extra);
+	free(state->extra);
 	free(state);
 }
 
@@ -47,6 +47,35 @@ void state_freep(struct state **state)
 {
 	state_free(*state);
 	*state = NULL;
+}
+
+/* Return: false without memory. */
+static bool clone_text(const char *text, char **ret)
+{
+	*ret = text ? strdup(text) : NULL;
+	return !text || *ret;
+}
+
+struct state *state_clone(const struct state *state)
+{
+	CLEANUP(state_freep) struct state *copy = state_new();
+	size_t n_room = 1; /* as state_put() expects it */
+
+	if (!copy || !clone_text(state->extra, &copy->extra))
+		return NULL;
+	while (n_room < state->n_slots)
+		n_room *= 2;
+	copy->slots = calloc(n_room, sizeof(*copy->slots));
+	if (!copy->slots)
+		return NULL;
+	for (; copy->n_slots < state->n_slots; copy->n_slots++) {
+		struct state_slot *slot = &copy->slots[copy->n_slots];
+
+		*slot = state->slots[copy->n_slots];
+		if (!clone_text(slot->extra, &slot->extra))
+			return NULL;
+	}
+	return TAKE(copy);
 }
 
 /* Index of the first slot whose name is not before @name. */
@@ -104,7 +133,7 @@ void state_remove(struct state *state, const char *name)
 
 	if (!slot)
 		return;
-	sd_json_variant_unref(slot->extra);
+	free(slot->extra);
 	after = (size_t)(&state->slots[state->n_slots] - (slot + 1));
 	memmove(slot, slot + 1, after * sizeof(*slot));
 	state->n_slots--;
@@ -362,8 +391,8 @@ static int slot_to_variant(const struct state_slot *slot, sd_json_variant **ret)
 	int r;
 
 	r = policy_to_variant(&slot->policy, &v);
-	if (r >= 0 && slot->extra)
-		r = sd_json_variant_merge_object(&v, slot->extra);
+	if (r >= 0)
+		r = safefile_merge_extra(&v, slot->extra);
 	if (r < 0)
 		return r;
 	*ret = TAKE(v);
@@ -398,8 +427,8 @@ static int body_to_variant(const struct state *state, sd_json_variant **ret)
 	r = slots_to_variant(state, &slots);
 	if (r >= 0)
 		r = sd_json_buildo(&body, SD_JSON_BUILD_PAIR_VARIANT("slots", slots));
-	if (r >= 0 && state->extra)
-		r = sd_json_variant_merge_object(&body, state->extra);
+	if (r >= 0)
+		r = safefile_merge_extra(&body, state->extra);
 	if (r < 0)
 		return r;
 	*ret = TAKE(body);

@@ -9,8 +9,6 @@
 
 #include <stddef.h>
 
-#include <systemd/sd-json.h>
-
 #include "base/attr.h"
 #include "model.h"
 #include "safefile.h"
@@ -22,13 +20,13 @@
 
 struct state_slot {
 	struct slot_policy policy;
-	sd_json_variant *extra; /* object of unknown fields, or NULL */
+	char *extra; /* text of an object of unknown fields, or NULL */
 };
 
 struct state {
 	struct state_slot *slots; /* sorted by name, names distinct */
 	size_t n_slots;
-	sd_json_variant *extra; /* unknown fields of the body, or NULL */
+	char *extra; /* unknown fields of the body, or NULL */
 };
 
 enum state_cond {
@@ -44,6 +42,8 @@ MUST_USE struct state *state_new(void);
 void state_free(struct state *state);
 /* For CLEANUP(). */
 void state_freep(struct state **state);
+/* A copy that shares nothing, so that another thread may have it; NULL: no memory. */
+MUST_USE struct state *state_clone(const struct state *state);
 
 /* Borrows; NULL when there is none. Valid until the next put or remove. */
 struct state_slot *state_find(const struct state *state, const char *name);

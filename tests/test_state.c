@@ -269,7 +269,7 @@ START_TEST(unknown_fields_survive_a_rewrite)
 	static const char body[] =
 		"{\"slots\":[" SLOT(",\"colour\":{\"red\":1}") "],\"later\":[1,2]}";
 	struct slot_policy changed = slot_of("a", 0, 0, 1 * M);
-	struct state *state;
+	struct state *state, *copy;
 	char *text;
 	size_t len;
 
@@ -283,9 +283,16 @@ START_TEST(unknown_fields_survive_a_rewrite)
 	ck_assert_ptr_nonnull(strstr(text, "\"weight\":300"));
 	ck_assert_ptr_null(strstr(text, "\"weight\":5,"));
 	free(text);
+	copy = state_clone(state);
+	ck_assert_ptr_nonnull(copy);
 	state_remove(state, "a");
 	ck_assert_int_eq(state_encode(state, &text, &len), 0);
 	ck_assert_ptr_null(strstr(text, "colour"));
+	free(text);
+	ck_assert_int_eq(state_encode(copy, &text, &len), 0);
+	ck_assert_ptr_nonnull(strstr(text, "\"colour\":{\"red\":1}"));
+	ck_assert_ptr_nonnull(strstr(text, "\"later\":[1,2]"));
+	state_free(copy);
 	free(text);
 	state_free(state);
 }
