@@ -2,13 +2,12 @@
 #include "manager_private.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "background.h"
 #include "base/log.h"
 #include "base/mono.h"
 #include "history_file.h"
@@ -28,12 +27,11 @@
 /* Slots that are looked at in one tick: bounds what a tick costs. */
 #define SAMPLES_PER_TICK 64
 
-struct saver {
-	pthread_t thread;
+struct history_save {
+	struct manager *manager;
+	struct background *thread;
 	int dir_fd; /* borrowed */
 	struct history *copy;
-	_Atomic bool is_done;
-	int result;
 };
 
 static uint64_t real_now_s(void)
@@ -46,50 +44,54 @@ static uint64_t real_now_s(void)
 
 /* ---- storing */
 
-static void *save_main(void *userdata)
+static int save_work(void *userdata)
 {
-	struct saver *saver = userdata;
+	const struct history_save *save = userdata;
 
-	saver->result = history_file_save(saver->dir_fd, saver->copy);
-	atomic_store(&saver->is_done, true);
-	return NULL;
+	return history_file_save(save->dir_fd, save->copy);
+}
+
+static void note_result(const struct manager *manager, int r)
+{
+	if (r < 0)
+		log_warning("%s/%s cannot be written: %s", manager->config->state_directory,
+			    HISTORY_FILE, strerror(-r));
+}
+
+static void save_free(struct history_save *save)
+{
+	save->manager->admission.save = NULL;
+	history_free(save->copy);
+	free(save);
+}
+
+static void save_done(int result, void *userdata)
+{
+	struct history_save *save = userdata;
+
+	note_result(save->manager, result);
+	save_free(save);
 }
 
 static void save_start(struct manager *manager)
 {
-	struct saver *saver = calloc(1, sizeof(*saver));
-	int r = ENOMEM;
+	struct history_save *save = calloc(1, sizeof(*save));
+	int r = -ENOMEM;
 
 	manager->admission.save_at_ns = mono_now_ns() + SAVE_INTERVAL_NS;
-	if (!saver)
+	if (!save)
 		return;
-	saver->dir_fd = manager->state_fd;
-	saver->copy = history_clone(manager->admission.history);
-	if (saver->copy)
-		r = pthread_create(&saver->thread, NULL, save_main, saver);
-	if (r != 0) {
-		log_warning("the histories cannot be stored: %s", strerror(r));
-		history_free(saver->copy);
-		free(saver);
+	save->manager = manager;
+	save->dir_fd = manager->state_fd;
+	save->copy = history_clone(manager->admission.history);
+	if (save->copy)
+		r = background_start(manager->event, save_work, save_done, save, &save->thread);
+	if (r < 0) {
+		log_warning("the histories cannot be stored: %s", strerror(-r));
+		save_free(save);
 		return;
 	}
-	manager->admission.saver = saver;
-}
-
-/* @must_wait: else only if it is done. */
-static void save_reap(struct manager *manager, bool must_wait)
-{
-	struct saver *saver = manager->admission.saver;
-
-	if (!saver || (!must_wait && !atomic_load(&saver->is_done)))
-		return;
-	(void)pthread_join(saver->thread, NULL);
-	if (saver->result < 0)
-		log_warning("%s/%s cannot be written: %s", manager->config->state_directory,
-			    HISTORY_FILE, strerror(-saver->result));
-	history_free(saver->copy);
-	free(saver);
-	manager->admission.saver = NULL;
+	manager->admission.save = save;
 }
 
 static void save_not_later_than(struct manager *manager, uint64_t at_ns)
@@ -153,8 +155,7 @@ void histories_tick(struct manager *manager, uint64_t now_ns)
 		sample_slot(manager->slots[admission->next_sampled++ % manager->n_slots], now_s);
 	if (manager->n_slots > 0)
 		save_not_later_than(manager, now_ns + SAVE_INTERVAL_NS);
-	save_reap(manager, /* must_wait= */ false);
-	if (!admission->saver && now_ns >= admission->save_at_ns) {
+	if (!admission->save && now_ns >= admission->save_at_ns) {
 		admission->save_at_ns = UINT64_MAX;
 		save_start(manager);
 	}
@@ -200,13 +201,13 @@ void histories_close(struct manager *manager)
 
 	if (!history)
 		return;
-	save_reap(manager, /* must_wait= */ true);
+	if (manager->admission.save)
+		save_done(background_wait(manager->admission.save->thread),
+			  manager->admission.save);
 	r = history_close_all(history, real_now_s());
 	if (r >= 0)
 		r = history_file_save(manager->state_fd, history);
-	if (r < 0)
-		log_warning("%s/%s cannot be written: %s", manager->config->state_directory,
-			    HISTORY_FILE, strerror(-r));
+	note_result(manager, r);
 	history_free(history);
 	manager->admission.history = NULL;
 }

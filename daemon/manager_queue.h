@@ -54,9 +54,9 @@ struct admission {
 	bool is_changed;       /* something did since the pass began, so it is not the last */
 	size_t next_told;      /* of queue_tell() */
 	struct list leases;
-	struct history *history; /* NULL: not loaded */
-	struct saver *saver;     /* of the history, under way; NULL: none */
-	uint64_t save_at_ns;     /* next time the history is written; UINT64_MAX: nothing new */
+	struct history *history;   /* NULL: not loaded */
+	struct history_save *save; /* under way; NULL: none */
+	uint64_t save_at_ns;       /* next time the history is written; UINT64_MAX: nothing new */
 	size_t next_sampled;
 };
 
