@@ -30,6 +30,9 @@ struct fault {
 	char message[320];
 };
 
+/* @kind FAULT_NONE when it is done. Called once, perhaps before the request returns. */
+typedef void (*done_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
+
 /* Fills @fault and returns @kind, so that a function can end with it. */
 enum fault_kind fault_set(struct fault *fault, enum fault_kind kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

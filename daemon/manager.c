@@ -19,6 +19,7 @@
 #include "kern/topology.h"
 #include "message_ids.h"
 #include "policy/pages.h"
+#include "saver.h"
 
 /*
  * Everything is built in manager_new() in one order and let go in manager_free() in the
@@ -66,17 +67,6 @@ struct node_group *manager_group(struct manager *manager, int node)
 		if (manager->groups[i].node == node)
 			return &manager->groups[i];
 	return NULL;
-}
-
-int manager_save(struct manager *manager)
-{
-	int r = state_save(manager->state_fd, manager->state);
-
-	if (r < 0)
-		events_add(manager->events, LOG_LEVEL_ERROR, "state-not-saved", NULL, NULL,
-			   "%s/%s: %s; slots made now are lost if the machine stops",
-			   manager->config->state_directory, STATE_FILE, strerror(-r));
-	return r;
 }
 
 /* ---- plan and write */
@@ -665,6 +655,8 @@ void manager_free(struct manager *manager)
 {
 	if (!manager)
 		return;
+	saver_free(manager->saver); /* before anything it may have to tell is gone */
+	manager->saver = NULL;
 	sd_event_source_disable_unref(manager->tick);
 	sd_event_source_disable_unref(manager->control_tick);
 	sd_event_source_disable_unref(manager->load_tick);

@@ -3,8 +3,9 @@
 
 /*
  * The one owner of everything that lives long: nodes, cgroup tree, slots, grants, state file.
- * All functions run on the event loop's thread; none waits for the kernel to reclaim memory.
- * Requests return 0 or the kind of fault they filled in.
+ * All functions run on the event loop's thread; none waits for the kernel to reclaim memory, nor
+ * for a disk. Requests return 0 or the kind of fault they filled in; one that changes a slot is
+ * done when the change is on disk, and is taken back when it cannot be put there.
  */
 
 #include <stdbool.h>
@@ -81,9 +82,6 @@ const struct slot_policy *manager_find_policy(const struct manager *manager, con
 /* Starting point of a new slot: all defaults; @policy->name is empty, node NODE_ANY. */
 void slot_policy_default(struct slot_policy *policy);
 
-/* @kind FAULT_NONE when it is done. Called once, perhaps before the request returns. */
-typedef void (*done_fn)(enum fault_kind kind, const struct fault *fault, void *userdata);
-
 struct add_request {
 	struct slot_policy
 		policy;     /* .grant_bytes is ignored; .need_bytes unless is_need_given, too */
@@ -106,8 +104,8 @@ struct add_request {
 void manager_add(struct manager *manager, const struct add_request *request, done_fn done,
 		 void *userdata);
 /* Replaces the policy of the slot of that name; node must be the same. */
-MUST_USE enum fault_kind manager_set(struct manager *manager, const struct slot_policy *policy,
-				     struct fault *ret_fault);
+void manager_set(struct manager *manager, const struct slot_policy *policy, done_fn done,
+		 void *userdata);
 
 /* @kill: end its processes first (waits up to 10 s for them, without blocking). */
 void manager_remove(struct manager *manager, const char *name, bool kill, done_fn done,

@@ -111,7 +111,7 @@ void slot_settle_pages(struct slot *slot)
 	if (policy.is_gigantic == slot->policy.is_gigantic ||
 	    (!policy.is_gigantic && !may_do_without(slot, policies)))
 		return; /* in the second case it is refused with the number that failed */
-	if (manager_record(manager, &policy, &slot->policy, &fault) != FAULT_NONE) {
+	if (manager_record(manager, &policy, &fault) != FAULT_NONE) {
 		log_warning("slot %s keeps its kind of pages: %s", policy.name, fault.message);
 		return;
 	}

@@ -93,13 +93,13 @@ int leftover_new(struct manager *manager, const char *name, int node, struct cgd
 	return 0;
 }
 
-static void leftover_answer(struct leftover *l, enum fault_kind kind, const struct fault *fault)
+void leftover_answer(struct leftover *l, enum fault_kind kind, const struct fault *fault)
 {
 	done_fn done = TAKE(l->done);
 
 	l->answer = sd_event_source_disable_unref(l->answer);
 	if (done)
-		done(kind, fault, l->userdata);
+		manager_answer(l->manager, l->name, kind, fault, done, l->userdata);
 }
 
 void leftover_free(struct leftover *l)

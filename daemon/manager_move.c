@@ -13,25 +13,20 @@
 #include "base/mono.h"
 #include "kern/freeze.h"
 #include "message_ids.h"
+#include "saver.h"
 
 /*
  * A cgroup lives and dies below its parent, so a slot that goes to another node gets another
- * cgroup. The state file says first where it is to be, then the new cgroup is made, then the old
- * one is noted to belong there. A daemon that was killed at any point after the first finds the
- * old cgroup as what is left of the slot, and goes on (manager_restore.c).
+ * cgroup; the old one is noted to belong there, and the state file says where the slot is. Of a
+ * daemon that was killed on the way the next one finds two cgroups: the slot is where the file
+ * says, and the other is what is left of it, of which it goes on to bring the tasks there, or back
+ * (manager_restore.c).
  *
  * Huge pages of pools do not move: a task may have registered them with io_uring, which pins them,
  * and their charge would stay on the old node, where it is guaranteed to others.
  */
 
 /* ---- the other cgroup */
-
-/* The old node holds again, in the state file too. */
-static void put_back(struct manager *manager, const struct slot_policy *old)
-{
-	if (state_put(manager->state, old) < 0 || manager_save(manager) < 0)
-		log_error("slot %s could not be put back into the state file", old->name);
-}
 
 /* Makes the slot's cgroup there, or takes up the one that it once left. */
 static int open_place(struct manager *manager, const struct slot_policy *policy,
@@ -64,20 +59,16 @@ static void note_left(const struct slot *slot, struct cgdir *old)
 			  slot->policy.name);
 }
 
-enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy, done_fn done,
-			      void *userdata, struct fault *fault)
+static enum fault_kind relocate(struct slot *slot, const struct slot_policy *policy, done_fn done,
+				void *userdata, struct fault *fault)
 {
 	struct manager *manager = slot->manager;
 	struct slot_policy old = slot->policy;
 	struct cgdir *cg = NULL, *old_cg = slot->cg;
 	struct leftover *left = NULL;
 	bool was_empty = !slot_is_populated(slot);
-	enum fault_kind kind = manager_record(manager, policy, &old, fault);
-	int r;
+	int r = open_place(manager, policy, &cg);
 
-	if (kind != FAULT_NONE)
-		return kind;
-	r = open_place(manager, policy, &cg);
 	if (r == 0) {
 		r = leftover_new(manager, old.name, old.node, old_cg, &left);
 		if (r < 0) {
@@ -85,11 +76,9 @@ enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *polic
 			(void)tree_remove_slot(manager->tree, policy->node, policy->name);
 		}
 	}
-	if (r < 0) {
-		put_back(manager, &old);
+	if (r < 0)
 		return fault_set(fault, FAULT_FAILED, "its cgroup on node %d could not be made: %s",
 				 policy->node, strerror(-r));
-	}
 	slot_leave_cgroup(slot); /* what we had frozen runs again */
 	if (freeze_follow(old_cg, cg) < 0)
 		log_warning("slot %s: it was frozen on node %d, and is not on node %d", old.name,
@@ -108,6 +97,35 @@ enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *polic
 		leftover_set_done(left, done, userdata);
 	leftover_begin(left);
 	return FAULT_NONE;
+}
+
+enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy, done_fn done,
+			      void *userdata, struct fault *fault)
+{
+	struct manager *manager = slot->manager;
+	enum fault_kind kind = manager_record(manager, policy, fault);
+
+	if (kind != FAULT_NONE)
+		return kind;
+	kind = relocate(slot, policy, done, userdata, fault);
+	if (kind != FAULT_NONE)
+		saver_cancel(manager->saver, policy->name);
+	return kind;
+}
+
+bool slot_move_back(struct slot *slot, const struct slot_policy *old)
+{
+	struct leftover *left = leftover_find(slot->manager, old->name, old->node);
+	struct fault fault = { .node = NODE_ANY };
+
+	if (!list_is_empty(&slot->grants))
+		return false;
+	(void)fault_set(&fault, FAULT_FAILED,
+			"the state file could not be written: slot %s goes back to node %d",
+			old->name, old->node);
+	if (left)
+		leftover_answer(left, fault.kind, &fault);
+	return relocate(slot, old, NULL, NULL, &fault) == FAULT_NONE;
 }
 
 /* ---- joins that wait */
@@ -158,7 +176,8 @@ static void join_end(struct manager *manager, struct join *join)
 	(void)snprintf(fault.name, sizeof(fault.name), "%s", join->name);
 	kind = join_now(manager, join, &fault);
 	join_free(join);
-	done(kind, &fault, userdata);
+	/* it may have been placed anew */
+	manager_answer(manager, fault.name, kind, &fault, done, userdata);
 }
 
 void manager_resume_joins(struct manager *manager)
@@ -240,7 +259,7 @@ static enum fault_kind keep_place(struct slot *slot, bool is_node_auto, struct f
 	if (policy.is_node_auto == is_node_auto)
 		return FAULT_NONE;
 	policy.is_node_auto = is_node_auto;
-	kind = manager_record(slot->manager, &policy, &slot->policy, fault);
+	kind = manager_record(slot->manager, &policy, fault);
 	if (kind != FAULT_NONE)
 		return kind;
 	slot->policy = policy;
@@ -270,7 +289,7 @@ void manager_move(struct manager *manager, const struct move_request *request, d
 				     &policy, &fault);
 	if (kind == FAULT_NONE && policy.node == slot->policy.node) {
 		kind = keep_place(slot, request->choose_node, &fault);
-		done(kind, &fault, userdata);
+		manager_answer(manager, fault.name, kind, &fault, done, userdata);
 		return;
 	}
 	if (kind == FAULT_NONE)

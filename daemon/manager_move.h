@@ -36,16 +36,20 @@ const char *slot_advice(const struct slot *slot, char buf[static ADVICE_TEXT_MAX
 /**
  * slot_relocate() - give the slot another cgroup, on the node of @policy
  * @policy: the slot's own but for node, is_node_auto and grant_bytes; was admitted
- * @done:   called when nobody is left in the old one, or later than can be waited for; may be NULL
+ * @done:   called when nobody is left in the old one, or later than can be waited for, and the new
+ *          node is on disk; may be NULL
  *
- * The state file knows the new node first, then the kernel does. Pages and processes follow off
- * the loop; what charge stays in the old cgroup is kept in it until it drains, unless the slot was
+ * Pages and processes follow off the loop, and so does the state file; what charge stays in the old cgroup is kept in it until it drains, unless the slot was
  * empty. The plan is made anew. There must be no grants.
  *
  * Return: FAULT_NONE; or the fault, then nothing has changed and @done is not called.
  */
 MUST_USE enum fault_kind slot_relocate(struct slot *slot, const struct slot_policy *policy,
 				       done_fn done, void *userdata, struct fault *ret_fault);
+
+/* As it was with the policy @old, on another node, for the move could not be saved; who asked for
+ * it is told so. Return: false if it stays. */
+MUST_USE bool slot_move_back(struct slot *slot, const struct slot_policy *old);
 
 /* Those that waited for pages to be moved are made now, unless they have to wait on. */
 void manager_resume_joins(struct manager *manager);
@@ -66,8 +70,10 @@ struct leftover *leftover_find(const struct manager *manager, const char *name, 
 void leftover_begin(struct leftover *leftover);
 /* Nothing of it is worth keeping: to be removed as soon as it is empty. */
 void leftover_drop(struct leftover *leftover);
-/* @done is called once, at the latest after 45 s. */
+/* @done is called once, at the latest after 45 s if the disk is not slower. */
 void leftover_set_done(struct leftover *leftover, done_fn done, void *userdata);
+/* It is called now, if it was not. */
+void leftover_answer(struct leftover *leftover, enum fault_kind kind, const struct fault *fault);
 /* All that restoring has found. */
 void leftovers_begin(struct manager *manager);
 /* Once a second: what has drained is removed. */

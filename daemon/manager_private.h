@@ -25,6 +25,7 @@
 
 struct hooks;
 struct revocation;
+struct saver;
 struct slot_notices;
 /* What is known of a slot for emergencies: see manager_watch.c. */
 struct slot_watch {
@@ -120,8 +121,9 @@ struct manager {
 	sd_event_source *tick, *control_tick, *load_tick;
 	bool has_new_needs; /* of pages, since they were divided by them */
 	gid_t admin_group;
-	int state_fd; /* the state directory */
-	struct state *state;
+	int state_fd;        /* the state directory */
+	struct state *state; /* changed by .saver alone, once that is there */
+	struct saver *saver;
 	struct node_info nodes[NODES_MAX];
 	struct entitle_node node_plans[NODES_MAX];
 	struct entitle_any any_plan;
@@ -151,7 +153,16 @@ void manager_replan_pools(struct manager *manager);
 struct node_group *manager_group(struct manager *manager, int node);
 /* Writes the group's memory.max, if it is not what it should be now. */
 void manager_write_group_max(struct manager *manager, struct node_group *group);
-MUST_USE int manager_save(struct manager *manager);
+
+/* ---- manager_save.c */
+/* After restoring: writes what was found, then watches over it. Waits for the disk. */
+MUST_USE int manager_open_saver(struct manager *manager);
+/* Puts the policy into the state, which goes to the disk when this turn of the loop is over. */
+MUST_USE enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
+					struct fault *ret_fault);
+/* Ends a request about the slot of that name: if all went well, when it is on disk. */
+void manager_answer(struct manager *manager, const char *name, enum fault_kind kind,
+		    const struct fault *fault, done_fn done, void *userdata);
 
 /**
  * slot_set_apart() - what of its memory is pages of its pool
@@ -185,9 +196,9 @@ const struct control_slot *slot_shown_control(const struct slot *slot,
 					      const struct control_group **ret_group);
 
 /* ---- manager_slots.c */
-/* Puts the policy into the state file; @old, NULL for a new slot, comes back if that fails. */
-MUST_USE enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
-					const struct slot_policy *old, struct fault *ret_fault);
+/* Removes an empty slot, its cgroup first. CGDIR_OK, CGDIR_BUSY and so on, or -errno; then it
+ * stays. */
+MUST_USE int slot_destroy(struct slot *slot);
 /* From now on the slot is @cg, which it takes over, and nothing is known of it: the next plan
  * writes all. Return: 0 or -errno; then its max is not brought to a new value. */
 MUST_USE int slot_enter_cgroup(struct slot *slot, struct cgdir *cg);

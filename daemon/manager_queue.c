@@ -51,7 +51,11 @@ void waiter_finish(struct waiter *waiter, enum fault_kind kind, const struct fau
 	take_out(waiter);
 	sd_event_source_disable_unref(waiter->timer);
 	lease_free(waiter->lease);
-	waiter->done(kind, fault, waiter->userdata);
+	if (waiter->is_lease)
+		waiter->done(kind, fault, waiter->userdata);
+	else
+		manager_answer(waiter->manager, waiter->add.policy.name, kind, fault, waiter->done,
+			       waiter->userdata);
 	free(waiter);
 }
 

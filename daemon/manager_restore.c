@@ -16,12 +16,14 @@
 /*
  * After a start, whatever the last daemon was doing when it ended:
  *
- *   in the state file, no cgroup         an add was cut short, or the machine was booted: make it
+ *   in the state file, no cgroup         a remove was cut short, or the machine was booted: make it
  *   in the state file, cgroup there      adopt it
- *   cgroup only, empty, state file whole a remove was cut short: remove it
+ *   cgroup only, empty, state file whole an add was cut short: remove it
  *   cgroup only, tasks or no state file  adopt it by the policy noted on the directory
  *   cgroup there and on another node     the slot was being moved, or what it left has not
  *                                        drained: go on (manager_leftover.c)
+ *
+ * What was cut short was not answered, for the file did not have it yet (saver.c).
  *
  * Grants come from the fd store; one whose process has ended is freed.
  */
@@ -223,7 +225,7 @@ int manager_restore(struct manager *manager, char error[static MANAGER_ERROR_MAX
 	}
 	restore_slots(&restore);
 	restore_grants(manager);
-	r = manager_save(manager);
+	r = manager_open_saver(manager);
 	if (r < 0) {
 		(void)snprintf(error, MANAGER_ERROR_MAX, "the state file in %s: %s",
 			       manager->config->state_directory, strerror(-r));

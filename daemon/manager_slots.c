@@ -14,11 +14,12 @@
 #include "policy/admit.h"
 #include "policy/booking.h"
 #include "policy/gigantic.h"
+#include "saver.h"
 
 /*
- * The order of writes makes a kill at any instruction harmless: the state file says what is
- * wanted and is written first, the kernel follows. Restoring does what is missing (see
- * manager_restore.c), and every request may simply be made again.
+ * A kill at any instruction is harmless. What was answered is in the state file; of a request that
+ * was not, the kernel may know more than the file or less, and restoring brings the kernel back to
+ * the file (see manager_restore.c). Every request may simply be made again.
  */
 
 /* How long RemoveSlot(kill) waits for processes in uninterruptible sleep, and how often it
@@ -324,38 +325,19 @@ static enum fault_kind manager_admit(struct manager *manager, struct slot_policy
 	return FAULT_NONE;
 }
 
-enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
-			       const struct slot_policy *old, struct fault *fault)
-{
-	int r = state_put(manager->state, policy);
-
-	if (r >= 0)
-		r = manager_save(manager);
-	if (r >= 0)
-		return FAULT_NONE;
-	if (!old)
-		state_remove(manager->state, policy->name);
-	else if (state_put(manager->state, old) < 0)
-		log_error("slot %s: the old policy could not be put back", policy->name);
-	return fault_set(fault, FAULT_FAILED, "the state file in %s could not be written: %s",
-			 manager->config->state_directory, strerror(-r));
-}
-
 enum fault_kind manager_make_slot(struct manager *manager, const struct slot_policy *policy,
 				  struct fault *fault)
 {
 	struct slot *slot = NULL;
 	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], granted[80] = "";
-	enum fault_kind kind = manager_record(manager, policy, NULL, fault);
+	enum fault_kind kind = manager_record(manager, policy, fault);
 	int r;
 
 	if (kind != FAULT_NONE)
 		return kind;
 	r = slot_open(manager, policy, &slot);
 	if (r < 0) {
-		state_remove(manager->state, policy->name);
-		(void)manager_save(
-			manager); /* logged; an empty slot too many is found at restart */
+		saver_cancel(manager->saver, policy->name);
 		return fault_set(fault, FAULT_FAILED, "its cgroup could not be made: %s",
 				 strerror(-r));
 	}
@@ -523,17 +505,15 @@ void manager_add(struct manager *manager, const struct add_request *request, don
 	add_or_wait(waiter);
 }
 
-enum fault_kind manager_set(struct manager *manager, const struct slot_policy *wanted,
-			    struct fault *fault)
+static enum fault_kind slot_set(struct slot *slot, const struct slot_policy *wanted,
+				struct fault *fault)
 {
-	struct slot *slot = manager_find_slot(manager, wanted->name);
+	struct manager *manager = slot->manager;
 	struct slot_policy policy = *wanted;
 	char min[FORMAT_BYTES_MAX], max[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
 	enum fault_kind kind;
 	bool is_other_hook;
 
-	if (!slot)
-		return fault_set(fault, FAULT_NO_SUCH_SLOT, "no slot %s", wanted->name);
 	if (policy_is_equal(&policy, &slot->policy))
 		return FAULT_NONE;
 	if (policy.need_bytes == 0)
@@ -550,7 +530,7 @@ enum fault_kind manager_set(struct manager *manager, const struct slot_policy *w
 		events_add(manager->events, LOG_LEVEL_NOTICE, "refused", MESSAGE_REFUSED,
 			   policy.name, "slot %s refused: %s", policy.name, fault->message);
 	if (kind == FAULT_NONE)
-		kind = manager_record(manager, &policy, &slot->policy, fault);
+		kind = manager_record(manager, &policy, fault);
 	if (kind != FAULT_NONE)
 		return kind;
 	slot->policy = policy;
@@ -565,7 +545,37 @@ enum fault_kind manager_set(struct manager *manager, const struct slot_policy *w
 	return FAULT_NONE;
 }
 
+void manager_set(struct manager *manager, const struct slot_policy *policy, done_fn done,
+		 void *userdata)
+{
+	struct slot *slot = manager_find_slot(manager, policy->name);
+	struct fault fault = { .node = NODE_ANY };
+	enum fault_kind kind =
+		slot ? slot_set(slot, policy, &fault)
+		     : fault_set(&fault, FAULT_NO_SUCH_SLOT, "no slot %s", policy->name);
+
+	manager_answer(manager, policy->name, kind, &fault, done, userdata);
+}
+
 /* ---- remove */
+
+int slot_destroy(struct slot *slot)
+{
+	struct manager *manager = slot->manager;
+	char name[SLOT_NAME_MAX + 1];
+	int r;
+
+	memcpy(name, slot->policy.name, sizeof(name));
+	slot_release_grants(slot);
+	cgdir_forget_killed(slot->cg);
+	r = tree_remove_slot(manager->tree, slot->policy.node, name);
+	if (r != CGDIR_OK)
+		return r;
+	slot_close(slot);
+	leftovers_drop(manager, name);
+	manager_replan(manager, /* is_change= */ true);
+	return CGDIR_OK;
+}
 
 static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 {
@@ -574,28 +584,20 @@ static enum fault_kind slot_remove_now(struct slot *slot, struct fault *fault)
 	int r;
 
 	memcpy(name, slot->policy.name, sizeof(name));
-	state_remove(manager->state, name);
-	r = manager_save(manager);
-	if (r >= 0) {
-		slot_release_grants(slot);
-		cgdir_forget_killed(slot->cg);
-		r = tree_remove_slot(manager->tree, slot->policy.node, name);
+	r = saver_remove(manager->saver, name);
+	if (r == 0) {
+		r = slot_destroy(slot);
+		if (r != CGDIR_OK)
+			saver_cancel(manager->saver, name);
 	}
-	if (r != CGDIR_OK) {
-		/* Somebody came in, or the disk is full: it stays a slot. */
-		if (state_put(manager->state, &slot->policy) < 0 || manager_save(manager) < 0)
-			log_error("slot %s could not be put back into the state file", name);
-		if (r == CGDIR_BUSY) {
-			fault->needed = 1;
-			return fault_set(fault, FAULT_SLOT_BUSY, "processes run in slot %s", name);
-		}
+	if (r == CGDIR_BUSY) { /* somebody came in: it stays a slot */
+		fault->needed = 1;
+		return fault_set(fault, FAULT_SLOT_BUSY, "processes run in slot %s", name);
+	}
+	if (r != CGDIR_OK)
 		return fault_set(fault, FAULT_FAILED, "slot %s could not be removed: %s", name,
 				 r < 0 ? strerror(-r) : "its cgroup is in the way");
-	}
-	slot_close(slot);
-	leftovers_drop(manager, name);
 	histories_slot_removed(manager, name);
-	manager_replan(manager, /* is_change= */ true);
 	events_add(manager->events, LOG_LEVEL_INFO, "slot-removed", MESSAGE_SLOT_REMOVED, name,
 		   "slot %s removed", name);
 	return FAULT_NONE;
@@ -631,6 +633,7 @@ static int on_removal_timer(sd_event_source *source, uint64_t usec, void *userda
 		return 0;
 	}
 	/* slot_close() would free the removal: take what is needed out of it first. */
+	struct manager *manager = slot->manager;
 	done_fn done = removal->done;
 	void *done_userdata = removal->userdata;
 	uint64_t deadline_ns = removal->deadline_ns;
@@ -640,7 +643,7 @@ static int on_removal_timer(sd_event_source *source, uint64_t usec, void *userda
 		goto again; /* the kernel is still letting the last process go */
 	if (kind != FAULT_NONE)
 		removal_free(removal);
-	done(kind, &fault, done_userdata);
+	manager_answer(manager, fault.name, kind, &fault, done, done_userdata);
 	return 0;
 again:
 	(void)sd_event_source_set_time(source, usec + REMOVAL_POLL_USEC);
@@ -703,5 +706,5 @@ void manager_remove(struct manager *manager, const char *name, bool kill, done_f
 		return;
 	}
 	kind = slot_remove_now(slot, &fault);
-	done(kind, &fault, userdata);
+	manager_answer(manager, fault.name, kind, &fault, done, userdata);
 }

@@ -240,8 +240,8 @@ int api_set_slot(struct call *call)
 							OPTION_BOOL("uncapped", uncapped),
 							{} };
 	struct slot_parameters p = nothing_given;
-	struct fault fault = { .node = NODE_ANY };
 	struct slot_policy policy;
+	struct answer *answer;
 	int r;
 
 	r = call_read(call, table, &p);
@@ -254,9 +254,11 @@ int api_set_slot(struct call *call)
 	r = set_on_resize(call->link, &p, &call->peer, call->slot->owner, &policy);
 	if (r <= 0)
 		return r;
-	if (manager_set(call->manager, &policy, &fault) != FAULT_NONE)
-		return call_fault(call->link, &fault);
-	return call_reply_slot(call->link, call->manager, policy.name);
+	answer = answer_new(call, policy.name);
+	if (!answer)
+		return -ENOMEM;
+	manager_set(call->manager, &policy, answer_with_slot, answer);
+	return 0;
 }
 
 int api_explain(struct call *call)
