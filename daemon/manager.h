@@ -163,6 +163,10 @@ MUST_USE enum fault_kind manager_explain(struct manager *manager, const char *na
 					 struct explain_view *ret_view, struct fault *ret_fault);
 /* In order of names. */
 size_t manager_slot_count(const struct manager *manager);
+/* Borrowed until the next request. */
+const char *manager_nth_slot_name(const struct manager *manager, size_t i);
+/* The first whose name is behind @name, which need not be there; manager_slot_count(): none. */
+size_t manager_find_after(const struct manager *manager, const char *name);
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view);
 /* Nodes, then the group without a node. */
 size_t manager_node_count(const struct manager *manager);

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/mono.h"
 #include "kern/sample.h"
+#include "policy/admit.h"
 #include "policy/booking.h"
 
 /* What clients see: the plan, and the kernel's own files read at this moment. A file that cannot
@@ -196,6 +197,26 @@ size_t manager_slot_count(const struct manager *manager)
 	return manager->n_slots;
 }
 
+const char *manager_nth_slot_name(const struct manager *manager, size_t i)
+{
+	return manager->slots[i]->policy.name;
+}
+
+size_t manager_find_after(const struct manager *manager, const char *name)
+{
+	size_t low = 0, high = manager->n_slots;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(manager->slots[middle]->policy.name, name) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 void manager_view_nth_slot(struct manager *manager, size_t i, struct slot_view *ret_view)
 {
 	slot_view(manager->slots[i], ret_view);
@@ -229,9 +250,24 @@ size_t manager_node_count(const struct manager *manager)
 	return manager->n_nodes + 1;
 }
 
+/* One by one: a copy of 10000 policies takes longer than all the rest. */
+static uint64_t booked_on(const struct manager *manager, size_t i)
+{
+	uint64_t sum = 0;
+
+	for (size_t k = 0; k < manager->n_slots; k++) {
+		const struct slot *slot = manager->slots[k];
+		struct slot_policy policy = slot->policy;
+
+		policy.min_bytes = slot_min_bytes(slot);
+		sum += booking_total(manager->nodes, manager->n_nodes, i, &policy, 1);
+		sum = MIN(sum, ADMIT_BYTES_MAX);
+	}
+	return sum;
+}
+
 void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *ret_view)
 {
-	CLEANUP(freep) struct slot_policy *policies = manager_copy_policies(manager);
 	const struct node_group *group = &manager->groups[i];
 	bool is_any = i == manager->n_nodes;
 
@@ -241,9 +277,7 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 		ret_view->guaranteed_bytes = manager->any_plan.guaranteed_bytes;
 	} else {
 		ret_view->info = manager->nodes[i];
-		if (policies)
-			ret_view->booked_bytes = booking_total(manager->nodes, manager->n_nodes, i,
-							       policies, manager->n_slots);
+		ret_view->booked_bytes = booked_on(manager, i);
 		ret_view->guaranteed_bytes = manager->node_plans[i].guaranteed_bytes;
 		ret_view->hugepages_promised = manager->node_plans[i].guaranteed_chunks;
 		manager_view_pages(manager, i, ret_view);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "assign.h"
@@ -205,4 +206,110 @@ int client_ask(const char *socket, const char *method, const char *name, sd_varl
 	*ret_link = TAKE(link);
 	*ret_reply = reply;
 	return 0;
+}
+
+/* ---- a list in parts */
+
+struct parts {
+	sd_json_variant **slots; /* of all that came so far */
+	size_t n_slots;
+	sd_json_variant *last; /* the last reply */
+	int error;             /* -errno, or 0 */
+	int status;            /* of an error reply, which was told */
+	bool is_over;
+};
+
+static void parts_deinit(struct parts *parts)
+{
+	while (parts->n_slots > 0)
+		sd_json_variant_unref(parts->slots[--parts->n_slots]);
+	free(parts->slots);
+	sd_json_variant_unref(parts->last);
+}
+
+static int add_slots(struct parts *parts, sd_json_variant *slots)
+{
+	size_t n = slots ? sd_json_variant_elements(slots) : 0;
+	sd_json_variant **grown =
+		reallocarray(parts->slots, parts->n_slots + n + 1, sizeof(sd_json_variant *));
+
+	if (!grown)
+		return -ENOMEM;
+	parts->slots = grown;
+	for (size_t i = 0; i < n; i++)
+		grown[parts->n_slots++] = sd_json_variant_ref(sd_json_variant_by_index(slots, i));
+	return 0;
+}
+
+static int on_part(sd_varlink *link, sd_json_variant *reply, const char *error_id,
+		   sd_varlink_reply_flags_t flags, void *userdata)
+{
+	struct parts *parts = userdata;
+	char text[CLIENT_TEXT_MAX];
+
+	(void)link;
+	if (error_id) {
+		parts->status = client_explain(error_id, reply, text, sizeof(text));
+		fprintf(stderr, "tmctl: %s\n", text);
+	} else {
+		parts->error = add_slots(parts, field_array(reply, "slots"));
+		sd_json_variant_unref(parts->last);
+		parts->last = sd_json_variant_ref(reply);
+	}
+	parts->is_over = error_id || parts->error < 0 || !(flags & SD_VARLINK_REPLY_CONTINUES);
+	return 0;
+}
+
+/* Return: 0, or -errno of the connection. */
+static int take_parts(sd_varlink *link, const char *method, struct parts *parts)
+{
+	char full_method[64];
+	int r;
+
+	snprintf(full_method, sizeof(full_method), CLIENT_INTERFACE "%s", method);
+	sd_varlink_set_userdata(link, parts);
+	r = sd_varlink_bind_reply(link, on_part);
+	if (r >= 0)
+		r = sd_varlink_observe(link, full_method, NULL);
+	while (r >= 0 && !parts->is_over) {
+		r = sd_varlink_process(link);
+		if (r == 0) /* its own time-out ends it, if the daemon says nothing */
+			r = sd_varlink_wait(link, UINT64_MAX);
+		if (r == -EINTR)
+			r = 0;
+	}
+	(void)sd_varlink_bind_reply(link, NULL);
+	sd_varlink_set_userdata(link, NULL);
+	return MIN(r, 0);
+}
+
+static int join_parts(const struct parts *parts, sd_json_variant **ret_reply)
+{
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *slots = NULL;
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *reply = sd_json_variant_ref(parts->last);
+	int r = sd_json_variant_new_array(&slots, parts->slots, parts->n_slots);
+
+	if (r >= 0)
+		r = sd_json_variant_set_field(&reply, "slots", slots);
+	if (r < 0)
+		return r;
+	*ret_reply = TAKE(reply);
+	return 0;
+}
+
+int client_list(sd_varlink *link, const char *method, sd_json_variant **ret_reply)
+{
+	CLEANUP(parts_deinit) struct parts parts = {};
+	char text[CLIENT_TEXT_MAX];
+	int status, r = take_parts(link, method, &parts);
+
+	if (r < 0) {
+		status = client_explain_errno(r, "its socket", text, sizeof(text));
+		fprintf(stderr, "tmctl: %s\n", text);
+		return status;
+	}
+	if (parts.status != 0)
+		return parts.status;
+	r = parts.error < 0 ? parts.error : join_parts(&parts, ret_reply);
+	return r < 0 ? client_local_error(r) : 0;
 }

@@ -41,6 +41,16 @@ MUST_USE int client_call_name(sd_varlink *link, const char *method, const char *
 MUST_USE int client_ask(const char *socket, const char *method, const char *name,
 			sd_varlink **ret_link, sd_json_variant **ret_reply);
 
+/**
+ * client_list() - a list that the daemon makes in parts, as if it had come in one
+ * @link:      for lists alone: after a client_call() its reply would be taken for the first part
+ *             (sd_varlink_observe() of systemd 257)
+ * @ret_reply: the last reply with the "slots" of all, to be unreferenced
+ *
+ * Return: as client_call().
+ */
+MUST_USE int client_list(sd_varlink *link, const char *method, sd_json_variant **ret_reply);
+
 /* The exit status for an error reply; @text receives the sentence. */
 int client_explain(const char *error_id, sd_json_variant *params, char *text, size_t size);
 

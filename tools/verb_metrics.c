@@ -45,14 +45,12 @@ static void replies_deinit(struct replies *replies)
 	sd_json_variant_unref(replies->counters);
 }
 
-/* A reply that is kept beyond the next call. */
-static int call_and_keep(sd_varlink *link, const char *method, sd_json_variant **ret_reply)
+static int connect_for(const char *socket, uint64_t timeout_usec, sd_varlink **ret_link)
 {
-	sd_json_variant *reply;
-	int status = client_call(link, method, NULL, &reply);
+	int status = client_connect(socket, ret_link);
 
-	if (status == 0)
-		*ret_reply = sd_json_variant_ref(reply);
+	if (status == 0 && timeout_usec > 0)
+		(void)sd_varlink_set_relative_timeout(*ret_link, timeout_usec);
 	return status;
 }
 
@@ -60,17 +58,20 @@ static int call_and_keep(sd_varlink *link, const char *method, sd_json_variant *
  * sentence on standard error. */
 static int ask(const char *socket, uint64_t timeout_usec, struct replies *replies)
 {
-	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
-	int status = client_connect(socket, &link);
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL, *list_link = NULL;
+	sd_json_variant *info;
+	int status = connect_for(socket, timeout_usec, &link);
 
-	if (status == 0 && timeout_usec > 0)
-		(void)sd_varlink_set_relative_timeout(link, timeout_usec);
 	if (status == 0)
-		status = call_and_keep(link, "GetInfo", &replies->info);
+		status = client_call(link, "GetInfo", NULL, &info);
 	if (status == 0)
-		status = call_and_keep(link, "ListSlots", &replies->slots);
+		replies->info = sd_json_variant_ref(info);
 	if (status == 0)
-		status = call_and_keep(link, "ListCounters", &replies->counters);
+		status = connect_for(socket, timeout_usec, &list_link);
+	if (status == 0)
+		status = client_list(list_link, "ListSlots", &replies->slots);
+	if (status == 0)
+		status = client_list(list_link, "ListCounters", &replies->counters);
 	return status;
 }
 

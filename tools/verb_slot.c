@@ -429,20 +429,23 @@ const struct verb verb_rm = {
 
 static int list_main(struct options *options, int argc, char *argv[])
 {
-	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL, *list_link = NULL;
+	CLEANUP(sd_json_variant_unrefp) sd_json_variant *reply = NULL;
 	unsigned width = print_width(STDOUT_FILENO);
-	sd_json_variant *reply;
+	sd_json_variant *info;
 	uint64_t n_waiting;
 	bool is_enforced;
 	int r, status = plain_arguments(options, &verb_list, argc, argv, 0, 0);
 
 	if (status >= 0)
 		return status;
-	status = client_ask(options->socket, "GetInfo", NULL, &link, &reply);
+	status = client_ask(options->socket, "GetInfo", NULL, &link, &info);
 	if (status != 0)
 		return status;
-	is_enforced = field_bool(reply, "enforced", true);
-	status = client_call(link, "ListSlots", NULL, &reply);
+	is_enforced = field_bool(info, "enforced", true);
+	status = client_connect(options->socket, &list_link);
+	if (status == 0)
+		status = client_list(list_link, "ListSlots", &reply);
 	if (status != 0)
 		return status;
 	if (options->is_json) {

@@ -118,19 +118,24 @@ static bool wait_or_quit(const struct screen *screen, int signal_fd, uint64_t de
 static int refresh(const struct options *options, const struct screen *screen, int signal_fd,
 		   uint64_t interval_ns, uint64_t count)
 {
-	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL;
+	CLEANUP(sd_varlink_close_unrefp) sd_varlink *link = NULL, *list_link = NULL;
 	uint64_t next_ns = mono_now_ns();
-	sd_json_variant *reply;
+	sd_json_variant *info;
 	bool is_enforced;
-	int status = client_ask(options->socket, "GetInfo", NULL, &link, &reply), r;
+	int status = client_ask(options->socket, "GetInfo", NULL, &link, &info), r;
 
 	if (status != 0)
 		return status;
-	is_enforced = field_bool(reply, "enforced", true);
+	is_enforced = field_bool(info, "enforced", true);
+	status = client_connect(options->socket, &list_link);
+	if (status != 0)
+		return status;
 	for (uint64_t i = 0; count == 0 || i < count; i++) {
+		CLEANUP(sd_json_variant_unrefp) sd_json_variant *reply = NULL;
+
 		if (i > 0 && wait_or_quit(screen, signal_fd, next_ns))
 			return TMCTL_DONE;
-		status = client_call(link, "ListSlots", NULL, &reply);
+		status = client_list(list_link, "ListSlots", &reply);
 		if (status != 0)
 			return status;
 		if (options->is_json) {

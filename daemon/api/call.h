@@ -15,9 +15,12 @@
 #include "base/attr.h"
 #include "manager.h"
 
+struct listings;
+
 struct call {
 	sd_varlink *link;
 	struct manager *manager;
+	struct listings *listings;
 	sd_json_variant *parameters;
 	sd_varlink_method_flags_t flags;
 	/* set by the checks */

@@ -312,17 +312,12 @@ int encode_slot(const struct slot_view *view, sd_json_variant **ret)
 	return 0;
 }
 
-static int encode_nth_slot(size_t i, void *context, sd_json_variant **ret)
+int encode_nth_slot(struct manager *manager, size_t i, sd_json_variant **ret)
 {
 	struct slot_view view;
 
-	manager_view_nth_slot(context, i, &view);
+	manager_view_nth_slot(manager, i, &view);
 	return encode_slot(&view, ret);
-}
-
-int encode_slots(struct manager *manager, sd_json_variant **ret)
-{
-	return encode_array(manager_slot_count(manager), encode_nth_slot, manager, ret);
 }
 
 /* ---- the others */
@@ -445,12 +440,12 @@ int encode_numbers(const uint32_t *numbers, size_t n, sd_json_variant **ret)
 
 /* ---- counters */
 
-static int encode_nth_counters(size_t i, void *context, sd_json_variant **ret)
+int encode_nth_counters(struct manager *manager, size_t i, sd_json_variant **ret)
 {
 	struct counters_view view;
 	bool has_none;
 
-	manager_view_nth_counters(context, i, &view);
+	manager_view_nth_counters(manager, i, &view);
 	has_none = !view.has_sample;
 	return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("name", view.slot_name),
 			      NULL_IF(has_none, "refaultBytes", UNSIGNED(view.refault_bytes)),
@@ -460,11 +455,6 @@ static int encode_nth_counters(size_t i, void *context, sd_json_variant **ret)
 			      NULL_IF(has_none, "cpuUsec", UNSIGNED(view.cpu_us)),
 			      PAIR_UNSIGNED("freezes", view.n_freezes),
 			      PAIR_UNSIGNED("kills", view.n_kills));
-}
-
-int encode_counters(struct manager *manager, sd_json_variant **ret)
-{
-	return encode_array(manager_slot_count(manager), encode_nth_counters, manager, ret);
 }
 
 static int encode_nth_count(size_t i, void *context, sd_json_variant **ret)

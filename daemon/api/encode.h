@@ -14,7 +14,8 @@
 /* "start", "share", "max" or "pressure". */
 const char *encode_why(enum notice_why why);
 MUST_USE int encode_slot(const struct slot_view *view, sd_json_variant **ret);
-MUST_USE int encode_slots(struct manager *manager, sd_json_variant **ret);
+/* In order of names. */
+MUST_USE int encode_nth_slot(struct manager *manager, size_t i, sd_json_variant **ret);
 MUST_USE int encode_nodes(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_turns(const struct turns *turns, sd_json_variant **ret);
 MUST_USE int encode_waiting(const struct wait_view *view, sd_json_variant **ret);
@@ -22,8 +23,7 @@ MUST_USE int encode_waiting(const struct wait_view *view, sd_json_variant **ret)
 MUST_USE int encode_queue(struct manager *manager, sd_json_variant **ret);
 MUST_USE int encode_checks(const struct host_check *checks, size_t n, sd_json_variant **ret);
 MUST_USE int encode_event(const struct event *event, sd_json_variant **ret);
-/* Of all slots, in order of names. */
-MUST_USE int encode_counters(struct manager *manager, sd_json_variant **ret);
+MUST_USE int encode_nth_counters(struct manager *manager, size_t i, sd_json_variant **ret);
 MUST_USE int encode_event_counts(const struct events *events, sd_json_variant **ret);
 MUST_USE int encode_terms(struct explain_view *view, sd_json_variant **ret);
 /* The processes that hold pages of a slot that exists, with their pools. */

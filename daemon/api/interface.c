@@ -278,14 +278,20 @@ static SD_VARLINK_DEFINE_METHOD(GetInfo, OUT(version, STRING, 0),
 
 static SD_VARLINK_DEFINE_METHOD(Diagnose, OUT_TYPE(checks, Check, ARRAY));
 
-static SD_VARLINK_DEFINE_METHOD(ListSlots, COMMENT("Only this slot"), IN(name, STRING, NULLABLE),
-				OUT_TYPE(slots, Slot, ARRAY), OUT_TYPE(nodes, Node, ARRAY),
-				COMMENT("Requests in the queue"), OUT(waiting, INT, 0));
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	ListSlots, SD_VARLINK_SUPPORTS_MORE, COMMENT("Only this slot"), IN(name, STRING, NULLABLE),
+	COMMENT("In order of names; with more, the next ones in each reply. None comes twice, and "
+		"none is missing that was there all the time"),
+	OUT_TYPE(slots, Slot, ARRAY), COMMENT("With more, empty but in the last reply"),
+	OUT_TYPE(nodes, Node, ARRAY), COMMENT("Requests in the queue"), OUT(waiting, INT, 0));
 
-static SD_VARLINK_DEFINE_METHOD(ListCounters, COMMENT("In order of names, as ListSlots has them"),
-				OUT_TYPE(slots, Counters, ARRAY),
-				COMMENT("Those that happened since the daemon started"),
-				OUT_TYPE(events, EventCount, ARRAY));
+static SD_VARLINK_DEFINE_METHOD_FULL(
+	ListCounters, SD_VARLINK_SUPPORTS_MORE,
+	COMMENT("In order of names, in one reply or in many, as ListSlots has them"),
+	OUT_TYPE(slots, Counters, ARRAY),
+	COMMENT("Those that happened since the daemon started; with more, empty but in the last "
+		"reply"),
+	OUT_TYPE(events, EventCount, ARRAY));
 
 static SD_VARLINK_DEFINE_METHOD_FULL(
 	AddSlot, SD_VARLINK_SUPPORTS_MORE, COMMENT("[a-z0-9][a-z0-9._-]*, at most 63 characters"),
@@ -497,8 +503,12 @@ SD_VARLINK_DEFINE_INTERFACE(
 	DOC("How long the daemon's event loop was held up"), &vl_type_Loop,
 	DOC("The daemon and its budgets; open to everyone"), &vl_method_GetInfo,
 	DOC("What this host offers, and how to get what is missing; open to everyone"),
-	&vl_method_Diagnose, DOC("Slots with the kernel's numbers; open to everyone"),
-	&vl_method_ListSlots, DOC("What was counted of slots and events; open to everyone"),
+	&vl_method_Diagnose,
+	DOC("Slots with the kernel's numbers; open to everyone. More than 250 are told only to who "
+	    "takes more than one reply (more), else it fails with ExpectedMore"),
+	&vl_method_ListSlots,
+	DOC("What was counted of slots and events; open to everyone. Of more than 1000 slots only "
+	    "with more"),
 	&vl_method_ListCounters,
 	DOC("Make a slot; administrators (with onResize only root, or for oneself). The same slot twice is no error, so a lost answer may be "
 	    "asked again"),

@@ -9,6 +9,7 @@
 #include "api/call.h"
 #include "api/encode.h"
 #include "api/interface.h"
+#include "api/listing.h"
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -22,6 +23,7 @@
 struct api {
 	struct manager *manager;
 	sd_varlink_server *server;
+	struct listings listings;
 	struct list watchers;
 	uint64_t started_ns;
 	sd_event *event;           /* borrowed */
@@ -192,10 +194,11 @@ static void on_disconnect(sd_varlink_server *server, sd_varlink *link, void *use
 static int run_method(int (*method)(struct call *call), sd_varlink *link,
 		      sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata)
 {
-	const struct api *api = userdata;
+	struct api *api = userdata;
 	struct call call = {
 		.link = link,
 		.manager = api->manager,
+		.listings = &api->listings,
 		.parameters = parameters,
 		.flags = flags,
 		.pidfd = -1,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/call.h"
+#include "api/listing.h"
 #include "fuzz.h"
 #include "policy/admit.h"
 #include "policy/command.h"
@@ -440,6 +441,21 @@ size_t manager_slot_count(const struct manager *manager)
 	return 0;
 }
 
+size_t manager_find_after(const struct manager *manager, const char *name)
+{
+	(void)manager;
+	(void)name;
+	return 0;
+}
+
+const char *manager_nth_slot_name(const struct manager *manager, size_t i)
+{
+	(void)manager;
+	(void)i;
+	MUST(!"of nothing");
+	return "";
+}
+
 size_t manager_node_count(const struct manager *manager)
 {
 	(void)manager;
@@ -484,6 +500,7 @@ static void call_all(sd_json_variant *parameters, const struct peer *caller,
 {
 	static sd_varlink *link;
 	struct manager manager = { .caller = caller, .said = parameters };
+	struct listings listings = {};
 	struct call call;
 
 	if (!link)
@@ -492,12 +509,14 @@ static void call_all(sd_json_variant *parameters, const struct peer *caller,
 		call = (struct call){
 			.link = link,
 			.manager = &manager,
+			.listings = &listings,
 			.parameters = parameters,
 			.flags = flags,
 			.pidfd = -1,
 		};
 		(void)methods[i](&call);
 	}
+	MUST(listings.n_gathering == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -15,6 +15,8 @@ expect add tmctl add wide node=any min=1M
 [ "$(cgroup ingest memory.low)" = "$(slot ingest .kernelLowBytes)" ] || fail "memory.low"
 [ "$(cgroup ingest hugetlb.2MB.max)" = "$(slot ingest .poolMinBytes)" ] || fail "hugetlb.2MB.max"
 tmctl list
+names=$(tmctl --json list | jq -r '[.slots[].name] | join(" ")')
+[ "$names" = "ingest join sink wide" ] || fail "listed: $names"
 
 say "the same again is no error, other settings are"
 expect "add again" tmctl add join node=0 weight=300 max=256M
