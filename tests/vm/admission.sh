@@ -115,7 +115,8 @@ says al "request $((100 << 20)) 0" ".error == \"EDQUOT\" and .needed == $((416 <
 says al "request $((100 << 20)) 500" '.error == "EDQUOT" and (.message | contains("in the queue"))'
 expect "max below" tmctl set heavy max=64M
 says al "request $((60 << 20)) 0" '.error == "EDQUOT" and (.message | contains("max=64M"))'
-expect "max above" tmctl set heavy max=max
+refused "max=max on node 0: booked needs would sum to 500M of 470.4M" tmctl set heavy max=max
+expect "max above" tmctl set heavy max=170M
 says al "request $((100 << 20)) 40000" ''
 wait_for 5 "it waits" waits heavy
 [ "$(queue heavy '[.kind, .bytes] | tojson')" = '["request",104857600]' ] || fail "$(tmctl --json queue)"
