@@ -197,10 +197,10 @@ START_TEST(who_lent_has_his_share_as_soon_as_he_needs_it)
 	settle();
 	for (int i = 0; i < 12; i++)
 		tax();
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < (_i < 2 ? 10 : 2); i++) /* the tax is over, or would go on */
 		plan();
 	ck_assert_uint_le(b.low_bytes, LEAST + STEP);
-	if (_i)
+	if (_i % 2)
 		count_wait(&b);
 	else
 		b.sample.current_bytes += b.sample.current_bytes; /* it begins to do something */
@@ -276,7 +276,7 @@ int main(void)
 	tcase_add_test(tcase, floor_that_is_not_needed_any_more_is_forgotten);
 	tcase_add_loop_test(tcase, floor_of_another_phase_is_forgotten, 0, 2);
 	tcase_add_test(tcase, shares_come_back_half_a_minute_after_the_last_evidence);
-	tcase_add_loop_test(tcase, who_lent_has_his_share_as_soon_as_he_needs_it, 0, 2);
+	tcase_add_loop_test(tcase, who_lent_has_his_share_as_soon_as_he_needs_it, 0, 4);
 	tcase_add_test(tcase, fairness_bounds_the_tax);
 	tcase_add_test(tcase, guarantee_is_never_taxed);
 	tcase_add_loop_test(tcase, slot_that_fills_its_share_is_not_taxed, 0, 2);

@@ -285,7 +285,7 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 		return permille(slot->sample.current_bytes, 1020) +
 		       small_part(group, slot, ROOM_GROUP_DIVISOR, ROOM_SHARE_DIVISOR);
 	}
-	if (group->n_evidence > 0 && control_is_filling(slot)) {
+	if (control_is_filling(slot)) {
 		track->tax_bytes = 0;
 		return slot->share_bytes;
 	}
@@ -294,8 +294,7 @@ static uint64_t quiet_bytes(const struct control_group *group, struct control_sl
 	if (track->tax_bytes > 0 && now_ns < track->taxed_ns + TAX_KEEP_NS)
 		return track->low_bytes;
 	track->tax_bytes = 0;
-	if (track->taxed_ns == 0 || now_ns >= track->taxed_ns + LENT_KEEP_NS ||
-	    control_is_filling(slot))
+	if (track->taxed_ns == 0 || now_ns >= track->taxed_ns + LENT_KEEP_NS)
 		return slot->share_bytes;
 	return MIN(track->low_bytes, slot->share_bytes);
 }
