@@ -42,8 +42,7 @@ static const struct bench_load loads[] = {
 		.title = "two tasks that swap sizes every 26 s",
 		.quick = "none,senpai,ours*5",
 		/* A phase is long enough for the memory to be there well before its end under every
-		 * policy, or who gets there sooner is not seen: half of B is faulted in in eight to
-		 * ten seconds by the law, in twenty by the kernel alone. */
+		 * policy, or who gets there sooner is not seen: that takes 18 to 23 s. */
 		.warm_s = 14,
 		.score_s = 104,
 		.n_tasks = 2,

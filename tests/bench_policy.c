@@ -71,18 +71,18 @@ static uint64_t preempted_ns(void)
 int bench_policy_write(struct bench_world *world, struct bench_member *member, enum cgdir_file file,
 		       uint64_t bytes)
 {
-	uint64_t start = mono_now_ns(), before, took;
+	uint64_t start = mono_now_ns(), others, took;
 	int r;
 
 	if (member->limit_bytes == bytes)
 		return 0;
-	before = preempted_ns();
+	others = preempted_ns();
 	r = cgdir_write_u64(member->cg, file, bytes);
 	/* What the write takes is asked, not who else wants the processor: 17 ms were seen for one of
 	 * memory.low, which does next to nothing. */
-	before = preempted_ns() - before;
+	others = preempted_ns() - others;
 	took = mono_now_ns() - start;
-	took -= MIN(took, before);
+	took -= MIN(took, others);
 	world->n_writes++;
 	world->longest_write_ns = MAX(world->longest_write_ns, took);
 	member->limit_bytes = bytes;
