@@ -673,6 +673,7 @@ void manager_free(struct manager *manager)
 	fd_closep(&manager->state_fd);
 	for (size_t i = 0; i <= manager->n_nodes; i++) {
 		group_watch_close(&manager->groups[i]);
+		sd_event_source_disable_unref(manager->groups[i].early);
 		if (manager->groups[i].has_limit)
 			limit_deinit(&manager->groups[i].limit);
 		cgdir_close(manager->groups[i].cg);

@@ -11,14 +11,16 @@
 #include "message_ids.h"
 
 /*
- * Drives policy/control.h: reads the counters of all slots every half second, lets the law decide
- * group by group, writes memory.low where it changed. All of it is file reads and writes that
+ * Drives policy/control.h: reads the counters of all slots every half second, and of a group whose
+ * memory runs out after it was calm a moment later; lets the law decide group by group, writes
+ * memory.low where it changed. All of it is file reads and writes that
  * return at once (tens of microseconds a slot); only what mode `save` gives back is reclaimed, off
  * the loop.
  */
 
 #define TICK_USEC (CONTROL_TICK_NS / NS_PER_USEC)
 #define TICK_ACCURACY_USEC 20000
+#define EARLY_ACCURACY_USEC 5000
 /* A dry run says at most once in so long what it would do to a slot. */
 #define DRY_RUN_PERIOD_NS (5 * NS_PER_SEC)
 /* … and so what mode `save` would have given back, which goes on and on. */
@@ -232,6 +234,43 @@ static void group_control(struct manager *manager, struct node_group *group, uin
 		slot_save(slot);
 		slot_tell_scan(slot);
 	}
+}
+
+static int on_early(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct node_group *group = userdata;
+	struct control_slot **slots =
+		calloc(group->manager->n_slots + 1, sizeof(struct control_slot *));
+
+	(void)source;
+	(void)usec;
+	if (slots) {
+		group->n_early++;
+		group_control(group->manager, group, mono_now_ns(), slots);
+	}
+	free(slots);
+	return 0;
+}
+
+void group_look_early(struct node_group *group)
+{
+	uint64_t next_usec, early_ns;
+
+	if (!group->manager->control_tick ||
+	    sd_event_source_get_time(group->manager->control_tick, &next_usec) < 0)
+		return;
+	early_ns = control_early_ns(&group->control, mono_now_ns(), next_usec * NS_PER_USEC);
+	if (early_ns == 0)
+		return;
+	if (!group->early) {
+		/* no memory for it: the next tick does it */
+		(void)sd_event_add_time(group->manager->event, &group->early, CLOCK_MONOTONIC,
+					early_ns / NS_PER_USEC, EARLY_ACCURACY_USEC, on_early,
+					group);
+		return;
+	}
+	(void)sd_event_source_set_time(group->early, early_ns / NS_PER_USEC);
+	(void)sd_event_source_set_enabled(group->early, SD_EVENT_ONESHOT);
 }
 
 static int on_control_tick(sd_event_source *source, uint64_t usec, void *userdata)

@@ -416,12 +416,14 @@ static int on_stall(sd_event_source *source, int fd, uint32_t events, void *user
 
 static int on_events(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
+	struct node_group *group = userdata;
 	char text[256];
 
 	(void)events; /* EPOLLERR always is among them */
 	/* what poll compares with is what was last read from this descriptor */
 	(void)!pread(fd, text, sizeof(text), 0);
-	step_soon(userdata, source);
+	step_soon(group, source);
+	group_look_early(group);
 	return 0;
 }
 

@@ -107,6 +107,8 @@ struct node_group {
 	struct manager *manager;
 	struct group_watch watch;
 	struct control_group control, shadow;
+	sd_event_source *early; /* a look out of turn; NULL: there never was one */
+	uint64_t n_early;
 	/* of slots that changed their node: charged here but elsewhere, and the other way round */
 	uint64_t away_bytes, guest_bytes;
 };
@@ -183,6 +185,8 @@ void slot_write_low(struct slot *slot);
 bool manager_is_controlling(const struct manager *manager);
 /* Nothing where control is off. Return: 0 or -errno. */
 MUST_USE int manager_start_control(struct manager *manager);
+/* The group's memory has just run out: it is looked at before its time if control_early_ns() says so. */
+void group_look_early(struct node_group *group);
 /* Tells the law of a new policy or share. */
 void slot_plan_control(struct slot *slot);
 /* What its memory.low should be now; and without an emergency. */

@@ -292,6 +292,7 @@ void manager_view_nth_node(struct manager *manager, size_t i, struct node_view *
 	ret_view->usage_bytes = read_or(group->cg, CG_MEMORY_CURRENT, 0);
 	ret_view->group_max_bytes = read_or(group->cg, CG_MEMORY_MAX, BYTES_UNLIMITED);
 	ret_view->n_stalls = group->watch.n_stalls;
+	ret_view->n_early = group->n_early;
 	(void)emergency_summary(&group->watch.emergency, mono_now_ns(), ret_view->emergency,
 				sizeof(ret_view->emergency));
 	for (size_t k = 0; k < manager->n_slots; k++) {

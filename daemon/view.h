@@ -189,5 +189,6 @@ struct node_view {
 	const char *pages; /* of info.hugepages: "huge", "transparent", "mixed"; NULL: none */
 	uint32_t n_slots;
 	uint64_t n_stalls;   /* times that a pressure trigger told of stalls */
+	uint64_t n_early;    /* looks of the controller out of turn */
 	char emergency[200]; /* what is going on, "" when calm */
 };

@@ -140,7 +140,8 @@ static int static_tick(const struct bench_policy *policy, struct bench_world *wo
 	return r;
 }
 
-#define OURS(name, title, part) { name, title, BENCH_VERSION_LAW, true, bench_control_tick, part }
+#define OURS(name, title, part) \
+	{ name, title, BENCH_VERSION_LAW, true, bench_control_tick, bench_control_early_ns, part }
 
 static const enum bench_control_part no_restore = BENCH_NO_RESTORE, no_refill = BENCH_NO_REFILL,
 				     no_scans = BENCH_NO_SCANS, no_stall = BENCH_NO_STALL,
@@ -154,16 +155,16 @@ static const enum bench_control_part no_restore = BENCH_NO_RESTORE, no_refill = 
 #define VERSION_LOW 0
 
 static const struct bench_policy policies[] = {
-	{ "none", "the kernel alone", VERSION_NONE, false, none_tick, NULL },
-	{ "equal", "memory.high = B / n", VERSION_EQUAL, false, equal_tick, NULL },
-	{ "low", "memory.low = share", VERSION_LOW, true, low_tick, NULL },
-	{ "static", "the best static memory.max found", 0, false, static_tick, NULL },
+	{ "none", "the kernel alone", VERSION_NONE, false, none_tick, NULL, NULL },
+	{ "equal", "memory.high = B / n", VERSION_EQUAL, false, equal_tick, NULL, NULL },
+	{ "low", "memory.low = share", VERSION_LOW, true, low_tick, NULL, NULL },
+	{ "static", "the best static memory.max found", 0, false, static_tick, NULL, NULL },
 	{ "senpai", "senpai, published constants", BENCH_VERSION_SENPAI, false, bench_senpai_tick,
-	  &bench_senpai_published },
+	  NULL, &bench_senpai_published },
 	{ "senpai6", "senpai, probing at every tick", BENCH_VERSION_SENPAI, false,
-	  bench_senpai_tick, &bench_senpai_fast },
+	  bench_senpai_tick, NULL, &bench_senpai_fast },
 	{ "oomd", "oomd's senpai, immediate backoff", BENCH_VERSION_OOMD, false, bench_oomd_tick,
-	  NULL },
+	  NULL, NULL },
 	OURS("ours", "the law of taskmemd", NULL),
 	OURS("ours-restore", "without restored pages", &no_restore),
 	OURS("ours-refill", "without pgrefill", &no_refill),

@@ -59,6 +59,9 @@ struct bench_policy {
 	bool has_shares;  /* guarantees are memory.min, and part of the share */
 	/* 0 or -errno */
 	int (*tick)(const struct bench_policy *policy, struct bench_world *world);
+	/* The memory of all has just run out, at @now_ns: when to be asked before the next tick, which
+	 * is at @next_ns; 0: not. NULL: never. */
+	uint64_t (*early_ns)(struct bench_world *world, uint64_t now_ns, uint64_t next_ns);
 	const void *arg;
 };
 
@@ -120,3 +123,4 @@ enum bench_control_part {
 uint64_t bench_control_low(struct control_slot *slot, unsigned hidden);
 /* policy->arg: enum bench_control_part, or NULL for all of it. */
 int bench_control_tick(const struct bench_policy *policy, struct bench_world *world);
+uint64_t bench_control_early_ns(struct bench_world *world, uint64_t now_ns, uint64_t next_ns);

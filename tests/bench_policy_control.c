@@ -44,6 +44,11 @@ uint64_t bench_control_low(struct control_slot *slot, unsigned hidden)
 	return slot->low_bytes;
 }
 
+uint64_t bench_control_early_ns(struct bench_world *world, uint64_t now_ns, uint64_t next_ns)
+{
+	return control_early_ns(&world->group, now_ns, next_ns);
+}
+
 int bench_control_tick(const struct bench_policy *policy, struct bench_world *world)
 {
 	unsigned hidden = policy->arg ? *(const enum bench_control_part *)policy->arg : 0;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ struct run {
 	struct bench_world world;
 	struct bench_member members[BENCH_TASKS_MAX];
 	struct cgdir *group;
+	int events_fd; /* its memory.events, for policies that want to know when memory runs out */
 	pid_t pids[BENCH_TASKS_MAX];
 	struct bench_meter *meters;
 	int count_fds[BENCH_TASKS_MAX]; /* of commands that count */
@@ -134,6 +136,8 @@ static int make_groups(struct run *run, const struct bench_policy *policy)
 	r = file_write_small(cgdir_dir_fd(run->group), "cgroup.subtree_control", "+memory +cpu");
 	if (r == 0)
 		r = cgdir_write_u64(run->group, CG_MEMORY_MAX, w->budget_bytes);
+	if (r == 0)
+		r = cgdir_open_file(run->group, CG_MEMORY_EVENTS, &run->events_fd);
 	for (size_t i = 0; i < w->n && r == 0; i++) {
 		const char *name = w->load->tasks[i].name;
 
@@ -212,6 +216,7 @@ static void end(struct run *run)
 		cgdir_close(w->members[i].cg);
 		(void)unlinkat(cgdir_dir_fd(run->group), w->load->tasks[i].name, AT_REMOVEDIR);
 	}
+	fd_closep(&run->events_fd);
 	cgdir_close(run->group);
 	(void)unlinkat(run->env->root_fd, GROUP, AT_REMOVEDIR);
 	if (run->trace)
@@ -302,10 +307,26 @@ static int read_sample(struct bench_member *m, uint64_t now_ns)
 	return m->slot.is_fresh ? sample_read(m->cg, &m->sample) : r;
 }
 
+/* The policy out of turn; nothing of it is in the series. */
+static int look(struct run *run, const struct bench_policy *policy)
+{
+	struct bench_world *w = &run->world;
+	uint64_t start = cpu_now_ns();
+	int r = 0;
+
+	w->now_ns = mono_now_ns();
+	w->is_change = false;
+	for (size_t i = 0; i < w->n && r == 0; i++)
+		r = read_sample(&w->members[i], w->now_ns);
+	if (r == 0)
+		r = policy->tick(policy, w);
+	run->loop_ns += cpu_now_ns() - start;
+	return r > 0 ? -EIO : r;
+}
+
 static int tick(struct run *run, const struct bench_policy *policy, struct bench_series *s)
 {
 	struct bench_world *w = &run->world;
-	bool is_scored = w->tick >= bench_series_begin(s);
 	uint64_t start = cpu_now_ns();
 	int r;
 
@@ -322,10 +343,9 @@ static int tick(struct run *run, const struct bench_policy *policy, struct bench
 		p->share_bytes = w->members[i].share_bytes;
 	}
 	if (w->tick == bench_series_begin(s))
-		w->n_writes = 0, w->longest_write_ns = 0;
+		w->n_writes = 0, w->longest_write_ns = 0, run->loop_ns = 0;
 	r = policy->tick(policy, w);
-	if (is_scored)
-		run->loop_ns += cpu_now_ns() - start;
+	run->loop_ns += cpu_now_ns() - start;
 	trace(run, s);
 	return r;
 }
@@ -339,6 +359,34 @@ static void sleep_until(uint64_t at_ns)
 		;
 }
 
+/* Until memory runs out, or until @at_ns: false. */
+static bool wait_for_limit(struct run *run, uint64_t at_ns)
+{
+	struct pollfd p = { .fd = run->events_fd, .events = POLLPRI };
+	uint64_t now_ns = mono_now_ns(), left_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	struct timespec left = { .tv_nsec = (long)left_ns }; /* less than a tick */
+	char text[256];
+
+	/* what poll compares with is what was last read */
+	return pread(p.fd, text, sizeof(text), 0) > 0 && ppoll(&p, 1, &left, NULL) > 0;
+}
+
+static int wait_for_tick(struct run *run, const struct bench_policy *policy, uint64_t at_ns)
+{
+	uint64_t early_ns;
+	int r = 0;
+
+	if (policy->early_ns && run->world.tick > 0 && wait_for_limit(run, at_ns)) {
+		early_ns = policy->early_ns(&run->world, mono_now_ns(), at_ns);
+		if (early_ns > 0) {
+			sleep_until(early_ns);
+			r = look(run, policy);
+		}
+	}
+	sleep_until(at_ns);
+	return r;
+}
+
 static int run_ticks(struct run *run, const struct bench_policy *policy, struct bench_series *s)
 {
 	struct bench_world *w = &run->world;
@@ -347,8 +395,9 @@ static int run_ticks(struct run *run, const struct bench_policy *policy, struct 
 	for (w->tick = 0; w->tick < s->n_ticks && r == 0; w->tick++) {
 		uint64_t at_ns = w->tick * s->tick_ns;
 
-		sleep_until(run->start_ns + at_ns);
-		r = set_shares(run, (double)at_ns / 1e9);
+		r = wait_for_tick(run, policy, run->start_ns + at_ns);
+		if (r == 0)
+			r = set_shares(run, (double)at_ns / 1e9);
 		if (r == 0)
 			r = tick(run, policy, s);
 	}
@@ -449,7 +498,7 @@ int bench_run(const struct bench_env *env, const struct bench_load *load,
 
 	if (r < 0)
 		return r;
-	run = (struct run){ .env = env, .seed = seed };
+	run = (struct run){ .env = env, .events_fd = -1, .seed = seed };
 	for (size_t i = 0; i < BENCH_TASKS_MAX; i++)
 		run.count_fds[i] = -1;
 	run.world = (struct bench_world){

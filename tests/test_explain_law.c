@@ -338,11 +338,12 @@ END_TEST
 	X(reclaim_bytes, 31 * M, "reclaimBytes")                               \
 	X(is_changed, true, "-") /* written or not */
 
-#define GROUP_MEMBERS(X)                              \
-	X(bytes, 392 * M, "groupBytes")               \
-	X(fairness_permille, 650, "fairnessPermille") \
-	X(n_evidence, 2, "groupNeedy")                \
-	X(n_polluter, 3, "groupScans")                \
+#define GROUP_MEMBERS(X)                                \
+	X(bytes, 392 * M, "groupBytes")                 \
+	X(fairness_permille, 650, "fairnessPermille")   \
+	X(early_ns, NOW, "-") /* earlyLooks of nodes */ \
+	X(n_evidence, 2, "groupNeedy")                  \
+	X(n_polluter, 3, "groupScans")                  \
 	X(freed_bytes, 32 * M, "groupFreedBytes")
 
 #define VALUE(member, value, shown) value,

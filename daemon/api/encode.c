@@ -349,6 +349,7 @@ static int encode_nth_node(size_t i, void *context, sd_json_variant **ret)
 		PAIR_UNSIGNED("giganticPagesPromised", view.gigantic_promised),
 		PAIR_UNSIGNED("giganticPagesGranted", view.gigantic_granted),
 		PAIR_UNSIGNED("slots", view.n_slots), PAIR_UNSIGNED("stalls", view.n_stalls),
+		PAIR_UNSIGNED("earlyLooks", view.n_early),
 		NULL_IF(view.emergency[0] == '\0', "emergency",
 			SD_JSON_BUILD_STRING(view.emergency)));
 }

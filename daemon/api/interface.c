@@ -189,6 +189,9 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 	FIELD(slots, INT, 0),
 	COMMENT("How often the kernel told that its tasks stall, since the daemon started"),
 	FIELD(stalls, INT, 0),
+	COMMENT("How often the controller looked at it before its time, as its memory ran out after "
+		"all was calm"),
+	FIELD(earlyLooks, INT, 0),
 	COMMENT("Memory is about to run out: why and what was done; null when it is not"),
 	FIELD(emergency, STRING, NULLABLE));
 

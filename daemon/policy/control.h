@@ -97,6 +97,7 @@ struct control_group {
 	uint64_t bytes; /* B: what is divided among the slots: the sum of their shares */
 	uint32_t fairness_permille; /* φ: protection of a slot that is not idle never falls below
 				     * φ * share, a guarantee aside */
+	uint64_t early_ns;          /* last look out of turn, for control_early_ns() */
 	/* results */
 	uint32_t n_evidence, n_polluter;
 	uint64_t freed_bytes; /* entitlement not protected now where it belongs */
@@ -135,6 +136,19 @@ void control_reshare(struct control_slot *slot, uint64_t share_bytes);
 /* Is the slot to be read in full? One that is idle is so every four seconds, and as soon as it has
  * used the processor: @cpu_us is its counter of that. */
 bool control_is_due(const struct control_track *track, uint64_t now_ns, uint64_t cpu_us);
+
+/**
+ * control_early_ns() - when to look at the group before its time
+ * @now_ns:  its memory has just run out: somebody was charged beyond its memory.max
+ * @next_ns: when control_plan() is due anyway
+ *
+ * While all was calm this may be a slot that begins to need more, and until it is looked at the
+ * kernel makes room for it where it likes: the slot's own pages first, as those of who has more
+ * look new to it.
+ *
+ * Return: when control_plan() is to be called besides, or 0: @next_ns is soon enough.
+ */
+uint64_t control_early_ns(struct control_group *group, uint64_t now_ns, uint64_t next_ns);
 
 /* First part of control_plan(), for tests: classifies one slot by its sample. */
 void control_observe(struct control_slot *slot, uint64_t now_ns);

@@ -15,6 +15,7 @@ has_event() { tmctl events | grep -q "$1"; }
 # pages that reclaim has taken from the slot
 taken() { cgroup "$1" memory.stat | sed -n 's/^pgsteal //p'; }
 gives_back() { [ "$(taken thrift)" -gt 0 ]; }
+early_looks() { tmctl --json info | jq '[.nodes[].earlyLooks] | add'; }
 term() { tmctl --json explain "$1" | jq ".terms[] | select(.name == \"$2\").value"; }
 
 all_off
@@ -48,6 +49,19 @@ tmctl explain hungry | grep -Eq '1 % of its memory a second|fetched' || fail "ex
 [ "$(term hungry usageBytes)" -gt $((100 << 20)) ] || fail "explain has no usage"
 tmctl explain cold | grep -q 'is weight 100 of the [0-9]* that divide' || fail "not said how the share came about"
 refuse 5 tmctl explain nothing
+
+say "who fills the memory when all is calm is looked at before the next tick"
+# not when it has but 50 ms until then, once in ten times
+for try in 1 2 3 4 5 6; do
+	[ "$(early_looks)" -eq 0 ] || break
+	say "no early look, try $try"
+	kill "$hungry_pid"
+	sleep 5
+	hog hungry --bytes 120M --seconds 3600
+	hungry_pid=$hog_pid
+	wait_for 60 "the hungry slot has 115M again" has hungry 115
+done
+[ "$(early_looks)" -gt 0 ] || fail "the controller waited for its tick"
 
 say "a scan takes nothing that is used"
 hog scan --bytes 240M --seconds 3600 --pattern scan
