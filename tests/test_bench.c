@@ -255,14 +255,14 @@ START_TEST(a_flip_settles_when_the_task_runs_as_it_does_in_the_end)
 }
 END_TEST
 
-START_TEST(the_first_phase_may_be_shorter)
+START_TEST(the_first_phase_may_be_longer)
 {
-	struct bench_task task = { .size = 200, .other_size = 700, .phase_s = 8, .first_s = 3 };
+	struct bench_task task = { .size = 200, .other_size = 700, .phase_s = 8, .first_s = 11 };
 
-	ck_assert_uint_eq(bench_task_size(&task, 2.9), 200);
-	ck_assert_uint_eq(bench_task_size(&task, 3), 700);
-	ck_assert_uint_eq(bench_task_size(&task, 10.9), 700);
-	ck_assert_uint_eq(bench_task_size(&task, 11), 200);
+	ck_assert_uint_eq(bench_task_size(&task, 10.9), 200);
+	ck_assert_uint_eq(bench_task_size(&task, 11), 700);
+	ck_assert_uint_eq(bench_task_size(&task, 18.9), 700);
+	ck_assert_uint_eq(bench_task_size(&task, 19), 200);
 	task.first_s = 0;
 	ck_assert_uint_eq(bench_task_size(&task, 7.9), 200);
 	ck_assert_uint_eq(bench_task_size(&task, 8), 700);
@@ -718,7 +718,7 @@ int main(void)
 	tcase_add_test(load, static_splits_give_away_no_more_than_there_is);
 	tcase_add_test(result, a_result_has_the_scored_part_only);
 	tcase_add_test(result, a_flip_settles_when_the_task_runs_as_it_does_in_the_end);
-	tcase_add_test(result, the_first_phase_may_be_shorter);
+	tcase_add_test(result, the_first_phase_may_be_longer);
 	tcase_add_test(result, a_guarantee_counts_from_when_the_task_had_it);
 	tcase_add_test(result, a_change_of_weights_settles_when_memory_is_where_it_belongs);
 	tcase_add_test(result, a_result_is_read_back_as_it_was_written);
