@@ -189,6 +189,24 @@ END_TEST
 
 /* Where a higher tier has everything, a scan has no share, and what it reads in a tick is all that
  * nobody can take from it: for that much nobody else is to be spared the tax. */
+/* What a loop lacks may still be on its way to it while it grows. */
+START_TEST(who_grows_by_an_eighth_in_a_turnover_is_not_suspect_yet)
+{
+	uint64_t grown = _i == 0 ? 50 * M : 58 * M; /* of 450M an eighth is 56, of 458 57 */
+
+	a.sample.current_bytes = 400 * M;
+	settle();
+	a.sample.current_bytes += grown;
+	count_scan(&a, 300);
+	plan();
+	ck_assert_int_eq(a.track.class, _i == 0 ? CONTROL_SUSPECT : CONTROL_EVIDENCE);
+	/* it is judged by all of a turnover all the same */
+	count_scan(&a, 800);
+	plan();
+	ck_assert_int_eq(a.track.class, CONTROL_POLLUTER);
+}
+END_TEST
+
 START_TEST(scan_that_holds_what_it_reads_keeps_nobody_from_being_taxed)
 {
 	make_polluter(&b);
@@ -504,6 +522,7 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, idle_slot_is_read_now_and_then_and_when_it_runs);
 	tcase_add_test(tcase, guarantee_of_a_scan_holds);
 	tcase_add_test(tcase, scan_loses_its_protection_by_halves);
+	tcase_add_loop_test(tcase, who_grows_by_an_eighth_in_a_turnover_is_not_suspect_yet, 0, 2);
 	tcase_add_loop_test(tcase, scan_that_holds_what_it_reads_keeps_nobody_from_being_taxed, 0,
 			    2);
 	tcase_add_loop_test(tcase, scan_is_judged_anew_when_its_share_grows_by_half, 0, 2);

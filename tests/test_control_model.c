@@ -55,6 +55,8 @@ static const struct plant_costs slow_costs = {
 #define SLOW_WARM_TICKS 16
 #define SLOW_TICKS 40
 #define SLOW_FLIP_TICKS 28
+/* Within six nothing has settled, and which law is ahead is chance: 4 % of the refaults. */
+#define SLOW_FLIPS 20U
 
 /* Sums over seeds. */
 struct score {
@@ -392,7 +394,7 @@ END_TEST
 
 START_TEST(flips_on_a_slow_machine_are_no_worse_than_without_us)
 {
-	struct load load = flipping(FLIPS, SLOW_FLIP_TICKS, /* is_legacy= */ false);
+	struct load load = flipping(SLOW_FLIPS, SLOW_FLIP_TICKS, /* is_legacy= */ false);
 	struct score s[STEER_POLICIES];
 
 	load.costs = slow_costs;

@@ -304,6 +304,7 @@ END_TEST
 	X(turnover_pages, 12, "turnoverBytes")                                         \
 	X(window_restore, 13, "turnoverRestoreBytes")                                  \
 	X(window_refill, 14, "turnoverRefillBytes")                                    \
+	X(window_bytes, 34 * M, "turnoverFromBytes")                                   \
 	X(calm_ticks, 15, "calmMsec")                                                  \
 	X(idle_ticks, 16, "idleMsec")                                                  \
 	X(is_polluter, true, "retestMsec") /* the class says it */                     \
@@ -484,8 +485,9 @@ START_TEST(scans_are_told_with_what_would_clear_them)
 	count_scan(&a, 400);
 	plan();
 	says(&a,
-	     "It is suspect because more than 125M, a quarter of its memory, are turned over and "
-	     "less than 1M of that, 0.5 %, were restored (0) and less than 20M, 10 %, found in "
+	     "It is suspect because more than 125M, a quarter of its memory, are turned over since "
+	     "it used 500M, from which it has not grown by an eighth of what it uses, and less "
+	     "than 1M of that, 0.5 %, were restored (0) and less than 20M, 10 %, found in "
 	     "use (0); at more than 500M, all of its memory, it is a scan");
 	count_scan(&a, 400);
 	plan();

@@ -54,6 +54,7 @@ struct control_track {
 	double mean_refault, mean_restore, mean_steal, mean_flow; /* flow: max(refault, steal) */
 	/* turnover window: pages stolen and replaced, and the reuse seen among them */
 	uint64_t turnover_pages, window_restore, window_refill;
+	uint64_t window_bytes; /* usage when it began */
 	uint32_t calm_ticks; /* in a row without a stolen page */
 	uint32_t idle_ticks;
 	/* scans */
@@ -179,7 +180,7 @@ struct control_term {
 	uint64_t value;   /* bytes, permille or milliseconds, as the name ends */
 	const char *text; /* static: what it is, in a few words */
 };
-#define CONTROL_TERMS 32
+#define CONTROL_TERMS 33
 /* All terms of the last decision, those of the plan and of the group left out (policy/explain.h).
  * Returns their number. */
 size_t control_terms(const struct control_group *group, const struct control_slot *slot,

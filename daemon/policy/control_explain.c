@@ -125,6 +125,7 @@ size_t control_terms(const struct control_group *group, const struct control_slo
 		{ "stallPermille", t->stall_permille, "of the time it waited for memory" },
 		{ "turnoverBytes", t->turnover_pages * CONTROL_PAGE,
 		  "taken and replaced since it was judged" },
+		{ "turnoverFromBytes", t->window_bytes, "it used when that began" },
 		{ "turnoverRestoreBytes", t->window_restore * CONTROL_PAGE,
 		  "of that restored to the working set" },
 		{ "turnoverRefillBytes", t->window_refill * CONTROL_PAGE,

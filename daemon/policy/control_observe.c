@@ -37,6 +37,11 @@
  * restored a scan in 60M was cleared on 6.12 by the 20 pages of its own code; hot sets with little
  * more, which are those of the legacy LRU, are known by what is refilled. */
 #define SUSPECT_DIVISOR 4
+/* … unless it grew by an eighth meanwhile: then what it lacks may still be on its way. On 6.12 a loop
+ * over a file, which reads all of it twice a second, was suspect before the tax on cold memory had
+ * taken its third step, and a scan for the rest of the run. An eighth is what a first turnover of
+ * one that fills up grows by, and not what usage is about at rest. */
+#define SUSPECT_GROWN_DIVISOR 8
 #define REUSE_RESTORE_DIVISOR 200
 #define REUSE_REFILL_DIVISOR 10
 /* A label is taken off at twice what avoids it: a single burst of a scan must not do. 1.5 % of
@@ -104,9 +109,12 @@ static void observe_rates(struct control_slot *slot, uint64_t elapsed_ns)
 	average(&track->mean_flow, MAX(track->refault_pages, track->steal_pages));
 }
 
-static void window_clear(struct control_track *track)
+static void window_clear(struct control_slot *slot)
 {
+	struct control_track *track = &slot->track;
+
 	track->turnover_pages = track->window_restore = track->window_refill = 0;
+	track->window_bytes = slot->sample.current_bytes;
 }
 
 static bool has_reuse(const struct control_track *track)
@@ -128,8 +136,10 @@ static void pardon(struct control_track *track)
 }
 
 /* A window of one turnover is over. */
-static void window_judge(struct control_track *track, uint64_t now_ns)
+static void window_judge(struct control_slot *slot, uint64_t now_ns)
 {
+	struct control_track *track = &slot->track;
+
 	if (track->is_polluter && is_pardoned(track)) {
 		pardon(track);
 	} else if (!track->is_polluter && !has_reuse(track)) {
@@ -142,13 +152,13 @@ static void window_judge(struct control_track *track, uint64_t now_ns)
 	} else if (!track->is_polluter) {
 		track->retest_interval_ns = 0;
 	}
-	window_clear(track);
+	window_clear(slot);
 }
 
 void control_acquit(struct control_slot *slot)
 {
 	pardon(&slot->track);
-	window_clear(&slot->track);
+	window_clear(slot);
 }
 
 static void observe_turnover(struct control_slot *slot, uint64_t now_ns)
@@ -161,7 +171,7 @@ static void observe_turnover(struct control_slot *slot, uint64_t now_ns)
 
 	track->calm_ticks = stolen == 0 ? track->calm_ticks + 1 : 0;
 	if (track->calm_ticks >= CALM_TICKS) {
-		window_clear(track);
+		window_clear(slot);
 		pardon(track);
 		return;
 	}
@@ -170,7 +180,7 @@ static void observe_turnover(struct control_slot *slot, uint64_t now_ns)
 	track->window_restore += counted(now->restore_pages, last->restore_pages);
 	track->window_refill += counted(now->refill_pages, last->refill_pages);
 	if (track->turnover_pages > own)
-		window_judge(track, now_ns);
+		window_judge(slot, now_ns);
 	if (!track->is_polluter)
 		return;
 	if (track->mean_restore > PARDON_PAGES &&
@@ -178,7 +188,7 @@ static void observe_turnover(struct control_slot *slot, uint64_t now_ns)
 		pardon(track);
 	} else if (now_ns >= track->retest_ns) {
 		track->is_polluter = false;
-		window_clear(track);
+		window_clear(slot);
 	}
 }
 
@@ -207,18 +217,24 @@ static bool is_needy(const struct control_slot *slot)
 	       (track->grown_pages > 0 || slot->sample.current_bytes <= slot->share_bytes);
 }
 
+static bool is_suspect(const struct control_slot *slot)
+{
+	const struct control_track *track = &slot->track;
+	uint64_t current = slot->sample.current_bytes;
+	bool is_growing = current > track->window_bytes + current / SUSPECT_GROWN_DIVISOR;
+
+	return track->turnover_pages * SUSPECT_DIVISOR > pages(current) && !has_reuse(track) &&
+	       (!is_growing || control_is_retested(slot));
+}
+
 static enum control_class classify(const struct control_slot *slot)
 {
 	const struct control_track *track = &slot->track;
 
 	if (track->is_polluter)
 		return CONTROL_POLLUTER;
-	if (is_needy(slot)) {
-		if (track->turnover_pages * SUSPECT_DIVISOR > pages(slot->sample.current_bytes) &&
-		    !has_reuse(track))
-			return CONTROL_SUSPECT;
-		return CONTROL_EVIDENCE;
-	}
+	if (is_needy(slot))
+		return is_suspect(slot) ? CONTROL_SUSPECT : CONTROL_EVIDENCE;
 	return track->idle_ticks >= IDLE_TICKS ? CONTROL_IDLE : CONTROL_QUIET;
 }
 
@@ -238,6 +254,8 @@ void control_observe(struct control_slot *slot, uint64_t now_ns)
 		observe_idleness(slot, elapsed_ns);
 		observe_turnover(slot, now_ns);
 		class = classify(slot);
+	} else {
+		window_clear(slot);
 	}
 	if (class != track->class || track->since_ns == 0) {
 		track->class = class;

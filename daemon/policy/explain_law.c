@@ -150,10 +150,11 @@ static void say_suspect(struct text *text, const struct control_track *track,
 {
 	text_add(
 		text,
-		"It is suspect because more than %s, a quarter of its memory, are turned over and less "
+		"It is suspect because more than %s, a quarter of its memory, are turned over since it "
+		"used %s, from which it has not grown by an eighth of what it uses, and less "
 		"than %s of that, 0.5 %%, were restored (%s) and less than %s, 10 %%, found in use "
 		"(%s); at more than %s, all of its memory, it is a scan",
-		SIZE(law->suspect_above), SIZE(law->reuse_restore_from),
+		SIZE(law->suspect_above), BYTES(track->window_bytes), SIZE(law->reuse_restore_from),
 		SIZE(track->window_restore), SIZE(law->reuse_refill_from),
 		SIZE(track->window_refill), SIZE(law->polluter_above));
 }
