@@ -55,7 +55,7 @@ struct control_track {
 	/* turnover window: pages stolen and replaced, and the reuse seen among them */
 	uint64_t turnover_pages, window_restore, window_refill;
 	uint64_t window_bytes; /* usage when it began */
-	uint32_t calm_ticks; /* in a row without a stolen page */
+	uint32_t calm_ticks;   /* in a row without a stolen page */
 	uint32_t idle_ticks;
 	/* scans */
 	bool is_polluter;
