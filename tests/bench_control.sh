@@ -30,6 +30,7 @@ usage() {
 	                 and then with the legacy ones; takes days
 	  --legacy       the legacy LRU lists only; results are kept apart
 	  --report       run nothing, print what is there
+	  --recorded     the same of the runs that the table in taskmem-control(7) is from
 	  --tsv          the table as tab-separated values
 	  --svg FILE     a picture, too
 	  --search N     try N static splits of each load instead, and print the best; goes on where
@@ -66,6 +67,7 @@ main() {
 		--full) full=1 args+=(--full) ;;
 		--legacy) lrus=(legacy) ;;
 		--report) report=1 ;;
+		--recorded) report=1 results=$src/tests/recorded/control ;;
 		--tsv) tsv=--tsv ;;
 		--forget) rm -rf "$build/bench-control" "$build/bench-control-legacy" ;;
 		--list) exec "$lab_dir/enter" "$program" --list ;;
@@ -81,9 +83,8 @@ main() {
 	for lru in "${lrus[@]}"; do
 		dir=$results lru_args=("${search[@]}")
 		[ "$lru" = mglru ] || { dir=$results-legacy lru_args+=(--legacy); }
-		mkdir -p "$dir" || exit 2
 		status=0
-		[ -n "$report" ] || measure
+		[ -n "$report" ] || { mkdir -p "$dir" && measure; }
 		print "$lru" || failed=1
 		[ "$status" = 0 ] || [ "$status" = 75 ] || failed=1
 	done
