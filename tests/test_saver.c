@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/mono.h"
 #include "suite.h"
 #include "turns.h"
@@ -399,10 +400,22 @@ START_TEST(what_cannot_be_saved_at_the_end_is_told)
 }
 END_TEST
 
+/* How long this thread has been ready to run while others ran; 0 where the kernel does not count it. */
+static uint64_t preempted_ns(void)
+{
+	unsigned long long ns = 0;
+	char text[64];
+
+	if (file_read_small(AT_FDCWD, "/proc/thread-self/schedstat", text, sizeof(text)) >= 0)
+		(void)sscanf(text, "%*u %llu", &ns);
+	return ns;
+}
+
 /* All that the loop does of a save, with as many slots as there can be. */
 START_TEST(ten_thousand_slots_hold_the_loop_up_for_no_longer)
 {
 	struct request request;
+	uint64_t others_ns;
 	char name[16];
 
 	for (int i = 0; i < SLOTS_MAX - 1; i++) {
@@ -416,10 +429,12 @@ START_TEST(ten_thousand_slots_hold_the_loop_up_for_no_longer)
 	ask(&request, "z");
 	request.name = NULL;
 	request.ends_loop = true;
+	others_ns = preempted_ns();
 	ck_assert_int_eq(turns_loop(event, &turns), 0);
+	others_ns = preempted_ns() - others_ns; /* other tests run beside it */
 	ck_assert_int_eq(request.kind, FAULT_NONE);
 	ck_assert_uint_eq(request.n_syncs, FSYNCS_PER_SAVE);
-	ck_assert_msg(turns.longest_ns < 20 * NS_PER_MSEC, "%llu µs in one turn",
+	ck_assert_msg(turns.longest_ns < 20 * NS_PER_MSEC + others_ns, "%llu µs in one turn",
 		      (unsigned long long)turns.longest_ns / 1000);
 }
 END_TEST
