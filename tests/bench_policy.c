@@ -8,14 +8,12 @@
 #include "bench_policy.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "base/mono.h"
 #include "bench_result.h"
 #include "bench_versions.h"
+#include "preempted.h"
 
 /*
  * What was best of two that were tried, of L2 and L4 of a handful: where all that is needed fits, each
@@ -55,18 +53,6 @@ static const struct {
 	{ "H5", { 220, 715, 45 } },
 	{ "H6", { 250, 520, 210 } },
 };
-
-/* How long this thread has been ready to run while others ran; 0 where the kernel does not count it. */
-static uint64_t preempted_ns(void)
-{
-	char text[64];
-	unsigned long long ns;
-
-	if (file_read_small(AT_FDCWD, "/proc/thread-self/schedstat", text, sizeof(text)) < 0 ||
-	    sscanf(text, "%*u %llu", &ns) != 1)
-		return 0;
-	return ns;
-}
 
 int bench_policy_write(struct bench_world *world, struct bench_member *member, enum cgdir_file file,
 		       uint64_t bytes)

@@ -22,15 +22,20 @@ void setup(void)
 	now_ns = UINT64_C(1000000000);
 }
 
-void plan(void)
+void look(uint64_t after_ns)
 {
 	struct control_slot *slots[] = { &a, &b };
 
-	now_ns += CONTROL_TICK_NS;
+	now_ns += after_ns;
 	a.is_fresh = b.is_fresh = true;
 	a.sample.cpu_us += 100000;
 	b.sample.cpu_us += 100000;
 	ck_assert_int_eq(control_plan(&group, slots, 2, now_ns), 0);
+}
+
+void plan(void)
+{
+	look(CONTROL_TICK_NS);
 }
 
 void settle(void)

@@ -25,6 +25,8 @@ extern struct control_slot a, b;
 extern uint64_t now_ns;
 
 void setup(void);
+/* @after_ns of the last one. */
+void look(uint64_t after_ns);
 /* A tick. */
 void plan(void);
 /* Both have been seen and are quiet. */

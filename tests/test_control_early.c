@@ -48,15 +48,6 @@ START_TEST(where_somebody_asks_or_scans_the_next_tick_is_soon_enough)
 }
 END_TEST
 
-static void look(uint64_t after_ns)
-{
-	struct control_slot *slots[] = { &a, &b };
-
-	now_ns += after_ns;
-	a.is_fresh = b.is_fresh = true;
-	ck_assert_int_eq(control_plan(&group, slots, 2, now_ns), 0);
-}
-
 /* What a whole tick would count in it counts a twentieth of until then. */
 START_TEST(who_lent_and_wakes_has_his_share_at_the_early_look)
 {

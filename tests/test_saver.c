@@ -19,8 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/mono.h"
+#include "preempted.h"
 #include "suite.h"
 #include "turns.h"
 
@@ -399,17 +399,6 @@ START_TEST(what_cannot_be_saved_at_the_end_is_told)
 	ck_assert_str_eq(undone, ""); /* tasks run on: the next daemon finds them */
 }
 END_TEST
-
-/* How long this thread has been ready to run while others ran; 0 where the kernel does not count it. */
-static uint64_t preempted_ns(void)
-{
-	unsigned long long ns = 0;
-	char text[64];
-
-	if (file_read_small(AT_FDCWD, "/proc/thread-self/schedstat", text, sizeof(text)) >= 0)
-		(void)sscanf(text, "%*u %llu", &ns);
-	return ns;
-}
 
 /* All that the loop does of a save, with as many slots as there can be. */
 START_TEST(ten_thousand_slots_hold_the_loop_up_for_no_longer)
