@@ -223,7 +223,7 @@ static uint64_t most_promised(const struct machine *m, uint32_t group)
 {
 	const struct control_group *g = &m->steer.groups[group];
 	bool is_pushed_out = is_scan_pushed_out(m, group);
-	uint64_t shares = 0, sum = 0, scans = 0, others_use = 0;
+	uint64_t shares = 0, sum = 0, scans = 0, others_use = 0, used = 0;
 
 	for (uint32_t i = 0; i < m->n_slots; i++) {
 		const struct control_slot *slot = &m->steer.slots[i];
@@ -232,6 +232,7 @@ static uint64_t most_promised(const struct machine *m, uint32_t group)
 		if (m->slots[i].group != group)
 			continue;
 		shares += slot->share_bytes;
+		used += slot->sample.current_bytes;
 		if (is_scan(slot) && g->n_polluter > 1)
 			scans += most;
 		else
@@ -240,7 +241,7 @@ static uint64_t most_promised(const struct machine *m, uint32_t group)
 			others_use += MAX(roomy_bytes(g, slot), slot->min_bytes);
 	}
 	if (g->n_evidence > 0)
-		return MAX(g->bytes, shares);
+		return MAX(g->bytes, shares) + MIN(used - MIN(used, g->bytes), g->bytes / 32) / 2;
 	if (g->n_polluter > 1)
 		scans = MAX(scans, (g->bytes - MIN(others_use, g->bytes)) * 9 / 10);
 	return MAX(MAX(g->bytes, shares), sum + scans);

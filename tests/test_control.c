@@ -452,6 +452,38 @@ START_TEST(freed_memory_goes_by_tier_and_then_by_weight)
 }
 END_TEST
 
+static void both_ask(uint64_t a_bytes, uint64_t b_bytes)
+{
+	a.sample.current_bytes = a_bytes;
+	b.sample.current_bytes = b_bytes;
+	count_need(&a);
+	count_need(&b);
+	plan();
+}
+
+/* 1024M are used, of which 24M are promised to nobody. */
+START_TEST(who_has_less_of_the_reserve_is_promised_half_of_his_part_while_all_ask)
+{
+	settle();
+	both_ask(506 * M, 518 * M);
+	ck_assert_uint_eq(group.reserve_bytes, 12 * M);
+	ck_assert_uint_eq(b.low_bytes, SHARE);
+	ck_assert_uint_le(SHARE + 6 * M - a.low_bytes, 2 * CONTROL_PAGE);
+	b.max_bytes = SHARE + STEP + M / 2;
+	both_ask(518 * M, 505 * M);
+	ck_assert_uint_eq(a.low_bytes, SHARE);
+	ck_assert_uint_eq(b.low_bytes, b.max_bytes);
+	count_need(&a); /* and only one */
+	plan();
+	ck_assert_int_eq(b.track.class, CONTROL_QUIET);
+	ck_assert_uint_eq(group.reserve_bytes, 0);
+	ck_assert_uint_le(a.low_bytes + b.low_bytes, B);
+	group.bytes = 2 * SHARE / 3; /* far more used than is divided: a 64th at most */
+	both_ask(506 * M, 518 * M);
+	ck_assert_uint_eq(group.reserve_bytes, group.bytes / 32 / 2);
+}
+END_TEST
+
 START_TEST(usage_at_the_own_cap_asks_nobody)
 {
 	a.max_bytes = SHARE;
@@ -536,6 +568,8 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, mode_save_gives_back_slowly_and_never_while_it_stalls);
 	tcase_add_test(tcase, mode_save_stops_at_the_guarantee);
 	tcase_add_test(tcase, freed_memory_goes_by_tier_and_then_by_weight);
+	tcase_add_test(tcase,
+		       who_has_less_of_the_reserve_is_promised_half_of_his_part_while_all_ask);
 	tcase_add_test(tcase, usage_at_the_own_cap_asks_nobody);
 	tcase_add_test(tcase, nothing_is_lent_when_nobody_asks);
 	tcase_add_test(tcase, values_out_of_bounds_are_refused);

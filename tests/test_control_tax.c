@@ -207,6 +207,29 @@ START_TEST(who_lent_has_his_share_as_soon_as_he_needs_it)
 	plan();
 	ck_assert_uint_eq(b.low_bytes, SHARE);
 	plan();
+	if (_i < 3) /* and then what it uses, but where the tax that evidence ended may go on */
+		ck_assert_uint_eq(b.low_bytes, b.sample.current_bytes);
+	else
+		ck_assert_uint_eq(b.low_bytes, SHARE);
+}
+END_TEST
+
+START_TEST(who_lent_is_promised_no_more_than_he_uses_until_nobody_has_asked_for_long)
+{
+	uint64_t low, until_ns;
+
+	settle();
+	for (int i = 0; i < 4; i++)
+		tax();
+	low = b.low_bytes;
+	until_ns = now_ns + 60 * CONTROL_TICK_NS;
+	for (b.sample.current_bytes = low; now_ns + CONTROL_TICK_NS < until_ns;) {
+		plan();
+		ck_assert_uint_eq(b.low_bytes, low);
+		b.sample.current_bytes += M; /* slowly */
+	}
+	low = b.sample.current_bytes -= 10 * M;
+	plan();
 	ck_assert_uint_eq(b.low_bytes, SHARE);
 }
 END_TEST
@@ -277,6 +300,8 @@ int main(void)
 	tcase_add_loop_test(tcase, floor_of_another_phase_is_forgotten, 0, 2);
 	tcase_add_test(tcase, shares_come_back_half_a_minute_after_the_last_evidence);
 	tcase_add_loop_test(tcase, who_lent_has_his_share_as_soon_as_he_needs_it, 0, 4);
+	tcase_add_test(tcase,
+		       who_lent_is_promised_no_more_than_he_uses_until_nobody_has_asked_for_long);
 	tcase_add_test(tcase, fairness_bounds_the_tax);
 	tcase_add_test(tcase, guarantee_is_never_taxed);
 	tcase_add_loop_test(tcase, slot_that_fills_its_share_is_not_taxed, 0, 2);

@@ -183,6 +183,7 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 		{ "groupScans", 19 },
 		{ "groupHolding", 20 },
 		{ "groupFreedBytes", 20 * M },
+		{ "groupReserveBytes", 22 * M },
 		{ "seenBytes", 90 * M },
 		{ "demandBytes", 1 * M },
 		{ "lawBytes", 2 * M },
@@ -267,7 +268,8 @@ START_TEST(every_number_of_the_law_is_where_it_belongs)
 					.fairness_permille = 650,
 					.n_evidence = 18,
 					.n_polluter = 19,
-					.freed_bytes = 20 * M };
+					.freed_bytes = 20 * M,
+					.reserve_bytes = 22 * M };
 	gather();
 	check_terms(all, ARRAY_LEN(all));
 	ck_assert_uint_eq(n_terms, n_plan + ARRAY_LEN(all));
@@ -359,6 +361,9 @@ START_TEST(why_it_is_protected_so_is_said)
 	control.low_bytes = 120 * M;
 	control.track.class = CONTROL_EVIDENCE;
 	says("protected at 120M, above its share of 98M: others do not use all of theirs");
+	group.reserve_bytes = 1 * M;
+	says("above its share of 98M: all ask, and it had less of the reserve");
+	group.reserve_bytes = 0;
 	control.track.class = CONTROL_QUIET;
 	says("above its share of 98M: a scan is pushed out");
 	group.n_evidence = 1;

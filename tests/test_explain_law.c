@@ -345,7 +345,8 @@ END_TEST
 	X(early_ns, NOW, "-") /* earlyLooks of nodes */ \
 	X(n_evidence, 2, "groupNeedy")                  \
 	X(n_polluter, 3, "groupScans")                  \
-	X(freed_bytes, 32 * M, "groupFreedBytes")
+	X(freed_bytes, 32 * M, "groupFreedBytes")       \
+	X(reserve_bytes, 33 * M, "groupReserveBytes")
 
 #define VALUE(member, value, shown) value,
 #pragma GCC diagnostic push
@@ -521,7 +522,7 @@ START_TEST(what_is_lent_and_kept_is_told_with_what_moves_it)
 	plan();
 	says(&b,
 	     "Nobody is in need now: in 30 s, 30 s after the last one was, it is protected at its "
-	     "share");
+	     "share, until then at no more than it uses");
 	tax();
 	b.sample.current_bytes = SHARE / 2;
 	plan();

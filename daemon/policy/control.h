@@ -101,7 +101,8 @@ struct control_group {
 	uint64_t early_ns;          /* last look out of turn, for control_early_ns() */
 	/* results */
 	uint32_t n_evidence, n_polluter;
-	uint64_t freed_bytes; /* entitlement not protected now where it belongs */
+	uint64_t freed_bytes;   /* entitlement not protected now where it belongs */
+	uint64_t reserve_bytes; /* used beyond .bytes, and promised to those who ask while all do */
 };
 
 /**
@@ -112,9 +113,11 @@ struct control_group {
  * For each slot low_bytes >= min_bytes. Slots with mode SLOT_OFF get their share, whatever they
  * do. O(n log n).
  *
- * The sum of low_bytes never exceeds max(@group->bytes, sum of shares), but in two cases, both only
- * while nobody asks (n_evidence is 0). There the slots concerned count in that sum of shares with
- * something else, with control_least_bytes() at least:
+ * The sum of low_bytes never exceeds max(@group->bytes, sum of shares), but in three cases. While all
+ * ask that are not idle, it may be @group->reserve_bytes more, half of what they use beyond
+ * @group->bytes and a 64th of these at most. The others are while nobody asks (n_evidence is 0); there
+ * the slots concerned count in that sum of shares with something else, with control_least_bytes() at
+ * least:
  *
  *	While a scan is pushed out, that is while one which is a scan, or is tested again, uses more
  *	than it was protected at and control_hold_bytes(): quiet and idle slots with their room,

@@ -60,17 +60,20 @@ static void explain_low(const struct control_group *group, const struct control_
 {
 	const struct control_track *track = &slot->track;
 	char low[FORMAT_BYTES_MAX], share[FORMAT_BYTES_MAX];
+	const char *why = "a scan is pushed out";
 	bool is_lent = track->class == CONTROL_EVIDENCE ||
 		       (group->n_evidence > 0 && track->taxed_ns >= track->sampled_ns);
 
+	if (is_lent)
+		why = group->reserve_bytes > 0 ? "all ask, and it had less of the reserve"
+					       : "others do not use all of theirs";
 	(void)format_bytes(slot->low_bytes, low);
 	(void)format_bytes(slot->share_bytes, share);
 	if (slot->mode == SLOT_OFF)
 		(void)snprintf(buf, size, "; mode off: protected at its share of %s", share);
 	else if (slot->low_bytes > slot->share_bytes)
-		(void)snprintf(
-			buf, size, "; protected at %s, above its share of %s: %s", low, share,
-			is_lent ? "others do not use all of theirs" : "a scan is pushed out");
+		(void)snprintf(buf, size, "; protected at %s, above its share of %s: %s", low,
+			       share, why);
 	else if (track->class == CONTROL_POLLUTER || track->class == CONTROL_SUSPECT ||
 		 control_is_retested(slot))
 		(void)snprintf(buf, size,

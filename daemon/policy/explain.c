@@ -107,6 +107,7 @@ static void add_group(struct list *list, const struct explain_input *in)
 	add(list, "groupScans", g->n_polluter, "of them scan");
 	add(list, "groupHolding", in->others.n_holding, "scans that have what others may take");
 	add(list, "groupFreedBytes", g->freed_bytes, "entitlement not protected where it belongs");
+	add(list, "groupReserveBytes", g->reserve_bytes, "of the reserve promised, as all ask");
 }
 
 size_t explain_terms(const struct explain_input *in, uint64_t now_ns,

@@ -226,7 +226,7 @@ static void say_lending(struct text *text, const struct control_group *group,
 		 group->n_evidence == 0 && kept_ns > now_ns)
 		text_add(text,
 			 ". Nobody is in need now: in %llu s, 30 s after the last one was, it is "
-			 "protected at its share",
+			 "protected at its share, until then at no more than it uses",
 			 (unsigned long long)seconds(kept_ns - now_ns));
 	if (track->floor_bytes > 0 && track->floor_until_ns > now_ns)
 		text_add(text,
