@@ -9,11 +9,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/mono.h"
 #include "bench_result.h"
 #include "bench_versions.h"
 #include "preempted.h"
+
+#define LONG_WRITE_NS (2 * UINT64_C(1000000))
 
 /*
  * What was best of two that were tried, of L2 and L4 of a handful: where all that is needed fits, each
@@ -54,21 +57,45 @@ static const struct {
 	{ "H6", { 250, 520, 210 } },
 };
 
+/* How often this thread has gone to sleep. */
+static long count_sleeps(void)
+{
+	struct rusage usage = {};
+
+	(void)getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+/* What the write takes is asked, not who else wants the processor: 17 ms were seen for one of
+ * memory.low, which stores a number. */
+static int timed_write(struct bench_member *member, enum cgdir_file file, uint64_t bytes,
+		       uint64_t *ret_ns)
+{
+	uint64_t start = mono_now_ns(), others = preempted_ns(), took;
+	int r = cgdir_write_u64(member->cg, file, bytes);
+
+	others = preempted_ns() - others;
+	took = mono_now_ns() - start;
+	*ret_ns = took - MIN(took, others);
+	return r;
+}
+
 int bench_policy_write(struct bench_world *world, struct bench_member *member, enum cgdir_file file,
 		       uint64_t bytes)
 {
-	uint64_t start = mono_now_ns(), others, took;
+	long sleeps = count_sleeps();
+	uint64_t took, again;
 	int r;
 
 	if (member->limit_bytes == bytes)
 		return 0;
-	others = preempted_ns();
-	r = cgdir_write_u64(member->cg, file, bytes);
-	/* What the write takes is asked, not who else wants the processor: 17 ms were seen for one of
-	 * memory.low, which does next to nothing. */
-	others = preempted_ns() - others;
-	took = mono_now_ns() - start;
-	took -= MIN(took, others);
+	r = timed_write(member, file, bytes, &took);
+	/* Nor is it asked when the host lets an emulated processor run, which nothing in here tells: 12 ms
+	 * were seen. A number that is stored in so long by who never slept is stored once more. */
+	if (r == 0 && file == CG_MEMORY_LOW && took > LONG_WRITE_NS && count_sleeps() == sleeps) {
+		r = timed_write(member, file, bytes, &again);
+		took = MIN(took, again);
+	}
 	world->n_writes++;
 	world->longest_write_ns = MAX(world->longest_write_ns, took);
 	member->limit_bytes = bytes;
