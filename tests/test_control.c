@@ -481,6 +481,10 @@ START_TEST(who_has_less_of_the_reserve_is_promised_half_of_his_part_while_all_as
 	group.bytes = 2 * SHARE / 3; /* far more used than is divided: a 64th at most */
 	both_ask(506 * M, 518 * M);
 	ck_assert_uint_eq(group.reserve_bytes, group.bytes / 32 / 2);
+	group.bytes = 0;
+	both_ask(506 * M, 518 * M);
+	ck_assert_uint_eq(group.reserve_bytes, 0);
+	ck_assert_uint_eq(a.low_bytes + b.low_bytes, 0);
 }
 END_TEST
 

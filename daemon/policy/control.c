@@ -76,10 +76,11 @@
 #define TAX_KEEP_NS (6 * CONTROL_TICK_NS)
 /* What was lent and not missed stays so for half a minute, and until then a slot is promised no more
  * than it uses: what it adds slowly was in use once, and may be colder than what others have. On 6.12
- * a sort that was promised more took 6M from a hot task for 2M that it never used again. With all shares promised again only who
- * was lent something has pages to take, all of them in use, and when he needs a few more the kernel
- * ages them all to find some: on 6.12 it then took 9000 of 30000 of his own in 1.5 s, in which he did
- * nothing, and so in two of four phases. Who lent has cold ones, which go first. */
+ * a sort that was promised more took 6M from a hot task for 2M that it never used again. With all
+ * shares promised again only who was lent something has pages to take, all of them in use, and when he
+ * needs a few more the kernel ages them all to find some: on 6.12 it then took 9000 of 30000 of his own
+ * in 1.5 s, in which he did nothing, and so in two of four phases. Who lent has cold ones, which go
+ * first. */
 #define LENT_KEEP_NS (60 * CONTROL_TICK_NS)
 /* What was taken counts for about five ticks: it is that which brought the evidence, not what went
  * before and was not missed. */
@@ -404,6 +405,8 @@ static void level(struct control_group *group, struct control_slot *const *slots
 		MIN(used_bytes - MIN(used_bytes, group->bytes), group->bytes / FREE_DIVISOR);
 	double part = (double)spare / (double)group->bytes;
 
+	if (spare == 0) /* and so if nothing is divided */
+		return;
 	for (size_t i = 0; i < n; i++)
 		if (slots[i]->track.class != CONTROL_IDLE && !is_asking(slots[i]))
 			return;
