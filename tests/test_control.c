@@ -293,6 +293,23 @@ START_TEST(scan_is_pardoned_for_reuse_or_without_pressure)
 }
 END_TEST
 
+/* With the numbers of a scan of page cache and the legacy LRU of 6.12. */
+START_TEST(scan_that_loses_its_own_code_is_not_pardoned)
+{
+	make_polluter(&b);
+	b.sample.current_bytes = 2300 * UINT64_C(1024);
+	for (int i = 0; i < 55; i++) { /* before it is tested again */
+		uint64_t code_pages = i < 25 ? 0 : 175;
+
+		b.sample.steal_pages += 7600;
+		b.sample.refault_pages += code_pages;
+		b.sample.restore_pages += code_pages;
+		plan();
+		ck_assert_msg(b.track.is_polluter, "pardoned in tick %d", i);
+	}
+}
+END_TEST
+
 /* Ticks until the label of a scan is taken off, and it is one again. */
 static uint64_t ticks_labelled(void)
 {
@@ -565,6 +582,7 @@ static Suite *control_suite(void)
 	tcase_add_test(tcase, hungry_are_promised_what_a_scan_loses_to_the_last_step);
 	tcase_add_test(tcase, quiet_slot_is_protected_at_its_usage_while_a_scan_holds_memory);
 	tcase_add_loop_test(tcase, scan_is_pardoned_for_reuse_or_without_pressure, 0, 3);
+	tcase_add_test(tcase, scan_that_loses_its_own_code_is_not_pardoned);
 	tcase_add_test(tcase, retests_of_a_scan_get_rarer);
 	tcase_add_test(tcase, retest_of_a_scan_takes_nothing_from_others);
 	tcase_add_test(tcase, small_changes_are_not_written);

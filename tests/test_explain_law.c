@@ -148,6 +148,7 @@ static void restore_until_pardoned(uint64_t steal, uint64_t restored)
 	for (uint64_t i = 1; a.track.is_polluter; i++) {
 		ck_assert_uint_lt(i, 55); /* the retest is not what ends it */
 		a.sample.steal_pages += steal;
+		a.sample.refault_pages += steal;
 		a.sample.restore_pages += restored * i;
 		plan();
 		ck_assert_int_eq(a.track.is_polluter,
@@ -169,6 +170,27 @@ START_TEST(scan_is_pardoned_by_its_average_above_what_is_told)
 	}
 	restore_until_pardoned(100, 1);
 	ck_assert_double_eq(law_of(&a).pardon_mean_above, 4);
+}
+END_TEST
+
+START_TEST(scan_is_pardoned_for_what_is_restored_if_more_comes_back_than_is_told)
+{
+	uint64_t steal = _i == 0 ? 200000 : 1000; /* of a turnover, and on average */
+
+	make_polluter(&a);
+	for (int i = 0; i < 30; i++) { /* until nothing comes back */
+		a.sample.steal_pages += steal;
+		plan();
+	}
+	for (uint64_t i = 1; a.track.is_polluter; i++) {
+		ck_assert_uint_lt(i, 25); /* the retest is not what ends it */
+		a.sample.steal_pages += steal;
+		a.sample.restore_pages += steal / 40;
+		a.sample.refault_pages += steal / 40 + i * steal / 1000;
+		plan();
+		ck_assert_int_eq(a.track.is_polluter,
+				 a.track.mean_refault <= law_of(&a).pardon_refault_above);
+	}
 }
 END_TEST
 
@@ -498,8 +520,10 @@ START_TEST(scans_are_told_with_what_would_clear_them)
 	     "It is pardoned if 5M (1 %) are restored or 50M (10 %) found in use of the next 500M "
 	     "turned over (so far 0 and 0 of 0); if more than");
 	says(&a,
-	     "1.5 % of what comes and goes (now 0/s); after 3 s in which nothing is taken (now 0.0 "
-	     "s); or when its share grows by half");
+	     "1.5 % of what comes and goes (now 0/s); for what is restored only while more than");
+	says(&a,
+	     "4 % of what is taken (now 231.3M/s); after 3 s in which nothing is taken (now 0.0 s); or "
+	     "when its share grows by half");
 	says(&a, "nobody else is taxed");
 	a.track.tax_bytes = M; /* of the time before */
 	ck_assert(!strstr(explain_law_words(&group, &a, (char[EXPLAIN_LAW_MAX]){ 0 }), "It lends"));
@@ -603,6 +627,8 @@ int main(void)
 	tcase_add_loop_test(law, slot_is_a_scan_above_what_is_told, 0, 2);
 	tcase_add_loop_test(law, scan_is_pardoned_by_a_turnover_from_what_is_told, 0, 4);
 	tcase_add_loop_test(law, scan_is_pardoned_by_its_average_above_what_is_told, 0, 2);
+	tcase_add_loop_test(
+		law, scan_is_pardoned_for_what_is_restored_if_more_comes_back_than_is_told, 0, 2);
 	tcase_add_loop_test(law, scan_is_pardoned_from_so_many_calm_ticks, 0, 2);
 	tcase_add_loop_test(law, scan_has_what_others_may_take_above_what_is_told, 0, 2);
 	tcase_add_loop_test(law, quiet_slots_lend_from_what_is_used_as_told, 0, 2);

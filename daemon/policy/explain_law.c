@@ -56,6 +56,7 @@ struct explain_law explain_law(const struct control_group *group, const struct c
 		.pardon_restore_from = part_from(turnover, 100),
 		.pardon_refill_from = part_from(turnover, 10),
 		.pardon_mean_above = MAX(4.0, 0.015 * track->mean_flow),
+		.pardon_refault_above = 0.04 * track->mean_steal,
 		.calm_from_ticks = 6,
 		.idle_from_ticks = 8,
 		.holding_above_bytes = track->low_bytes + control_hold_bytes(group, slot),
@@ -168,12 +169,14 @@ static void say_scan(struct text *text, const struct control_slot *slot,
 		text,
 		"It is pardoned if %s (1 %%) are restored or %s (10 %%) found in use of the next %s "
 		"turned over (so far %s and %s of %s); if more than %s/s are restored on average, 1.5 "
-		"%% of what comes and goes (now %s/s); after 3 s in which nothing is taken (now %u.%u "
-		"s); or when its share grows by half",
+		"%% of what comes and goes (now %s/s); for what is restored only while more than %s/s "
+		"come back, 4 %% of what is taken (now %s/s); after 3 s in which nothing is taken (now "
+		"%u.%u s); or when its share grows by half",
 		SIZE(law->pardon_restore_from), SIZE(law->pardon_refill_from),
 		SIZE(law->polluter_above + 1), SIZE(track->window_restore),
 		SIZE(track->window_refill), SIZE(track->turnover_pages),
-		RATE(law->pardon_mean_above), RATE(track->mean_restore), track->calm_ticks / 2,
+		RATE(law->pardon_mean_above), RATE(track->mean_restore),
+		RATE(law->pardon_refault_above), RATE(track->mean_refault), track->calm_ticks / 2,
 		track->calm_ticks % 2 * 5);
 	if (is_holding(slot, law))
 		text_add(text, ". While it uses more than %s (now %s) nobody else is taxed",

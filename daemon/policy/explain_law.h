@@ -31,9 +31,10 @@ struct explain_law {
 	/* a scan: so much is turned over, pages, of which less is used again */
 	uint64_t suspect_above, polluter_above;
 	uint64_t reuse_restore_from, reuse_refill_from;
-	/* pardon: of a whole turnover, on average, or so long without a stolen page */
+	/* pardon: of a whole turnover, on average, or so long without a stolen page; for what is
+	 * restored only while so much comes back on average */
 	uint64_t pardon_restore_from, pardon_refill_from;
-	double pardon_mean_above;
+	double pardon_mean_above, pardon_refault_above;
 	uint32_t calm_from_ticks, idle_from_ticks;
 	uint64_t holding_above_bytes; /* usage of a scan that has what others may take */
 	/* nobody is taxed while the group's slots use less than that */
