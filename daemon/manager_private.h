@@ -200,9 +200,6 @@ const struct control_slot *slot_shown_control(const struct slot *slot,
 					      const struct control_group **ret_group);
 
 /* ---- manager_slots.c */
-/* Removes an empty slot, its cgroup first. CGDIR_OK, CGDIR_BUSY and so on, or -errno; then it
- * stays. */
-MUST_USE int slot_destroy(struct slot *slot);
 /* From now on the slot is @cg, which it takes over, and nothing is known of it: the next plan
  * writes all. Return: 0 or -errno; then its max is not brought to a new value. */
 MUST_USE int slot_enter_cgroup(struct slot *slot, struct cgdir *cg);
@@ -215,6 +212,13 @@ MUST_USE int slot_open(struct manager *manager, const struct slot_policy *policy
 void slot_close(struct slot *slot);
 /* xattr on its directory, from which a lost state file is rebuilt */
 void slot_note_policy(struct slot *slot);
+
+/* ---- manager_remove.c */
+/* Removes an empty slot, its cgroup first. CGDIR_OK, CGDIR_BUSY and so on, or -errno; then it
+ * stays. */
+MUST_USE int slot_destroy(struct slot *slot);
+/* Nothing for NULL. Who waits for the removal is not answered. */
+void removal_free(struct removal *removal);
 
 /* ---- manager_pages.c */
 bool manager_may_fall_back(const struct manager *manager);
