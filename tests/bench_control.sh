@@ -30,7 +30,8 @@ usage() {
 	                 and then with the legacy ones; takes days
 	  --legacy       the legacy LRU lists only; results are kept apart
 	  --report       run nothing, print what is there
-	  --recorded     the same of the runs that the table in taskmem-control(7) is from
+	  --recorded     the same of the runs that the numbers in taskmem-control(7) are from; with
+	                 --legacy of those with the legacy LRU lists
 	  --tsv          the table as tab-separated values
 	  --svg FILE     a picture, too
 	  --search N     try N static splits of each load instead, and print the best; goes on where
