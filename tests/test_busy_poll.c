@@ -26,6 +26,7 @@
 
 #define BYTES (4 * MIB)
 #define WAIT_MS 300
+#define WAITS_MAX 20
 
 static bool set_feature(const char *device, uint32_t command, bool is_on)
 {
@@ -101,6 +102,18 @@ static uint64_t waiting_cpu_ns(void)
 	       (uint64_t)before.tv_nsec;
 }
 
+/*
+ * To ask takes all the time that a machine gives within some milliseconds, to sleep takes 0.1. A busy
+ * machine may give none in one wait, but not in every one.
+ */
+static bool is_waiting_awake(void)
+{
+	for (int i = 0; i < WAITS_MAX; i++)
+		if (waiting_cpu_ns() > NS_PER_MSEC / 2)
+			return true;
+	return false;
+}
+
 /* The kernel's version is no question of hope: before 6.9 there is nothing to be tested. */
 static bool has_devices(void)
 {
@@ -145,8 +158,7 @@ START_TEST(the_device_of_a_watched_channel_is_asked)
 	ck_assert_int_eq(send(fd, "", 1, MSG_NOSIGNAL), 1);
 	while (streams[0].bytes < 2)
 		ck_assert_int_ge(tm_engine_run(engine, WAIT_MS), 0);
-	/* how much time a busy machine gives is not known, but all of it is used; to sleep takes 0.1 */
-	ck_assert_uint_gt(waiting_cpu_ns(), NS_PER_MSEC / 2);
+	ck_assert(is_waiting_awake());
 	peer.fd = connect_device();
 	run_until_open(2);
 	start_peer(&peer, 1, BYTES);
