@@ -148,23 +148,17 @@ struct manager {
 
 /* ---- manager.c */
 struct slot *manager_find_slot(const struct manager *manager, const char *name);
+struct node_group *manager_group(struct manager *manager, int node);
+
+/* ---- manager_plan.c */
 /* Recomputes who gets what and writes what changed. @is_change: by a request, show progress */
 void manager_replan(struct manager *manager, bool is_change);
 /* Divides the huge pages alone, by what their tasks are shown to need. */
 void manager_replan_pools(struct manager *manager);
-struct node_group *manager_group(struct manager *manager, int node);
 /* Writes the group's memory.max, if it is not what it should be now. */
 void manager_write_group_max(struct manager *manager, struct node_group *group);
-
-/* ---- manager_save.c */
-/* After restoring: writes what was found, then watches over it. Waits for the disk. */
-MUST_USE int manager_open_saver(struct manager *manager);
-/* Puts the policy into the state, which goes to the disk when this turn of the loop is over. */
-MUST_USE enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
-					struct fault *ret_fault);
-/* Ends a request about the slot of that name: if all went well, when it is on disk. */
-void manager_answer(struct manager *manager, const char *name, enum fault_kind kind,
-		    const struct fault *fault, done_fn done, void *userdata);
+/* What the tree is guaranteed against the rest of the host, if it is not what it should be now. */
+void manager_protect(struct manager *manager);
 
 /**
  * slot_set_apart() - what of its memory is pages of its pool
@@ -180,6 +174,16 @@ void manager_adopt_apart(struct manager *manager);
 
 /* Writes memory.low as slot_low_bytes() says, if it differs from what was last written. */
 void slot_write_low(struct slot *slot);
+
+/* ---- manager_save.c */
+/* After restoring: writes what was found, then watches over it. Waits for the disk. */
+MUST_USE int manager_open_saver(struct manager *manager);
+/* Puts the policy into the state, which goes to the disk when this turn of the loop is over. */
+MUST_USE enum fault_kind manager_record(struct manager *manager, const struct slot_policy *policy,
+					struct fault *ret_fault);
+/* Ends a request about the slot of that name: if all went well, when it is on disk. */
+void manager_answer(struct manager *manager, const char *name, enum fault_kind kind,
+		    const struct fault *fault, done_fn done, void *userdata);
 
 /* ---- manager_control.c */
 bool manager_is_controlling(const struct manager *manager);

@@ -91,6 +91,16 @@ say "mode save: memory that nobody asks for is given back, a little at a time"
 has thrift 48 || fail "that was not a little: $(mib "$(usage thrift)")M of 64M are left"
 say "$(taken thrift) pages taken after $((SECONDS - thrift_begin)) s"
 
+say "and live: share takes none of it, save goes on"
+expect set tmctl set thrift mode=share
+sleep 2 # what was being taken is through
+taken_before=$(taken thrift)
+sleep 14 # more than two of its rounds
+[ "$(taken thrift)" -eq "$taken_before" ] || fail "mode share took $(($(taken thrift) - taken_before)) pages"
+expect set tmctl set thrift mode=save
+gives_back_more() { [ "$(taken thrift)" -gt "$taken_before" ]; }
+wait_for 30 "thrift gives back again" gives_back_more
+
 say "a restart forgets what was learnt, no task and no limit"
 systemctl kill -s KILL taskmemd.service
 wait_for 20 "the daemon is back" daemon_is_up

@@ -109,6 +109,10 @@ for size in 64 128 256; do
 	[ "$(field "hot$size" confidence)" = high ] || fail "confidence: $(tmctl show "hot$size")"
 	close_to "$(field "hot$size" seenBytes)" $((size + 64 << 20)) 5 || fail "seen $(field "hot$size" seenBytes)"
 done
+# what the next 2M save: after the working set, less
+jq -e '.slots[0].heat | (.points | length >= 2 and map(.bytes) == (map(.bytes) | sort)) and
+	.points[0].nextMilliHz > .points[-1].nextMilliHz' /run/shown.hot256 >/dev/null ||
+	fail "the curve: $(jq -c '.slots[0].heat.points' /run/shown.hot256)"
 is_measured file "64M of mapped file" 64
 [ "$(field file fileBytes)" -gt $((60 << 20)) ] || fail "not as file memory: $(field file fileBytes)"
 
