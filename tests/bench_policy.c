@@ -19,10 +19,10 @@
 #define LONG_WRITE_NS (2 * UINT64_C(1000000))
 
 /*
- * What was best of two that were tried, of L2 and L4 of a handful: where all that is needed fits, each
- * task has that and a little more, else the tasks that gain most have all of it, and what gains
- * nothing has the least. `tests/run bench control --search N` looks for better ones and prints them
- * as lines of this table.
+ * What was best of two that were tried, of L2 and L4 of a handful, of "pair" the only one: where all
+ * that is needed fits, each task has that and a little more, else the tasks that gain most have all of
+ * it, and what gains nothing has the least. `tests/run bench control --search N` looks for better ones
+ * and prints them as lines of this table.
  */
 static const struct {
 	const char *load;
